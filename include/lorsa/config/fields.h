@@ -1,0 +1,155 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lorsa::config {
+
+/// One key of a configuration: what parsing, printing, `--help` and docs/config.md know about it.
+struct Field {
+  std::string key;   ///< dotted, "train.learning_rate"
+  std::string type;  ///< as shown to users: "count", "number", "text", "one of", "list of text" ...
+  std::string help;  ///< one sentence; units in the key's name
+  std::string default_text;  ///< YAML of the value that the struct held when it was described
+  std::string range;         ///< "[0, 1]", ">= 1"; empty when free
+  std::vector<std::string> choices;  ///< allowed words of a choice
+  bool required = false;             ///< must stand in the file or in a --set
+  bool is_list = false;
+  /// Parses the scalars (exactly one unless is_list) into the struct; throws std::invalid_argument
+  /// with "expected ..., found ...".
+  std::function<void(const std::vector<std::string>&)> set;
+  /// The present value as YAML (flow style for lists).
+  std::function<std::string()> get;
+};
+
+/// The description of a configuration struct: one `describe(Fields&, Config&)` per struct serves
+/// everything.
+///
+///     void describe(Fields& f, TrainConfig& c) {
+///       f.section("train", "The training loop.");
+///       f.count("tokens", c.tokens, "Tokens to train on.").at_least(1);
+///       f.number("learning_rate", c.learning_rate, "Peak rate of Adam.").between(0, 1);
+///     }
+///
+/// References handed in must outlive the Fields. Defaults are what the struct holds when described.
+class Fields {
+ public:
+  /// Refines the field just added.
+  class Last {
+   public:
+    Last& at_least(double low);
+    Last& between(double low, double high);
+    Last& required();
+
+   private:
+    friend class Fields;
+
+    Last(Fields& owner, size_t index) : owner_(owner), index_(index) {}
+
+    Fields& owner_;
+    size_t index_;
+  };
+
+  /// Keys added from here on belong to `name`. A section may be opened once.
+  void section(const std::string& name, const std::string& help);
+
+  /// Whole number; accepts the suffixes k, M, B (10^3, 10^6, 10^9): `200k`, `800M`. Rejects
+  /// octal-looking `010`.
+  Last count(const std::string& key, int64_t& value, const std::string& help);
+  /// Bytes; accepts KiB, MiB, GiB, TiB and kB, MB, GB, TB.
+  Last bytes(const std::string& key, int64_t& value, const std::string& help);
+  /// Finite floating-point number.
+  Last number(const std::string& key, double& value, const std::string& help);
+  /// true or false, nothing else.
+  Last boolean(const std::string& key, bool& value, const std::string& help);
+  Last text(const std::string& key, std::string& value, const std::string& help);
+  Last text_list(const std::string& key, std::vector<std::string>& value, const std::string& help);
+  Last count_list(const std::string& key, std::vector<int64_t>& value, const std::string& help);
+
+  /// One of a fixed set of words.
+  template <typename Enum>
+  Last choice(const std::string& key,
+              Enum& value,
+              const std::vector<std::pair<std::string, Enum>>& words,
+              const std::string& help) {
+    std::vector<std::string> names;
+    for (const auto& [word, unused] : words) {
+      names.push_back(word);
+    }
+    return add_choice(
+        key,
+        names,
+        help,
+        [&value, words](size_t index) { value = words[index].second; },
+        [&value, words]() {
+          for (size_t i = 0; i < words.size(); ++i) {
+            if (words[i].second == value) {
+              return i;
+            }
+          }
+          return words.size();
+        });
+  }
+
+  [[nodiscard]] const std::vector<Field>& all() const { return fields_; }
+
+  /// Section names with their help, in order of opening.
+  [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& sections() const {
+    return sections_;
+  }
+
+ private:
+  friend class Last;
+  Last add(Field field);
+  Last add_choice(const std::string& key,
+                  const std::vector<std::string>& words,
+                  const std::string& help,
+                  std::function<void(size_t)> set_index,
+                  std::function<size_t()> get_index);
+
+  struct Range {
+    double low = -std::numeric_limits<double>::infinity();
+    double high = std::numeric_limits<double>::infinity();
+  };
+
+  std::vector<Field> fields_;
+  std::map<std::string, Range> ranges_;
+  std::vector<std::pair<std::string, std::string>> sections_;
+};
+
+/// Sets `fields` from a YAML file, then from `key=value` overrides in order (`--set a.b=c`, lists
+/// as `[a, b]`).
+///
+/// Strict: an unknown key (with the nearest known name), a duplicate key, an ill-typed or
+/// out-of-range value, a missing required key, an anchor/alias or an octal number throws
+/// ConfigError "path:line:column: ...", or "--set key: ..." for an override. IoError if the file
+/// cannot be read.
+void load(Fields& fields,
+          const std::filesystem::path& path,
+          const std::vector<std::string>& overrides);
+
+/// As load(), from text; `name` stands for the path in messages.
+void load_text(Fields& fields,
+               const std::string& text,
+               const std::string& name,
+               const std::vector<std::string>& overrides);
+
+/// The resolved configuration as YAML that load() accepts.
+[[nodiscard]] std::string to_yaml(const Fields& fields);
+
+/// Key, type, default, range and help, for the end of `--help`.
+[[nodiscard]] std::string help_text(const Fields& fields);
+
+/// A Markdown section per configuration section, for docs/config.md.
+[[nodiscard]] std::string to_markdown(const Fields& fields);
+
+/// "200k" -> 200000. Throws std::invalid_argument "expected ..., found ...".
+[[nodiscard]] int64_t parse_count(const std::string& text);
+
+}  // namespace lorsa::config

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace lorsa {
+
+/// Turns "auto", "cpu", "cuda" or "cuda:1" into a device that exists.
+///
+/// "auto" takes the first CUDA device where one can be used and the CPU elsewhere, and logs the
+/// choice once. Throws DeviceError if a CUDA device is named that this build or this machine does
+/// not have, ConfigError for any other text.
+[[nodiscard]] c10::Device resolve_device(const std::string& name);
+
+/// Threads that CPU kernels and LibTorch's CPU operators use from now on; 0 leaves LibTorch's
+/// choice.
+void set_num_threads(int num_threads);
+
+/// "cpu, 2 threads, <processor name>" or the CUDA device's name: for logs and environment.json.
+[[nodiscard]] std::string device_description(c10::Device device);
+
+}  // namespace lorsa

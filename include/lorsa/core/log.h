@@ -1,0 +1,47 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "lorsa/core/error.h"
+
+namespace lorsa {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+/// Writes one line to standard error and to every open LogFile. Thread-safe. Never throws.
+void log(LogLevel level, const std::string& message) noexcept;
+
+template <typename... Parts>
+void log_info(const Parts&... parts) {
+  log(LogLevel::kInfo, concat(parts...));
+}
+
+template <typename... Parts>
+void log_warning(const Parts&... parts) {
+  log(LogLevel::kWarning, concat(parts...));
+}
+
+template <typename... Parts>
+void log_error(const Parts&... parts) {
+  log(LogLevel::kError, concat(parts...));
+}
+
+/// Hides messages below `level` on standard error; files still get everything from kInfo up.
+void set_console_level(LogLevel level);
+
+/// While it lives, log lines also go to `path` (appended, flushed per line).
+class LogFile {
+ public:
+  explicit LogFile(const std::filesystem::path& path);
+  ~LogFile();
+  LogFile(const LogFile&) = delete;
+  LogFile& operator=(const LogFile&) = delete;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lorsa

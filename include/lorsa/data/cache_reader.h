@@ -1,0 +1,69 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lorsa/data/manifest.h"
+#include "lorsa/kernels/mhsa.h"
+
+namespace lorsa::data {
+
+/// Rows of a cache. input and target [n, T, D] in the stored dtype (raw, not scaled), tokens [n, T]
+/// int32, scored [n, T] bool, heldout [n] bool, document [n] int64.
+struct Batch {
+  at::Tensor input_BTD;
+  at::Tensor target_BTD;  ///< recomputed in float32 from attention.safetensors for store: input
+  at::Tensor tokens_BT;
+  at::Tensor scored_BT;
+  at::Tensor heldout_B;
+  at::Tensor document_B;
+  std::vector<int64_t> rows;
+};
+
+enum class Side { kTraining, kHeldout, kAll };
+
+/// Random access to the rows of a finished cache folder.
+///
+/// Opens every shard once through HDF5 to find its datasets' offsets, then reads rows with pread:
+/// read() may be called from several threads. Throws FormatError for a folder that is not a
+/// complete cache, naming file and dataset.
+class CacheReader {
+ public:
+  explicit CacheReader(const std::filesystem::path& folder);
+  ~CacheReader();
+  CacheReader(CacheReader&&) noexcept;
+  CacheReader& operator=(CacheReader&&) noexcept;
+
+  [[nodiscard]] const Manifest& manifest() const;
+  [[nodiscard]] const std::filesystem::path& folder() const;
+  /// Row numbers of one side, ascending.
+  [[nodiscard]] const std::vector<int64_t>& rows(Side side) const;
+  /// The rows in the given order. Throws IoError or FormatError naming shard and row.
+  [[nodiscard]] Batch read(const std::vector<int64_t>& rows) const;
+  /// The layer's own attention (attention.safetensors + the manifest's RoPE), float32 on the CPU.
+  [[nodiscard]] const kernels::Mhsa& attention() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// One finding of verify_cache: file, row (-1: the whole file) and what is wrong.
+struct Defect {
+  std::string file;
+  int64_t row = -1;
+  std::string message;
+};
+
+/// Re-reads every byte against manifest and checksums. Returns all defects found; empty means
+/// sound. `on_rows` is told rows done.
+[[nodiscard]] std::vector<Defect> verify_cache(
+    const std::filesystem::path& folder, const std::function<void(int64_t, int64_t)>& on_rows);
+
+}  // namespace lorsa::data

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace lorsa::io {
+
+/// The whole file as bytes. Throws IoError.
+[[nodiscard]] std::string read_file(const std::filesystem::path& path);
+
+/// Replaces `path` by `content`: written as `<path>.tmp`, fsynced, renamed, folder fsynced. Throws
+/// IoError; `path` is then as before and no `.tmp` is left.
+void write_file(const std::filesystem::path& path, std::string_view content);
+
+/// A file being written under `<final>.tmp`; the final name appears with commit() only.
+///
+/// Without commit() the destructor removes the temporary file.
+class PendingFile {
+ public:
+  explicit PendingFile(std::filesystem::path final_path);
+  ~PendingFile();
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+
+  [[nodiscard]] const std::filesystem::path& temporary_path() const { return temporary_; }
+
+  /// fsync, rename, fsync of the folder. The file must be closed. Throws IoError.
+  void commit();
+
+ private:
+  std::filesystem::path final_;
+  std::filesystem::path temporary_;
+  bool committed_ = false;
+};
+
+/// fsync of a file or a folder. Throws IoError.
+void sync_path(const std::filesystem::path& path);
+
+/// Renames a finished folder or file and makes it durable. Throws IoError.
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// Creates the folder and its parents; throws IoError naming it where that fails.
+void make_directories(const std::filesystem::path& path);
+
+/// Bytes that can still be written where `path` (or its nearest existing parent) lies.
+[[nodiscard]] int64_t free_bytes(const std::filesystem::path& path);
+
+}  // namespace lorsa::io

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace lorsa::io {
+
+using Json = nlohmann::ordered_json;
+
+/// Parses JSON text strictly: duplicate keys and trailing text are FormatErrors that name `where`
+/// and the byte offset.
+[[nodiscard]] Json parse_json(const std::string& text, const std::string& where);
+
+/// read_file + parse_json.
+[[nodiscard]] Json read_json(const std::filesystem::path& path);
+
+/// Two-space indented, newline at the end, through write_file.
+void write_json(const std::filesystem::path& path, const Json& value);
+
+/// Member `key` of object `object` as T. FormatError "<where>: <key>: expected ..., found ..." if
+/// absent or of another type; negative numbers are refused for unsigned T, fractions for integer T.
+template <typename T>
+[[nodiscard]] T member(const Json& object, const std::string& key, const std::string& where);
+
+extern template int64_t member<int64_t>(const Json&, const std::string&, const std::string&);
+extern template uint64_t member<uint64_t>(const Json&, const std::string&, const std::string&);
+extern template double member<double>(const Json&, const std::string&, const std::string&);
+extern template bool member<bool>(const Json&, const std::string&, const std::string&);
+extern template std::string member<std::string>(const Json&,
+                                                const std::string&,
+                                                const std::string&);
+/// Any JSON value, present.
+extern template Json member<Json>(const Json&, const std::string&, const std::string&);
+
+/// As member(), with a value for an absent or null key.
+template <typename T>
+[[nodiscard]] T member_or(const Json& object,
+                          const std::string& key,
+                          const std::string& where,
+                          T fallback) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found == object.end() || found->is_null() ? fallback : member<T>(object, key, where);
+}
+
+}  // namespace lorsa::io

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lorsa::io {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// Reads one safetensors file through a read-only memory map.
+///
+/// The constructor checks everything that the header claims: header length against file size, JSON
+/// without duplicate keys, known dtypes (F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL), shape times item
+/// size = byte range, ranges inside the file, no overlaps and no gaps. Throws FormatError (path,
+/// tensor, expected, found) or IoError. const methods are thread-safe.
+class SafetensorsReader {
+ public:
+  explicit SafetensorsReader(const std::filesystem::path& path);
+
+  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] bool contains(const std::string& name) const;
+  /// Shape and dtype without touching the data. Throws FormatError if the name is absent (message
+  /// lists near names).
+  [[nodiscard]] std::vector<int64_t> shape(const std::string& name) const;
+  [[nodiscard]] at::ScalarType dtype(const std::string& name) const;
+
+  /// A tensor that shares the file's mapping (kept alive by the tensor). Writing to it is
+  /// undefined.
+  [[nodiscard]] at::Tensor view(const std::string& name) const;
+  /// A private copy, in the file's dtype.
+  [[nodiscard]] at::Tensor read(const std::string& name) const;
+  /// A private copy that must have `shape` (ShapeError-like FormatError otherwise) and be of a
+  /// floating dtype; returned as `dtype`. Refuses values that are not finite, naming tensor and
+  /// flat index.
+  [[nodiscard]] at::Tensor read_checked(const std::string& name,
+                                        const std::vector<int64_t>& shape,
+                                        at::ScalarType dtype) const;
+
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
+  [[nodiscard]] const std::filesystem::path& path() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Writes CPU or CUDA tensors (made contiguous) to `path`: beside it first, fsynced, then renamed.
+/// Throws IoError. The header is padded to 8 bytes; tensors stand in the given order.
+void write_safetensors(const std::filesystem::path& path,
+                       const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace lorsa::io

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "lorsa/kernels/sparse.h"
+
+namespace lorsa::kernels {
+
+/// Output of the grouped attention call: z_PH [B*T, S*G] (head h = s*G + g) and the log-sum-exp of
+/// every softmax row, lse_BST.
+struct AttentionResult {
+  at::Tensor z_PH;
+  at::Tensor lse_BST;
+};
+
+/// Causal softmax attention of S heads: z[b,t,s,:] = sum_j softmax(q.k / attn_scale)_tj v[b,j,s,:].
+///
+/// Shapes  q, k [B, T, S, E]; v [B, T, S, G]; float32 or float64, contiguous. attn_scale is a
+/// divisor.
+[[nodiscard]] AttentionResult attention_forward(const at::Tensor& q_BTSE,
+                                                const at::Tensor& k_BTSE,
+                                                const at::Tensor& v_BTSG,
+                                                double attn_scale);
+
+struct AttentionGradients {
+  at::Tensor grad_q_BTSE, grad_k_BTSE, grad_v_BTSG;
+};
+
+/// Backward for a gradient of z that is non-zero only at kept heads: grad_PK at head_PK. Query rows
+/// of a QK head without a kept head cost nothing and get gradient exactly 0.
+[[nodiscard]] AttentionGradients attention_backward(const at::Tensor& q_BTSE,
+                                                    const at::Tensor& k_BTSE,
+                                                    const at::Tensor& v_BTSG,
+                                                    const AttentionResult& result,
+                                                    const at::Tensor& grad_PK,
+                                                    const at::Tensor& head_PK,
+                                                    double attn_scale);
+
+}  // namespace lorsa::kernels

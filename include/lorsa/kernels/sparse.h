@@ -1,0 +1,75 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace lorsa::kernels {
+
+/// What a head's score and activation are made of (design section 3).
+enum class Selection {
+  kPositive,  ///< score = relu(z) * norm, activation = relu(z)
+  kSigned     ///< score = |z| * norm, activation = z
+};
+
+/// The kept heads of every position. value_PK [P, K] in z's dtype, head_PK [P, K] int32, descending
+/// score.
+struct TopK {
+  at::Tensor value_PK;
+  at::Tensor head_PK;
+};
+
+/// Keeps the k best-scored heads of every position and returns their activations.
+///
+/// Shapes    z_PH [P, H] float32 or float64 (bfloat16 too on CUDA), rows contiguous; norm_H [H],
+/// the norms of W_O's rows, same dtype (float32 for bfloat16 z). Order     descending score; among
+/// equal scores the lower head wins, on every device. Always exactly k heads;
+///           with kPositive heads of score 0 fill up, lowest first, with activation 0.
+/// Gradient  none recorded. An entry of kPositive with activation 0 counts as not kept.
+/// Throws    ShapeError if shapes differ or k is outside [1, H]; a NaN in z is an Error naming
+/// position and head.
+[[nodiscard]] TopK top_k_heads(const at::Tensor& z_PH,
+                               const at::Tensor& norm_H,
+                               int64_t k,
+                               Selection selection);
+
+/// y = sum_k value_PK W_O[head_PK] + b_D, [P, D]. Sums in the order of K. b_D may be undefined.
+[[nodiscard]] at::Tensor sparse_decode(const TopK& kept,
+                                       const at::Tensor& W_O_HD,
+                                       const at::Tensor& b_D);
+
+/// Result of the decode fused with the squared error.
+struct DecodeLoss {
+  at::Tensor
+      grad_y_PD;  ///< d loss / d y = 2 * grad_scale * (y - t) at scored positions, 0 elsewhere
+  double squared_error =
+      0.0;  ///< sum over scored positions and D of (y - t)^2, accumulated in double
+};
+
+/// Decodes, compares with target_PD [P, D] and gives the output gradient in one pass over W_O's
+/// rows.
+///
+/// scored_P [P] bool or uint8: positions that count. grad_scale multiplies the gradient of the
+/// *sum* of squared errors (1 / (scored tokens * D) for a mean).
+[[nodiscard]] DecodeLoss sparse_decode_loss(const TopK& kept,
+                                            const at::Tensor& W_O_HD,
+                                            const at::Tensor& b_D,
+                                            const at::Tensor& target_PD,
+                                            const at::Tensor& scored_P,
+                                            double grad_scale);
+
+struct DecodeGradients {
+  at::Tensor grad_value_PK;  ///< d loss / d value: grad_y . W_O[head]; exactly 0 where kPositive
+                             ///< kept an activation of 0
+  at::Tensor grad_W_O_HD;    ///< heads that no position kept: exactly 0
+  at::Tensor grad_b_D;       ///< column sums of grad_y
+};
+
+/// Backward of sparse_decode. W_O's gradient is summed head by head over its positions in ascending
+/// order: no atomics, the same bits for every thread count.
+[[nodiscard]] DecodeGradients sparse_decode_backward(const TopK& kept,
+                                                     const at::Tensor& W_O_HD,
+                                                     const at::Tensor& grad_y_PD,
+                                                     Selection selection);
+
+}  // namespace lorsa::kernels
