@@ -1,0 +1,127 @@
+#include "lorsa/core/device.h"
+
+#include <ATen/Parallel.h>
+
+#include <charconv>
+#include <fstream>
+#include <optional>
+#include <string_view>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+
+#if LORSA_HAS_CUDA
+#include <ATen/cuda/CUDAContextLight.h>
+#include <c10/cuda/CUDAFunctions.h>
+#endif
+
+namespace lorsa {
+namespace {
+
+#if LORSA_HAS_CUDA
+// 0 without a driver or device; never throws.
+int num_cuda_devices() {
+  return c10::cuda::device_count();
+}
+
+std::string cuda_device_name(c10::Device device) {
+  return at::cuda::getDeviceProperties(device.index())->name;
+}
+#else
+int num_cuda_devices() {
+  return 0;
+}
+
+std::string cuda_device_name(c10::Device) {
+  return "unknown (built without CUDA)";
+}
+#endif
+
+// The index behind "cuda" (0) or "cuda:N"; nothing for any other text.
+std::optional<int> cuda_index(std::string_view name) {
+  constexpr std::string_view kPrefix = "cuda";
+  if (!name.starts_with(kPrefix)) {
+    return std::nullopt;
+  }
+  name.remove_prefix(kPrefix.size());
+  if (name.empty()) {
+    return 0;
+  }
+  // c10::Device holds the index in 8 bits.
+  int index = 0;
+  const auto [end, code] = std::from_chars(name.data() + 1, name.data() + name.size(), index);
+  if (name.front() != ':' || name.size() < 2 || name[1] == '-' || code != std::errc() ||
+      end != name.data() + name.size() || index > 127) {
+    return std::nullopt;
+  }
+  return index;
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.starts_with("model name")) {
+      const size_t start = line.find_first_not_of(" \t", line.find(':') + 1);
+      if (start != std::string::npos) {
+        return line.substr(start);
+      }
+    }
+  }
+  return "unknown processor";
+}
+
+}  // namespace
+
+c10::Device resolve_device(const std::string& name) {
+  if (name == "cpu") {
+    return c10::Device(c10::kCPU);
+  }
+  if (name == "auto") {
+    const c10::Device device =
+        num_cuda_devices() > 0 ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+    log_info("device: auto -> ", device_description(device));
+    return device;
+  }
+  const std::optional<int> index = cuda_index(name);
+  LORSA_CHECK(index.has_value(),
+              ConfigError,
+              "device: expected auto, cpu, cuda or cuda:N, found '",
+              name,
+              "'");
+  LORSA_CHECK(LORSA_HAS_CUDA,
+              DeviceError,
+              "device ",
+              name,
+              ": this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON");
+  const int count = num_cuda_devices();
+  LORSA_CHECK(*index < count,
+              DeviceError,
+              "device ",
+              name,
+              ": this machine has ",
+              count,
+              " usable CUDA devices; use auto or cpu");
+  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(*index));
+}
+
+void set_num_threads(int num_threads) {
+  LORSA_CHECK(num_threads >= 0,
+              ConfigError,
+              "threads: expected 0 (automatic) or a positive number, found ",
+              num_threads);
+  if (num_threads > 0) {
+    at::set_num_threads(num_threads);
+  }
+}
+
+std::string device_description(c10::Device device) {
+  if (device.is_cuda()) {
+    return concat(device.str(), ", ", cuda_device_name(device));
+  }
+  const int threads = at::get_num_threads();
+  return concat(
+      device.str(), ", ", threads, threads == 1 ? " thread, " : " threads, ", processor_name());
+}
+
+}  // namespace lorsa
