@@ -1,0 +1,94 @@
+#include "io/file_descriptor.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "lorsa/core/error.h"
+
+namespace lorsa::io {
+
+std::string errno_message(const std::filesystem::path& path, const std::string& what) {
+  const int code = errno;
+  return concat(path.string(), ": ", what, ": ", std::system_category().message(code));
+}
+
+FileDescriptor::FileDescriptor(const std::filesystem::path& path, int flags, mode_t mode)
+    : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
+  LORSA_CHECK(fd_ >= 0, IoError, errno_message(path, "cannot open"));
+}
+
+FileDescriptor::~FileDescriptor() {
+  if (fd_ >= 0) {
+    ::close(fd_);
+  }
+}
+
+uint64_t FileDescriptor::size(const std::filesystem::path& path) const {
+  struct stat status {};
+
+  LORSA_CHECK(::fstat(fd_, &status) == 0, IoError, errno_message(path, "cannot stat"));
+  LORSA_CHECK(S_ISREG(status.st_mode),
+              IoError,
+              path.string(),
+              ": expected a regular file, found ",
+              S_ISDIR(status.st_mode) ? "a folder" : "something else");
+  return static_cast<uint64_t>(status.st_size);
+}
+
+void FileDescriptor::close(const std::filesystem::path& path) {
+  const int fd = std::exchange(fd_, -1);
+  LORSA_CHECK(fd < 0 || ::close(fd) == 0, IoError, errno_message(path, "cannot close"));
+}
+
+void write_all(const FileDescriptor& file,
+               const void* data,
+               size_t size,
+               const std::filesystem::path& path) {
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = ::write(file.get(), next, size);
+    if (written < 0 && errno == EINTR) {
+      continue;
+    }
+    LORSA_CHECK(written >= 0, IoError, errno_message(path, "cannot write"));
+    next += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+void pread_exact(const FileDescriptor& file,
+                 void* data,
+                 size_t size,
+                 uint64_t offset,
+                 const std::filesystem::path& path,
+                 const std::string& what) {
+  char* next = static_cast<char*>(data);
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got =
+        ::pread(file.get(), next + done, size - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    LORSA_CHECK(got >= 0, IoError, errno_message(path, "cannot read " + what));
+    LORSA_CHECK(got > 0,
+                FormatError,
+                path.string(),
+                ": ",
+                what,
+                ": expected ",
+                size,
+                " bytes at offset ",
+                offset,
+                ", found ",
+                done,
+                " (the file is cut)");
+    done += static_cast<size_t>(got);
+  }
+}
+
+}  // namespace lorsa::io

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+namespace lorsa::io {
+
+/// An open file, closed at the end of the scope.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+  /// open(2), close-on-exec. Throws IoError naming the path.
+  FileDescriptor(const std::filesystem::path& path, int flags, mode_t mode = 0644);
+  ~FileDescriptor();
+
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+
+  [[nodiscard]] int get() const { return fd_; }
+
+  /// Size in bytes of a regular file. Throws IoError for anything else.
+  [[nodiscard]] uint64_t size(const std::filesystem::path& path) const;
+
+  /// close(2) with its error reported: a full network disk may say so only here.
+  void close(const std::filesystem::path& path);
+
+ private:
+  int fd_ = -1;
+};
+
+/// "<path>: <what>: <text of errno>".
+[[nodiscard]] std::string errno_message(const std::filesystem::path& path, const std::string& what);
+
+/// Writes all bytes at the file's position. Throws IoError.
+void write_all(const FileDescriptor& file,
+               const void* data,
+               size_t size,
+               const std::filesystem::path& path);
+
+/// Reads exactly `size` bytes at `offset`. IoError if the call fails, FormatError if the file ends
+/// before; `what` says in the message what was read.
+void pread_exact(const FileDescriptor& file,
+                 void* data,
+                 size_t size,
+                 uint64_t offset,
+                 const std::filesystem::path& path,
+                 const std::string& what);
+
+}  // namespace lorsa::io

@@ -1,0 +1,96 @@
+#include "lorsa/io/files.h"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "io/file_descriptor.h"
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+
+namespace lorsa::io {
+namespace {
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.parent_path();
+  return parent.empty() ? std::filesystem::path(".") : parent;
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  const FileDescriptor file(path, O_RDONLY);
+  std::string content(file.size(path), '\0');
+  pread_exact(file, content.data(), content.size(), 0, path, "content");
+  return content;
+}
+
+void write_file(const std::filesystem::path& path, std::string_view content) {
+  PendingFile pending(path);
+  FileDescriptor file(pending.temporary_path(), O_WRONLY | O_CREAT | O_TRUNC);
+  write_all(file, content.data(), content.size(), pending.temporary_path());
+  file.close(pending.temporary_path());
+  pending.commit();
+}
+
+PendingFile::PendingFile(std::filesystem::path final_path)
+    : final_(std::move(final_path)), temporary_(final_.string() + ".tmp") {}
+
+PendingFile::~PendingFile() {
+  if (!committed_ && ::unlink(temporary_.c_str()) != 0 && errno != ENOENT) {
+    log_warning(errno_message(temporary_, "cannot remove"));
+  }
+}
+
+void PendingFile::commit() {
+  LORSA_CHECK(!committed_, IoError, final_.string(), ": committed twice");
+  sync_path(temporary_);
+  rename_durably(temporary_, final_);
+  committed_ = true;
+}
+
+void sync_path(const std::filesystem::path& path) {
+  FileDescriptor file(path, O_RDONLY);
+  LORSA_CHECK(::fsync(file.get()) == 0, IoError, errno_message(path, "cannot fsync"));
+  file.close(path);
+}
+
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  LORSA_CHECK(std::rename(from.c_str(), to.c_str()) == 0,
+              IoError,
+              errno_message(from, concat("cannot rename to ", to.string())));
+  sync_path(folder_of(to));
+}
+
+void make_directories(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  // With a symbolic link to a folder in place, libstdc++ 12 reports an error although all is well.
+  std::error_code unused;
+  LORSA_CHECK(std::filesystem::is_directory(path, unused),
+              IoError,
+              path.string(),
+              ": cannot make the folder: ",
+              error ? error.message() : std::string("a file of that name is in the way"));
+}
+
+int64_t free_bytes(const std::filesystem::path& path) {
+  std::filesystem::path probe = std::filesystem::absolute(path);
+  std::error_code error;
+  while (!std::filesystem::exists(probe, error) && probe.has_relative_path()) {
+    probe = probe.parent_path();
+  }
+
+  struct statvfs status {};
+
+  LORSA_CHECK(::statvfs(probe.c_str(), &status) == 0,
+              IoError,
+              errno_message(probe, "cannot find out the free space"));
+  return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
+}
+
+}  // namespace lorsa::io

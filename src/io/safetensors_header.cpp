@@ -1,0 +1,188 @@
+// safetensors: 8 bytes little-endian header length, a JSON object, then the tensors' bytes. The
+// header comes from strangers: nothing of it is used before it is checked against the file's size.
+#include "io/safetensors_header.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "io/safetensors_dtype.h"
+#include "lorsa/core/error.h"
+#include "lorsa/io/json.h"
+
+namespace lorsa::io {
+namespace {
+
+constexpr size_t kLengthBytes = 8;
+// The reference implementation's limit.
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+
+std::string quoted(const std::string& name) {
+  return "tensor \"" + name + "\"";
+}
+
+std::string text_header(const char* data, size_t size, const std::string& where) {
+  LORSA_CHECK(size >= kLengthBytes,
+              FormatError,
+              where,
+              ": expected at least 8 bytes of header length, found a file of ",
+              size,
+              " bytes");
+  uint64_t length = 0;
+  std::memcpy(&length, data, kLengthBytes);
+  LORSA_CHECK(length <= kMaxHeaderBytes && length <= size - kLengthBytes,
+              FormatError,
+              where,
+              ": expected a header of at most ",
+              std::min<uint64_t>(size - kLengthBytes, kMaxHeaderBytes),
+              " bytes, found a header length of ",
+              length,
+              " (a cut file or no safetensors file)");
+  return std::string(data + kLengthBytes, length);
+}
+
+std::vector<int64_t> shape_of(const Json& value, const std::string& where) {
+  LORSA_CHECK(value.is_array(),
+              FormatError,
+              where,
+              ": shape: expected a list of numbers, found ",
+              value.type_name());
+  std::vector<int64_t> shape;
+  for (const Json& size : value) {
+    LORSA_CHECK(size.is_number_unsigned() && size.get<uint64_t>() <= uint64_t{INT64_MAX},
+                FormatError,
+                where,
+                ": shape: expected whole numbers in [0, 2^63), found ",
+                size.dump());
+    shape.push_back(size.get<int64_t>());
+  }
+  return shape;
+}
+
+size_t byte_size(const std::vector<int64_t>& shape, size_t item_bytes, const std::string& where) {
+  // int64, because ATen counts bytes in it. A size of 0 does not excuse an overflow beside it.
+  int64_t bytes = static_cast<int64_t>(item_bytes);
+  bool empty = false;
+  for (const int64_t size : shape) {
+    empty = empty || size == 0;
+    LORSA_CHECK(size == 0 || !__builtin_mul_overflow(bytes, size, &bytes),
+                FormatError,
+                where,
+                ": expected a shape whose bytes fit 63 bits, found an overflow");
+  }
+  return empty ? 0 : static_cast<size_t>(bytes);
+}
+
+TensorEntry entry_of(const std::string& name,
+                     const Json& value,
+                     size_t data_begin,
+                     size_t data_bytes,
+                     const std::string& file) {
+  const std::string where = file + ": " + quoted(name);
+  TensorEntry entry;
+  entry.name = name;
+  const auto dtype_name = member<std::string>(value, "dtype", where);
+  const auto dtype = dtype_of_name(dtype_name);
+  LORSA_CHECK(dtype.has_value(),
+              FormatError,
+              where,
+              ": dtype: expected one of ",
+              known_dtype_names(),
+              ", found ",
+              dtype_name);
+  entry.dtype = *dtype;
+  entry.shape = shape_of(member<Json>(value, "shape", where), where);
+  const Json offsets = member<Json>(value, "data_offsets", where);
+  LORSA_CHECK(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
+                  offsets[1].is_number_unsigned(),
+              FormatError,
+              where,
+              ": data_offsets: expected [begin, end], found ",
+              offsets.dump());
+  const auto begin = offsets[0].get<uint64_t>();
+  const auto end = offsets[1].get<uint64_t>();
+  LORSA_CHECK(begin <= end && end <= data_bytes,
+              FormatError,
+              where,
+              ": data_offsets: expected a range inside the ",
+              data_bytes,
+              " bytes of data that the file has, found [",
+              begin,
+              ", ",
+              end,
+              "] (a cut file?)");
+  const size_t expected = byte_size(entry.shape, c10::elementSize(entry.dtype), where);
+  LORSA_CHECK(end - begin == expected,
+              FormatError,
+              where,
+              ": expected ",
+              expected,
+              " bytes for its shape and dtype, found a range of ",
+              end - begin);
+  entry.begin = data_begin + begin;
+  entry.end = data_begin + end;
+  return entry;
+}
+
+void check_tiling(const std::vector<TensorEntry>& tensors,
+                  size_t data_begin,
+                  size_t file_bytes,
+                  const std::string& where) {
+  size_t next = data_begin;
+  std::string before = "the header";
+  for (const TensorEntry& entry : tensors) {
+    LORSA_CHECK(entry.begin == next,
+                FormatError,
+                where,
+                ": ",
+                quoted(entry.name),
+                ": expected its data at byte ",
+                next - data_begin,
+                ", right behind ",
+                before,
+                ", found byte ",
+                entry.begin - data_begin,
+                entry.begin < next ? " (overlapping ranges)" : " (a gap)");
+    next = entry.end;
+    before = quoted(entry.name);
+  }
+  LORSA_CHECK(next == file_bytes,
+              FormatError,
+              where,
+              ": expected ",
+              next,
+              " bytes, found ",
+              file_bytes,
+              " (bytes that belong to no tensor)");
+}
+
+}  // namespace
+
+SafetensorsHeader parse_safetensors_header(const char* data,
+                                           size_t size,
+                                           const std::filesystem::path& path) {
+  const std::string text = text_header(data, size, path.string());
+  const std::string where = path.string() + ": header";
+  const Json json = parse_json(text, where);
+  LORSA_CHECK(
+      json.is_object(), FormatError, where, ": expected an object, found ", json.type_name());
+  const size_t data_begin = kLengthBytes + text.size();
+  SafetensorsHeader header;
+  for (const auto& [name, value] : json.items()) {
+    if (name != "__metadata__") {
+      header.tensors.push_back(entry_of(name, value, data_begin, size - data_begin, path.string()));
+      continue;
+    }
+    LORSA_CHECK(value.is_object(), FormatError, where, ": __metadata__: expected an object");
+    for (const auto& [key, unused] : value.items()) {
+      header.metadata[key] = member<std::string>(value, key, where + ": __metadata__");
+    }
+  }
+  std::stable_sort(
+      header.tensors.begin(), header.tensors.end(), [](const auto& left, const auto& right) {
+        return std::pair(left.begin, left.end) < std::pair(right.begin, right.end);
+      });
+  check_tiling(header.tensors, data_begin, size, path.string());
+  return header;
+}
+
+}  // namespace lorsa::io
