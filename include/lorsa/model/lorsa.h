@@ -50,6 +50,10 @@ struct LorsaWeights {
   [[nodiscard]] std::vector<std::pair<std::string, const at::Tensor*>> named() const;
 };
 
+/// Shape of the weight `name` as LorsaWeights keeps it. Throws ShapeError for a name that a Lorsa
+/// does not have.
+[[nodiscard]] std::vector<int64_t> weight_shape(const LorsaShape& shape, const std::string& name);
+
 /// What reconstructing a batch gives: output and the heads that act, P = B*T.
 struct Reconstruction {
   at::Tensor y_BTD;

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "lorsa/config/fields.h"
+#include "lorsa/model/initialize.h"
+#include "lorsa/model/lorsa.h"
+
+namespace lorsa::train {
+
+enum class Kind { kLorsa };
+enum class Precision { kAuto, kFloat32 };
+enum class Anneal { kLinear, kExponential, kCosine };
+
+/// Everything that a training run is configured by; `describe` gives keys, ranges and help.
+struct RunConfig {
+  struct Run {
+    std::string out;
+    int64_t seed = 0;
+    std::string device = "auto";
+    Precision precision = Precision::kAuto;
+    int64_t threads = 0;
+  } run;
+
+  struct Data {
+    std::string cache;
+    int64_t batch_sequences = 4;
+    int64_t read_ahead_batches = 3;
+    int64_t reader_threads = 1;
+  } data;
+
+  struct Model {
+    Kind kind = Kind::kLorsa;
+    int64_t num_ov_heads = 0;
+    int64_t num_qk_heads = 0;
+    int64_t d_qk = 0;
+    int64_t top_k = 0;
+    model::Activation activation = model::Activation::kTopK;
+    double attn_scale = 0.0;
+  } model;
+
+  model::InitConfig init;
+
+  struct Train {
+    int64_t tokens = 0;
+    double learning_rate = 1e-3;
+    int64_t warmup_tokens = 0;
+    double decay_fraction = 0.2;
+    int64_t initial_k = 0;
+    int64_t k_anneal_tokens = 0;
+    Anneal k_anneal = Anneal::kLinear;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double eps = 1e-8;
+    double clip_norm = 0.0;
+  } train;
+
+  struct Checkpoint {
+    int64_t every_tokens = 1'000'000;
+    int64_t keep = 2;
+  } checkpoint;
+
+  struct Log {
+    int64_t every_tokens = 10'000;
+    int64_t dead_window_tokens = 100'000;
+  } log;
+};
+
+void describe(config::Fields& fields, RunConfig& config);
+
+/// Settings that contradict each other whatever the cache: ConfigError naming both keys.
+void validate(const RunConfig& config);
+
+/// The rate for a step whose middle lies at `tokens`: linear warm-up, constant, linear decay to 0
+/// over the last decay_fraction of the budget.
+[[nodiscard]] double learning_rate_at(const RunConfig::Train& train, double tokens);
+
+/// K for a step that begins at `tokens`: from initial_k (0: top_k) to top_k over k_anneal_tokens,
+/// then top_k.
+[[nodiscard]] int64_t top_k_at(const RunConfig::Train& train, int64_t top_k, int64_t tokens);
+
+}  // namespace lorsa::train

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "lorsa/core/progress.h"
+#include "lorsa/train/config.h"
+
+namespace lorsa::train {
+
+/// What a finished run came to.
+struct TrainSummary {
+  int64_t tokens = 0;
+  double tokens_per_s = 0.0;
+  double seconds = 0.0;
+  std::filesystem::path final_checkpoint;
+  bool already_done = false;  ///< the folder held this finished run: nothing was trained
+};
+
+/// Trains as configured: builds cache reader, model, loader and trainer, writes the run folder
+/// (design section 7) and returns once `final/` stands. An unfinished run of the same configuration
+/// in run.out is continued from its newest checkpoint; changed tokens, rates, checkpoint and log
+/// settings are logged, any other change is a ConfigError naming the keys.
+///
+/// SIGINT or SIGTERM (while a StopSignal lives) writes a checkpoint and throws Interrupted.
+[[nodiscard]] TrainSummary train(const RunConfig& config, Progress::Visible progress);
+
+/// What `--dry-run` prints: parameters, memory, FLOPs per token, tokens in the cache, steps. Writes
+/// nothing.
+[[nodiscard]] std::string describe_plan(const RunConfig& config);
+
+}  // namespace lorsa::train

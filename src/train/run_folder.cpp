@@ -1,0 +1,256 @@
+#include "train/run_folder.h"
+
+#include <ATen/ATen.h>
+#include <c10/macros/Macros.h>
+#include <sys/utsname.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <vector>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/core/version.h"
+#include "lorsa/io/files.h"
+#include "lorsa/io/json.h"
+#include "lorsa/io/safetensors.h"
+
+namespace lorsa::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kTrainerSchema = "lorsa-trainer-1";
+constexpr const char* kRunConfig = "run_config.json";
+
+fs::path metrics_path(const fs::path& root) {
+  return root / "metrics.jsonl";
+}
+
+std::vector<fs::path> checkpoints(const fs::path& root) {
+  std::vector<fs::path> found;
+  if (fs::exists(root / "checkpoints")) {
+    for (const auto& entry : fs::directory_iterator(root / "checkpoints")) {
+      const std::string name = entry.path().filename().string();
+      if (entry.is_directory() && name.starts_with("tokens-") &&
+          entry.path().extension() != ".tmp") {
+        found.push_back(entry.path());
+      }
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+io::Json window_to_json(const MetricWindow& w) {
+  return {{"squared_error", w.squared_error},
+          {"squared_deviation", w.squared_deviation},
+          {"num_scored", w.num_scored},
+          {"num_active", w.num_active},
+          {"grad_norm", w.grad_norm},
+          {"steps", w.steps},
+          {"tokens", w.tokens}};
+}
+
+MetricWindow window_from_json(const io::Json& json, const std::string& where) {
+  MetricWindow w;
+  w.squared_error = io::member<double>(json, "squared_error", where);
+  w.squared_deviation = io::member<double>(json, "squared_deviation", where);
+  w.num_scored = io::member<int64_t>(json, "num_scored", where);
+  w.num_active = io::member<int64_t>(json, "num_active", where);
+  w.grad_norm = io::member<double>(json, "grad_norm", where);
+  w.steps = io::member<int64_t>(json, "steps", where);
+  w.tokens = io::member<int64_t>(json, "tokens", where);
+  return w;
+}
+
+io::Json config_to_json(const RunConfig& config) {
+  io::Json json;
+  for (const auto& [key, value] : flat_config(config)) {
+    json[key] = value;
+  }
+  return json;
+}
+
+// Writes a checkpoint folder under a temporary name, then renames it over `target`.
+template <typename Write>
+void write_folder(const fs::path& target, Write write) {
+  const fs::path temporary = target.string() + ".tmp";
+  fs::remove_all(temporary);
+  write(temporary);
+  io::sync_path(temporary);
+  if (fs::exists(target)) {
+    fs::remove_all(target);
+  }
+  io::rename_durably(temporary, target);
+}
+
+}  // namespace
+
+std::map<std::string, std::string> flat_config(RunConfig config) {
+  config::Fields fields;
+  describe(fields, config);
+  std::map<std::string, std::string> flat;
+  for (const config::Field& field : fields.all()) {
+    flat[field.key] = field.get();
+  }
+  return flat;
+}
+
+void RunFolder::open() const {
+  io::make_directories(root_ / "checkpoints");
+  for (const auto& entry : fs::directory_iterator(root_ / "checkpoints")) {
+    if (entry.path().extension() == ".tmp") {
+      fs::remove_all(entry.path());
+    }
+  }
+  fs::remove_all(root_ / "final.tmp");
+}
+
+void RunFolder::write_config(RunConfig config) const {
+  config::Fields fields;
+  describe(fields, config);
+  io::write_file(root_ / "config.yaml", config::to_yaml(fields));
+}
+
+void RunFolder::write_environment(const std::string& device) const {
+  utsname host{};
+  ::uname(&host);
+  io::write_json(root_ / "environment.json",
+                 {{"lorsa_version", version()},
+                  {"git_revision", git_revision()},
+                  {"torch_version", TORCH_VERSION},
+                  {"host", host.nodename},
+                  {"system", concat(host.sysname, " ", host.release, " ", host.machine)},
+                  {"device", device},
+                  {"threads", at::get_num_threads()}});
+}
+
+void RunFolder::append_metrics(const std::string& line) const {
+  std::ofstream out(metrics_path(root_), std::ios::app | std::ios::binary);
+  out << line << '\n';
+  out.flush();
+  LORSA_CHECK(out.good(),
+              IoError,
+              metrics_path(root_).string(),
+              ": cannot append a line (is the disk full?)");
+}
+
+void RunFolder::truncate_metrics(int64_t tokens) const {
+  const fs::path path = metrics_path(root_);
+  if (!fs::exists(path)) {
+    return;
+  }
+  std::string kept;
+  std::istringstream lines(io::read_file(path));
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = io::Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    // A line cut by a crash does not parse and is dropped with those past the checkpoint.
+    if (!json.is_discarded() && json.value("tokens", tokens + 1) <= tokens) {
+      kept += line + "\n";
+    }
+  }
+  io::write_file(path, kept);
+}
+
+std::optional<fs::path> RunFolder::newest_checkpoint() const {
+  const auto all = checkpoints(root_);
+  return all.empty() ? std::nullopt : std::optional(all.back());
+}
+
+void RunFolder::save(const model::Lorsa& lorsa,
+                     const model::CheckpointInfo& info,
+                     const TrainerState& state,
+                     RunConfig config,
+                     int64_t keep) const {
+  char name[64];
+  std::snprintf(name, sizeof name, "tokens-%012lld", static_cast<long long>(state.tokens_seen));
+  write_folder(root_ / "checkpoints" / name, [&](const fs::path& folder) {
+    model::save_checkpoint(folder, lorsa, info);
+    io::NamedTensors tensors;
+    for (const auto& [key, tensor] : state.optimizer.first_moment.named()) {
+      tensors.emplace_back("first_moment." + key, *tensor);
+    }
+    for (const auto& [key, tensor] : state.optimizer.second_moment.named()) {
+      tensors.emplace_back("second_moment." + key, *tensor);
+    }
+    tensors.emplace_back("last_active", state.last_active_H);
+    io::write_safetensors(folder / "trainer.safetensors", tensors);
+    io::write_json(folder / "trainer.json",
+                   {{"schema", kTrainerSchema},
+                    {"tokens_seen", state.tokens_seen},
+                    {"rows_seen", state.rows_seen},
+                    {"train_seconds", state.train_seconds},
+                    {"optimizer_steps", state.optimizer.steps},
+                    {"window", window_to_json(state.window)}});
+    io::write_json(folder / kRunConfig, config_to_json(config));
+  });
+  const auto all = checkpoints(root_);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+    fs::remove_all(all[i]);
+  }
+}
+
+Resumed RunFolder::load(const fs::path& checkpoint) {
+  const std::string where = (checkpoint / "trainer.json").string();
+  const io::Json json = io::read_json(checkpoint / "trainer.json");
+  const auto schema = io::member<std::string>(json, "schema", where);
+  LORSA_CHECK(schema == kTrainerSchema,
+              FormatError,
+              where,
+              ": schema: expected ",
+              kTrainerSchema,
+              ", found ",
+              schema);
+  model::LoadedLorsa loaded = model::load_checkpoint(checkpoint);
+  TrainerState state;
+  state.tokens_seen = io::member<int64_t>(json, "tokens_seen", where);
+  state.rows_seen = io::member<int64_t>(json, "rows_seen", where);
+  state.train_seconds = io::member<double>(json, "train_seconds", where);
+  state.window = window_from_json(io::member<io::Json>(json, "window", where), where + ": window");
+  state.optimizer = fresh_optimizer(loaded.lorsa.weights());
+  state.optimizer.steps = io::member<int64_t>(json, "optimizer_steps", where);
+  const io::SafetensorsReader reader(checkpoint / "trainer.safetensors");
+  for (const auto& [key, tensor] : state.optimizer.first_moment.named()) {
+    *tensor = reader.read_checked("first_moment." + key, tensor->sizes().vec(), at::kFloat);
+  }
+  for (const auto& [key, tensor] : state.optimizer.second_moment.named()) {
+    *tensor = reader.read_checked("second_moment." + key, tensor->sizes().vec(), at::kFloat);
+  }
+  state.last_active_H = reader.read("last_active");
+  const int64_t num_heads = loaded.lorsa.shape().num_ov_heads;
+  LORSA_CHECK(state.last_active_H.sizes() == at::IntArrayRef({num_heads}) &&
+                  state.last_active_H.scalar_type() == at::kLong,
+              FormatError,
+              reader.path().string(),
+              ": last_active: expected I64 [",
+              num_heads,
+              "], found ",
+              state.last_active_H.scalar_type(),
+              " ",
+              state.last_active_H.sizes());
+  return {std::move(loaded), std::move(state)};
+}
+
+std::map<std::string, std::string> RunFolder::saved_config(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / kRunConfig;
+  const io::Json json = io::read_json(path);
+  std::map<std::string, std::string> flat;
+  for (const auto& [key, value] : json.items()) {
+    flat[key] = io::member<std::string>(json, key, path.string());
+  }
+  return flat;
+}
+
+void RunFolder::save_final(const model::Lorsa& lorsa,
+                           const model::CheckpointInfo& info,
+                           RunConfig config) const {
+  write_folder(final_checkpoint(), [&](const fs::path& folder) {
+    model::save_checkpoint(folder, lorsa, info);
+    io::write_json(folder / kRunConfig, config_to_json(config));
+  });
+}
+
+}  // namespace lorsa::train

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "lorsa/model/checkpoint.h"
+#include "lorsa/train/config.h"
+#include "lorsa/train/trainer.h"
+
+namespace lorsa::train {
+
+/// A resumable checkpoint as read back.
+struct Resumed {
+  model::LoadedLorsa loaded;
+  TrainerState state;
+};
+
+/// The files of one run: config.yaml, environment.json, metrics.jsonl, log.txt, checkpoints/,
+/// final/.
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path root) : root_(std::move(root)) {}
+
+  [[nodiscard]] const std::filesystem::path& root() const { return root_; }
+
+  [[nodiscard]] std::filesystem::path log() const { return root_ / "log.txt"; }
+
+  [[nodiscard]] std::filesystem::path final_checkpoint() const { return root_ / "final"; }
+
+  /// Creates the folder and removes what an interrupted write left behind.
+  void open() const;
+  void write_config(RunConfig config) const;
+  void write_environment(const std::string& device) const;
+
+  /// Appends a line to metrics.jsonl.
+  void append_metrics(const std::string& line) const;
+  /// Drops lines past `tokens`: an earlier session wrote them after its last checkpoint.
+  void truncate_metrics(int64_t tokens) const;
+
+  /// The newest finished checkpoint, if there is one.
+  [[nodiscard]] std::optional<std::filesystem::path> newest_checkpoint() const;
+  /// Writes checkpoints/tokens-<12 digits> beside and renames it, then removes all but the newest
+  /// `keep`.
+  void save(const model::Lorsa& lorsa,
+            const model::CheckpointInfo& info,
+            const TrainerState& state,
+            RunConfig config,
+            int64_t keep) const;
+  [[nodiscard]] static Resumed load(const std::filesystem::path& checkpoint);
+  /// Keys of the configuration that `checkpoint` was trained with (also final/): dotted key to YAML
+  /// value.
+  [[nodiscard]] static std::map<std::string, std::string> saved_config(
+      const std::filesystem::path& checkpoint);
+
+  /// Writes final/ (folded) with a renaming folder.
+  void save_final(const model::Lorsa& lorsa,
+                  const model::CheckpointInfo& info,
+                  RunConfig config) const;
+
+ private:
+  std::filesystem::path root_;
+};
+
+/// Dotted key to YAML value of every setting.
+[[nodiscard]] std::map<std::string, std::string> flat_config(RunConfig config);
+
+}  // namespace lorsa::train
