@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
-#include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,13 +16,17 @@ struct Field {
   std::string key;   ///< dotted, "train.learning_rate"
   std::string type;  ///< as shown to users: "count", "number", "text", "one of", "list of text" ...
   std::string help;  ///< one sentence; units in the key's name
-  std::string default_text;  ///< YAML of the value that the struct held when it was described
+  std::string default_text;  ///< the value that the struct held when it was described, as YAML;
+                             ///< large counts with a suffix
   std::string range;         ///< "[0, 1]", ">= 1"; empty when free
   std::vector<std::string> choices;  ///< allowed words of a choice
   bool required = false;             ///< must stand in the file or in a --set
   bool is_list = false;
-  /// Parses the scalars (exactly one unless is_list) into the struct; throws std::invalid_argument
-  /// with "expected ..., found ...".
+  bool takes_quoted = false;  ///< quoted YAML scalars are legal: text and choices, not numbers
+  /// Throws std::invalid_argument "expected ..., found ..." unless the scalar is a legal value (of
+  /// one element, for a list).
+  std::function<void(const std::string&)> check;
+  /// Parses the scalars (exactly one unless is_list) into the struct; throws as check() does.
   std::function<void(const std::vector<std::string>&)> set;
   /// The present value as YAML (flow style for lists).
   std::function<std::string()> get;
@@ -38,6 +42,8 @@ struct Field {
 ///     }
 ///
 /// References handed in must outlive the Fields. Defaults are what the struct holds when described.
+/// Keys described before the first section stand at the top level of the file. Describing a key or
+/// a section twice, or giving a range to something that is not a number, throws Error.
 class Fields {
  public:
   /// Refines the field just added.
@@ -59,10 +65,10 @@ class Fields {
   /// Keys added from here on belong to `name`. A section may be opened once.
   void section(const std::string& name, const std::string& help);
 
-  /// Whole number; accepts the suffixes k, M, B (10^3, 10^6, 10^9): `200k`, `800M`. Rejects
+  /// Whole number; accepts the suffixes k, M, B (10^3, 10^6, 10^9): `200k`, `1.5M`. Rejects
   /// octal-looking `010`.
   Last count(const std::string& key, int64_t& value, const std::string& help);
-  /// Bytes; accepts KiB, MiB, GiB, TiB and kB, MB, GB, TB.
+  /// Bytes, not negative; accepts KiB, MiB, GiB, TiB and kB, MB, GB, TB.
   Last bytes(const std::string& key, int64_t& value, const std::string& help);
   /// Finite floating-point number.
   Last number(const std::string& key, double& value, const std::string& help);
@@ -106,7 +112,6 @@ class Fields {
 
  private:
   friend class Last;
-  Last add(Field field);
   Last add_choice(const std::string& key,
                   const std::vector<std::string>& words,
                   const std::string& help,
@@ -116,10 +121,19 @@ class Fields {
   struct Range {
     double low = -std::numeric_limits<double>::infinity();
     double high = std::numeric_limits<double>::infinity();
+
+    /// Throws std::invalid_argument unless `value`, which the user wrote as `text`, lies inside.
+    void require(double value, const std::string& text) const;
+    /// "[0, 1]", ">= 1", or empty.
+    [[nodiscard]] std::string describe() const;
   };
 
+  // Shared with the parsing closures of each field; null for fields that are not numbers.
+  Last add(Field field, std::shared_ptr<Range> range);
+  void set_range(size_t index, double low, double high);
+
   std::vector<Field> fields_;
-  std::map<std::string, Range> ranges_;
+  std::vector<std::shared_ptr<Range>> ranges_;
   std::vector<std::pair<std::string, std::string>> sections_;
 };
 
