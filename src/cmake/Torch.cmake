@@ -1,22 +1,15 @@
 # Finds LibTorch 2.11 of the PyPI wheel and offers it as lorsa_torch; decides LORSA_HAS_CUDA.
 #
-# LORSA_TORCH_ROOT is the wheel's torch folder; by default that of the .venv beside the sources.
+# LORSA_TORCH_ROOT is the wheel's torch folder; by default that of the .venv beside the sources. Another LibTorch of the
+# machine (Debian's libtorch-dev) is never looked for.
 
-if(NOT LORSA_TORCH_ROOT)
+if(NOT EXISTS "${LORSA_TORCH_ROOT}/version.py")
   file(GLOB lorsa_torch_candidates ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
-  if(lorsa_torch_candidates)
-    list(GET lorsa_torch_candidates 0 lorsa_torch_candidates)
+  list(SORT lorsa_torch_candidates ORDER DESCENDING)
+  list(POP_FRONT lorsa_torch_candidates lorsa_torch_candidate)
+  if(lorsa_torch_candidate OR NOT LORSA_TORCH_ROOT)
+    set(LORSA_TORCH_ROOT "${lorsa_torch_candidate}" CACHE PATH "Folder of the torch wheel (.../site-packages/torch)" FORCE)
   endif()
-  set(LORSA_TORCH_ROOT "${lorsa_torch_candidates}" CACHE PATH "Folder of the torch wheel (.../site-packages/torch)" FORCE)
-endif()
-if(NOT EXISTS "${LORSA_TORCH_ROOT}/include/ATen/ATen.h")
-  message(FATAL_ERROR "LORSA_TORCH_ROOT=\"${LORSA_TORCH_ROOT}\" holds no LibTorch: run scripts/setup.sh, "
-                      "or give the folder of an installed torch==2.11.0 wheel")
-endif()
-file(READ "${LORSA_TORCH_ROOT}/version.py" lorsa_torch_version)
-string(REGEX MATCH "__version__ = '([0-9]+\\.[0-9]+)" unused "${lorsa_torch_version}")
-if(NOT CMAKE_MATCH_1 VERSION_EQUAL 2.11)
-  message(FATAL_ERROR "LibTorch ${CMAKE_MATCH_1} in ${LORSA_TORCH_ROOT}: 2.11 is needed")
 endif()
 
 if(NOT LORSA_CUDA MATCHES "^(AUTO|ON|OFF)$")
@@ -33,11 +26,12 @@ if(NOT LORSA_CUDA STREQUAL OFF)
   endif()
 endif()
 
-add_library(lorsa_torch INTERFACE)
+include(${CMAKE_CURRENT_LIST_DIR}/TorchCpu.cmake)
 if(LORSA_HAS_CUDA)
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     set(CMAKE_CUDA_ARCHITECTURES "80;90a")
   endif()
+  # CMake 3.25 knows no later standard for nvcc 13.
   set(CMAKE_CUDA_STANDARD 17)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
@@ -58,15 +52,6 @@ if(LORSA_HAS_CUDA)
   target_link_libraries(lorsa_torch INTERFACE torch torch_cuda c10_cuda CUDA::cudart)
   target_compile_definitions(lorsa_torch INTERFACE LORSA_HAS_CUDA=1)
 else()
-  # find_package(Torch) of a CUDA wheel is fatal without a toolkit; its CPU libraries stand alone.
-  foreach(library torch_cpu c10)
-    add_library(lorsa_${library} SHARED IMPORTED GLOBAL)
-    set_target_properties(lorsa_${library} PROPERTIES
-      IMPORTED_LOCATION "${LORSA_TORCH_ROOT}/lib/lib${library}.so")
-  endforeach()
-  target_link_libraries(lorsa_torch INTERFACE lorsa_torch_cpu lorsa_c10)
-  target_include_directories(lorsa_torch SYSTEM INTERFACE
-    "${LORSA_TORCH_ROOT}/include" "${LORSA_TORCH_ROOT}/include/torch/csrc/api/include")
   target_compile_definitions(lorsa_torch INTERFACE LORSA_HAS_CUDA=0)
 endif()
 message(STATUS "LibTorch: ${LORSA_TORCH_ROOT}; CUDA: ${LORSA_HAS_CUDA}")

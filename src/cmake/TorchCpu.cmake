@@ -1,0 +1,28 @@
+# Defines lorsa_torch from the CPU libraries of the torch wheel in LORSA_TORCH_ROOT.
+#
+# find_package(Torch) of a CUDA wheel is fatal without a toolkit, but its libtorch_cpu and libc10 stand alone. Builds without
+# CUDA use this file, and so does the installed package: a program that links lorsa sees no CUDA headers.
+
+if(NOT EXISTS "${LORSA_TORCH_ROOT}/include/ATen/ATen.h")
+  message(FATAL_ERROR "LORSA_TORCH_ROOT=\"${LORSA_TORCH_ROOT}\" holds no LibTorch: give the folder of an installed "
+                      "torch==2.11.0 wheel (.../site-packages/torch); in the sources, scripts/setup.sh installs one")
+endif()
+file(READ "${LORSA_TORCH_ROOT}/version.py" lorsa_torch_version)
+string(REGEX MATCH "__version__ = '([0-9]+\\.[0-9]+)" lorsa_torch_version "${lorsa_torch_version}")
+if(NOT CMAKE_MATCH_1 VERSION_EQUAL 2.11)
+  message(FATAL_ERROR "LibTorch ${CMAKE_MATCH_1} in ${LORSA_TORCH_ROOT}: 2.11 is needed")
+endif()
+
+# lorsa_torch is imported so that the exported lorsa::lorsa may name it.
+if(NOT TARGET lorsa_torch)
+  add_library(lorsa_torch INTERFACE IMPORTED GLOBAL)
+endif()
+if(NOT LORSA_HAS_CUDA)
+  foreach(library torch_cpu c10)
+    add_library(lorsa_${library} SHARED IMPORTED GLOBAL)
+    set_target_properties(lorsa_${library} PROPERTIES IMPORTED_LOCATION "${LORSA_TORCH_ROOT}/lib/lib${library}.so")
+  endforeach()
+  target_link_libraries(lorsa_torch INTERFACE lorsa_torch_cpu lorsa_c10)
+  target_include_directories(lorsa_torch SYSTEM INTERFACE
+    "${LORSA_TORCH_ROOT}/include" "${LORSA_TORCH_ROOT}/include/torch/csrc/api/include")
+endif()
