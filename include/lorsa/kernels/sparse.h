@@ -4,13 +4,9 @@
 
 #include <cstdint>
 
-namespace lorsa::kernels {
+#include "lorsa/kernels/types.h"
 
-/// What a head's score and activation are made of (design section 3).
-enum class Selection {
-  kPositive,  ///< score = relu(z) * norm, activation = relu(z)
-  kSigned     ///< score = |z| * norm, activation = z
-};
+namespace lorsa::kernels {
 
 /// The kept heads of every position. value_PK [P, K] in z's dtype, head_PK [P, K] int32, descending
 /// score.
@@ -21,29 +17,34 @@ struct TopK {
 
 /// Keeps the k best-scored heads of every position and returns their activations.
 ///
-/// Shapes    z_PH [P, H] float32 or float64 (bfloat16 too on CUDA), rows contiguous; norm_H [H],
-/// the norms of W_O's rows, same dtype (float32 for bfloat16 z). Order     descending score; among
-/// equal scores the lower head wins, on every device. Always exactly k heads;
-///           with kPositive heads of score 0 fill up, lowest first, with activation 0.
+/// Shapes    z_PH [P, H] float32 or float64 (bfloat16 too on CUDA), last dimension contiguous;
+///           norm_H [H], the norms of W_O's rows, same dtype (float32 for bfloat16 z).
+/// Order     descending score; among equal scores the lower head wins, on every device. Always
+///           exactly k heads; with kPositive heads of score 0 fill up, lowest first, with
+///           activation 0.
 /// Gradient  none recorded. An entry of kPositive with activation 0 counts as not kept.
-/// Throws    ShapeError if shapes differ or k is outside [1, H]; a NaN in z is an Error naming
-/// position and head.
+/// Throws    ShapeError if shapes differ or k is outside [1, H]; a NaN in z (or a NaN score: an
+///           infinite z against norm 0) is an Error naming position and head.
 [[nodiscard]] TopK top_k_heads(const at::Tensor& z_PH,
                                const at::Tensor& norm_H,
                                int64_t k,
                                Selection selection);
 
 /// y = sum_k value_PK W_O[head_PK] + b_D, [P, D]. Sums in the order of K. b_D may be undefined.
+///
+/// value_PK, W_O_HD and b_D float32 or float64; on CUDA also value_PK and W_O_HD in bfloat16 with
+/// b_D in float32. Everything contiguous. Throws ShapeError, on the CPU also for a head outside
+/// [0, H).
 [[nodiscard]] at::Tensor sparse_decode(const TopK& kept,
                                        const at::Tensor& W_O_HD,
                                        const at::Tensor& b_D);
 
 /// Result of the decode fused with the squared error.
 struct DecodeLoss {
-  at::Tensor
-      grad_y_PD;  ///< d loss / d y = 2 * grad_scale * (y - t) at scored positions, 0 elsewhere
-  double squared_error =
-      0.0;  ///< sum over scored positions and D of (y - t)^2, accumulated in double
+  /// d loss / d y = 2 * grad_scale * (y - t) at scored positions, 0 elsewhere; in W_O's dtype.
+  at::Tensor grad_y_PD;
+  /// Sum over scored positions and D of (y - t)^2, accumulated in double.
+  double squared_error = 0.0;
 };
 
 /// Decodes, compares with target_PD [P, D] and gives the output gradient in one pass over W_O's
@@ -59,10 +60,12 @@ struct DecodeLoss {
                                             double grad_scale);
 
 struct DecodeGradients {
-  at::Tensor grad_value_PK;  ///< d loss / d value: grad_y . W_O[head]; exactly 0 where kPositive
-                             ///< kept an activation of 0
-  at::Tensor grad_W_O_HD;    ///< heads that no position kept: exactly 0
-  at::Tensor grad_b_D;       ///< column sums of grad_y
+  /// d loss / d value: grad_y . W_O[head]; exactly 0 where kPositive kept an activation of 0.
+  at::Tensor grad_value_PK;
+  /// Heads that no position kept: exactly 0. float32 where W_O is bfloat16, as is grad_b_D.
+  at::Tensor grad_W_O_HD;
+  /// Column sums of grad_y.
+  at::Tensor grad_b_D;
 };
 
 /// Backward of sparse_decode. W_O's gradient is summed head by head over its positions in ascending
@@ -71,5 +74,11 @@ struct DecodeGradients {
                                                      const at::Tensor& W_O_HD,
                                                      const at::Tensor& grad_y_PD,
                                                      Selection selection);
+
+/// A gradient of kept entries spread over all heads: [P, num_heads], grad_PK at head_PK, 0
+/// elsewhere. The heads of one position are distinct, as top_k_heads gives them.
+[[nodiscard]] at::Tensor scatter_kept(const at::Tensor& grad_PK,
+                                      const at::Tensor& head_PK,
+                                      int64_t num_heads);
 
 }  // namespace lorsa::kernels

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <initializer_list>
+
+#include "lorsa/core/error.h"
+
+// What the tensor bindings ask of their arguments.
+
+namespace lorsa::kernels {
+
+/// Throws ShapeError unless `tensor` is contiguous with this shape, dtype and device.
+inline void check_tensor(const at::Tensor& tensor,
+                         const char* name,
+                         at::IntArrayRef shape,
+                         at::ScalarType dtype,
+                         c10::Device device) {
+  LORSA_CHECK(tensor.defined(), ShapeError, name, " is an undefined tensor");
+  LORSA_CHECK(tensor.sizes() == shape,
+              ShapeError,
+              name,
+              " has shape ",
+              tensor.sizes(),
+              ", expected ",
+              shape);
+  LORSA_CHECK(tensor.scalar_type() == dtype,
+              ShapeError,
+              name,
+              " is ",
+              tensor.scalar_type(),
+              ", expected ",
+              dtype);
+  LORSA_CHECK(tensor.device() == device,
+              ShapeError,
+              name,
+              " is on ",
+              tensor.device(),
+              ", expected ",
+              device);
+  LORSA_CHECK(tensor.is_contiguous(),
+              ShapeError,
+              name,
+              " of shape ",
+              tensor.sizes(),
+              " is strided; call contiguous() first");
+}
+
+/// Throws ShapeError unless `tensor` is on the CPU or a CUDA device and float32 or float64 (on CUDA
+/// also bfloat16).
+inline void check_floating(const at::Tensor& tensor, const char* name) {
+  LORSA_CHECK(tensor.defined(), ShapeError, name, " is an undefined tensor");
+  const at::ScalarType dtype = tensor.scalar_type();
+  LORSA_CHECK(tensor.is_cpu() || tensor.is_cuda(),
+              ShapeError,
+              name,
+              " is on ",
+              tensor.device(),
+              ", expected cpu or cuda");
+  LORSA_CHECK(
+      dtype == at::kFloat || dtype == at::kDouble || (dtype == at::kBFloat16 && tensor.is_cuda()),
+      ShapeError,
+      name,
+      " is ",
+      dtype,
+      " on ",
+      tensor.device(),
+      ", expected float32 or float64",
+      tensor.is_cuda() ? " or bfloat16" : "");
+}
+
+/// The dtype that sums over values of `dtype` are kept in: float32 for bfloat16, else the same.
+inline at::ScalarType sum_dtype(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? at::kFloat : dtype;
+}
+
+}  // namespace lorsa::kernels
