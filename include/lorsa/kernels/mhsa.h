@@ -33,8 +33,19 @@ struct Mhsa {
   [[nodiscard]] Mhsa to(c10::Device device, at::ScalarType dtype) const;
 };
 
+/// Causal softmax attention with grouped key heads, [B, T, N, A]: query head n reads key head
+/// n / (N / Nkv).
+///
+/// q [B, T, N, A]; k, v [B, T, Nkv, A]; any strides with a contiguous last dimension. attn_scale is
+/// a divisor. Memory grows with T, not with T^2, wherever LibTorch has a fused kernel.
+[[nodiscard]] at::Tensor causal_attention(const at::Tensor& q_BTNA,
+                                          const at::Tensor& k_BTMA,
+                                          const at::Tensor& v_BTMA,
+                                          double attn_scale);
+
 /// Causal attention of `layer` on x [B, T, D]: the layer's output before the residual add, [B, T,
-/// D], in x's dtype. Throws ShapeError if D differs.
+/// D]. x has the weights' dtype and device. Throws ShapeError where shapes, dtypes or devices
+/// differ.
 [[nodiscard]] at::Tensor mhsa_forward(const Mhsa& layer, const at::Tensor& x_BTD);
 
 /// Attention patterns of the N heads, [B, N, T, T], rows sum to 1. For analyses: memory grows with
