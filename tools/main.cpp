@@ -1,0 +1,99 @@
+#include "main.h"
+
+#include <exception>
+#include <iostream>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/core/version.h"
+
+namespace lorsa::tools {
+namespace {
+
+/// LibTorch appends a C++ stack to its messages: people get the first line.
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+std::string joined_names(const std::vector<const CLI::App*>& commands) {
+  std::string names;
+  for (const CLI::App* command : commands) {
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  return names;
+}
+
+/// CLI11 calls an unknown command "an argument that was not expected": say what is meant.
+std::string usage_message(const CLI::App& app,
+                          int argc,
+                          char** argv,
+                          const CLI::ParseError& error) {
+  const auto is_command = [](const CLI::App* command) { return !command->get_name().empty(); };
+  const std::vector<const CLI::App*> commands = app.get_subcommands(is_command);
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (!commands.empty() && app.get_subcommands().empty() && !first.empty() && first[0] != '-') {
+    return concat("unknown command '", first, "'; commands: ", joined_names(commands));
+  }
+  return first_line(error.what());
+}
+
+int report(const std::exception& error) {
+  log_error(first_line(error.what()));
+  return static_cast<int>(exit_code_for(error));
+}
+
+int run(int argc,
+        char** argv,
+        const std::string& name,
+        const std::string& description,
+        const std::function<void(CLI::App&)>& define) {
+  CLI::App app(description, name);
+  app.set_version_flag("--version", name + " " + version() + " (" + git_revision() + ")");
+  define(app);
+  if (argc <= 1) {
+    std::cerr << app.help();
+    return static_cast<int>(ExitCode::kConfig);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      app.exit(error, std::cout, std::cerr);
+    } else {
+      log_error(usage_message(app, argc, argv, error), " (see ", name, " --help)");
+      return static_cast<int>(ExitCode::kConfig);
+    }
+  }
+  std::cout.flush();
+  LORSA_CHECK(std::cout.good(), IoError, "standard output: cannot write the results");
+  return static_cast<int>(ExitCode::kDone);
+}
+
+}  // namespace
+
+int run_command(int argc,
+                char** argv,
+                const std::string& name,
+                const std::string& description,
+                const std::function<void(CLI::App&)>& define) {
+  try {
+    return run(argc, argv, name, description, define);
+  } catch (const std::exception& error) {
+    return report(error);
+  } catch (...) {
+    log_error("internal error: an exception of unknown type");
+    return static_cast<int>(ExitCode::kInternal);
+  }
+}
+
+void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::string& keys) {
+  app.add_option("CONFIG.yaml", arguments.path, "Configuration file (keys below)")->required();
+  app.add_option("--set",
+                 arguments.overrides,
+                 "Override one key: --set section.key=value; may be repeated, later ones win")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  app.footer("Configuration keys:\n" + keys);
+}
+
+}  // namespace lorsa::tools

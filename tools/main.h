@@ -1,0 +1,32 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+namespace lorsa::tools {
+
+/// The shared body of every command's main(): lets `define` add options, subcommands and callbacks
+/// to an app, parses, runs the callbacks and returns the exit code (design section 6).
+///
+/// Everything is caught. A failure is one line on standard error; a wrong command line is exit code
+/// 2 with a hint at --help; `--help` and `--version` print to standard output and give 0; no
+/// arguments at all print the help to standard error and give 2. Results that cannot be written to
+/// standard output are an IoError. Callbacks report failure by throwing.
+int run_command(int argc,
+                char** argv,
+                const std::string& name,
+                const std::string& description,
+                const std::function<void(CLI::App&)>& define);
+
+/// The usual options of a command that reads a configuration file.
+struct ConfigArguments {
+  std::string path;
+  std::vector<std::string> overrides;  ///< of --set, "key=value" in order
+};
+
+/// Adds CONFIG.yaml and --set to `app` and the text about the configuration's keys behind its
+/// options. `keys` is what config::help_text() says. `arguments` must outlive the app.
+void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::string& keys);
+
+}  // namespace lorsa::tools
