@@ -20,9 +20,9 @@ struct CorpusConfig {
   int64_t context_length = 256;
   Packing packing = Packing::kPack;
   bool prepend_bos = true;
-  int64_t max_tokens = 1'000'000;
-  double holdout_fraction = 0.05;
-  double max_bad_share = 0.01;
+  int64_t max_tokens = 1'000'000;  ///< training and held-out rows together
+  double holdout_fraction = 0.05;  ///< of the documents
+  double max_bad_share = 0.01;     ///< of the lines
 };
 
 /// Adds the keys of `data:` (the section must be open).
@@ -36,9 +36,11 @@ struct Document {
 /// Reads documents one after another from .jsonl (one object a line) and .txt (one document a
 /// file), in the order of `files`.
 ///
-/// A line that is not valid JSON, lacks the key or is not UTF-8 is skipped, counted and named; more
-/// than max_bad_share of the lines is a FormatError. A missing or empty file is an IoError /
-/// FormatError naming it.
+/// A line that is not valid JSON, lacks the key or is not UTF-8 is skipped and counted, the first
+/// few are logged; more than max_bad_share of the lines is a FormatError (a .txt file counts as one
+/// line). Blank lines are passed over. The constructor throws IoError for a missing file,
+/// FormatError for an empty one, ConfigError for another suffix; next() throws FormatError for a
+/// file of blank lines. One thread.
 class CorpusReader {
  public:
   explicit CorpusReader(const CorpusConfig& config);
@@ -48,6 +50,9 @@ class CorpusReader {
   /// "corpus.jsonl xxh3:..." for each file.
   [[nodiscard]] std::vector<std::string> digests() const;
   [[nodiscard]] int64_t bad_lines() const;
+  /// Bytes of all files, and of those lines that next() has passed: how far the reading is.
+  [[nodiscard]] int64_t bytes_total() const;
+  [[nodiscard]] int64_t bytes_read() const;
 
  private:
   struct Impl;
@@ -70,10 +75,13 @@ struct SpecialIds {
   std::optional<int32_t> bos, eos, pad;
 };
 
-/// Packs token lists into rows; held-out and training documents go into rows of their own. With
-/// kPack documents are joined (EOS, or BOS where the model has one token for both, between them),
-/// BOS first in every row; the rest at the end is dropped. With kTruncate a document gives one row,
-/// short ones are dropped.
+/// Packs token lists into rows; held-out and training documents go into rows of their own.
+///
+/// kPack      documents are joined, EOS (BOS for a model without EOS) between them; one that begins
+///            a row has no separator before it. The rest at the end of the corpus is dropped.
+/// kTruncate  a document gives one row; short ones are dropped.
+/// Both       BOS first in every row if prepend_bos. Documents without tokens are passed over.
+/// Throws     ConfigError if BOS is wanted and there is none.
 class Packer {
  public:
   Packer(const CorpusConfig& config, const SpecialIds& special);
@@ -81,15 +89,19 @@ class Packer {
   void add(const std::vector<int32_t>& ids, int64_t document, bool heldout, std::vector<Row>& out);
 
  private:
-  CorpusConfig config_;
-  SpecialIds special_;
-
+  /// The row that begins like an unfinished one: what is kept between documents.
   struct Side {
-    std::vector<int32_t> pending;
-    std::vector<int64_t> documents;
+    std::vector<int32_t> pending;  ///< tokens behind BOS
+    int64_t document = 0;          ///< of the first of them
   };
 
-  Side sides_[2];
+  [[nodiscard]] Row finish_row(const std::vector<int32_t>& body,
+                               int64_t document,
+                               bool heldout) const;
+
+  CorpusConfig config_;
+  SpecialIds special_;
+  Side sides_[2];  ///< training, held-out
 };
 
 }  // namespace lorsa::data
