@@ -42,7 +42,8 @@ fi
 if [[ ${#files[@]} -gt 0 ]]; then
   command -v clang-tidy >/dev/null || { echo "lint: clang-tidy is missing: run scripts/setup.sh --dev" >&2; exit 1; }
   [[ -s $build/compile_commands.json ]] || { echo "lint: $build is not configured: run scripts/build.sh" >&2; exit 1; }
-  printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy -p "$build" --quiet || status=1
+  printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy -p "$build" --quiet \
+    2> >(grep -v ' warnings\? generated\.$' >&2) || status=1
 fi
 [[ $status -ne 0 ]] || echo "lint: ${#files[@]} files checked by clang-tidy"
 exit "$status"
