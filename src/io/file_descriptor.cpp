@@ -60,6 +60,24 @@ void write_all(const FileDescriptor& file,
   }
 }
 
+void pwrite_all(const FileDescriptor& file,
+                const void* data,
+                size_t size,
+                uint64_t offset,
+                const std::filesystem::path& path) {
+  const char* bytes = static_cast<const char*>(data);
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t written =
+        ::pwrite(file.get(), bytes + done, size - done, static_cast<off_t>(offset + done));
+    if (written < 0 && errno == EINTR) {
+      continue;
+    }
+    LORSA_CHECK(written >= 0, IoError, errno_message(path, "cannot write"));
+    done += static_cast<size_t>(written);
+  }
+}
+
 void pread_exact(const FileDescriptor& file,
                  void* data,
                  size_t size,

@@ -46,6 +46,13 @@ void write_all(const FileDescriptor& file,
                size_t size,
                const std::filesystem::path& path);
 
+/// Writes all bytes at `offset`. Throws IoError.
+void pwrite_all(const FileDescriptor& file,
+                const void* data,
+                size_t size,
+                uint64_t offset,
+                const std::filesystem::path& path);
+
 /// Reads exactly `size` bytes at `offset`. IoError if the call fails, FormatError if the file ends
 /// before; `what` says in the message what was read.
 void pread_exact(const FileDescriptor& file,

@@ -17,6 +17,7 @@ struct LoaderOptions {
                            ///< elements; rank r takes its r-th part
   int64_t depth = 3;       ///< batches read ahead
   int64_t num_threads = 1;
+  bool pin_memory = false;  ///< batches in page-locked memory, for copies to a CUDA device
 };
 
 /// Streams shuffled training rows out of a cache while the device computes.

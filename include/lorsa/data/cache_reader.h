@@ -32,7 +32,7 @@ enum class Side { kTraining, kHeldout, kAll };
 ///
 /// Opens every shard once through HDF5 to find its datasets' offsets, then reads rows with pread:
 /// read() may be called from several threads. Throws FormatError for a folder that is not a
-/// complete cache, naming file and dataset.
+/// complete cache, naming file and dataset. Every row is checked against its checksum when read.
 class CacheReader {
  public:
   explicit CacheReader(const std::filesystem::path& folder);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "lorsa/data/manifest.h"
 #include "lorsa/kernels/mhsa.h"
@@ -29,8 +30,10 @@ struct RowBlock {
 ///
 /// Opening a folder with an unfinished manifest of the same configuration continues after its last
 /// finished shard (num_rows() tells how many rows are there); another configuration is a
-/// ConfigError naming the differing lines. Stray `*.tmp` files of an earlier run are removed. One
-/// thread.
+/// ConfigError naming the differing lines, and so is a folder that holds anything else. Stray
+/// `*.tmp` files of an earlier run are removed. The bytes written depend on the rows alone, not on
+/// how they were grouped into append() calls or on interruptions. One thread, one writer a folder
+/// (IoError for a second one).
 class CacheWriter {
  public:
   /// `plan` carries everything but counts, statistics and shards; rows_per_shard > 0.
@@ -44,8 +47,12 @@ class CacheWriter {
   [[nodiscard]] int64_t num_rows() const;
   /// True if the folder already held a complete cache of this configuration: nothing to do.
   [[nodiscard]] bool already_complete() const;
+  /// Throws ShapeError, FormatError for values that are not finite, IoError if the disk is full:
+  /// finished shards stay, the one being written is dropped, and later calls throw.
   void append(const RowBlock& rows);
-  /// Closes the last shard and marks the manifest complete.
+  /// Closes the last shard and marks the manifest complete. A last shard with fewer rows than
+  /// rows_per_shard is copied once, so it needs its own size of free space beside it. Throws
+  /// FormatError if there are no rows at all.
   void finish();
 
  private:

@@ -5,10 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/kernels/rope.h"
+
 namespace lorsa::data {
 
 enum class StoreMode { kInputAndTarget, kInput };
 enum class StoreDtype { kBFloat16, kFloat32 };
+
+/// The word for it in configurations and manifests: "input_and_target", "input".
+[[nodiscard]] std::string to_string(StoreMode store);
+/// "bfloat16", "float32".
+[[nodiscard]] std::string to_string(StoreDtype dtype);
 
 struct ShardInfo {
   std::string file;  ///< "shard-00000.h5"
@@ -16,10 +23,34 @@ struct ShardInfo {
   std::string checksum;  ///< "xxh3:..." of the file's bytes
 };
 
-/// Sums over scored tokens of one activation, from which the statistics of the manifest are made.
+/// Statistics of one activation over the scored tokens of training rows.
 struct ActivationStats {
   double mean_norm = 0.0;      ///< mean of |x| over scored tokens
   double second_moment = 0.0;  ///< mean of |x|^2 over scored tokens
+};
+
+/// Running sums over the scored tokens of the training rows in finished shards, from which the
+/// statistics are made. They stand in the manifest of an unfinished cache, so that a continued
+/// extraction ends with the very same statistics.
+struct StatisticsSums {
+  int64_t num_tokens = 0;
+  double input_norm = 0.0;
+  double input_square = 0.0;
+  double target_norm = 0.0;
+  double target_square = 0.0;
+  std::vector<double> target;  ///< [D]
+
+  bool operator==(const StatisticsSums&) const = default;
+};
+
+/// What attention.safetensors does not hold of the layer's attention, and its digest.
+struct AttentionInfo {
+  std::string checksum;  ///< "xxh3:..." of attention.safetensors
+  double attn_scale = 1.0;
+  double qk_norm_eps = 1e-6;
+  kernels::RopeSpec rope;
+
+  bool operator==(const AttentionInfo&) const = default;
 };
 
 /// manifest.json of a cache, format 1 (design section 6; docs/formats.md).
@@ -39,9 +70,12 @@ struct Manifest {
   int64_t num_heldout_rows = 0;
   int64_t num_tokens = 0;
   int64_t num_scored_tokens = 0;
-  std::string packing;  ///< "pack" or "truncate"
+  int64_t rows_per_shard = 0;         ///< of all shards but the last; set by CacheWriter
+  int64_t num_statistics_tokens = 0;  ///< scored tokens of training rows: what statistics are over
+  std::string packing;                ///< "pack" or "truncate"
   bool prepend_bos = true;
   std::vector<int64_t> unscored_ids;  ///< BOS, EOS, PAD
+  AttentionInfo attention;            ///< set by CacheWriter
   ActivationStats input_stats;
   ActivationStats target_stats;
   std::vector<double> target_mean;          ///< [D], over scored training tokens
@@ -49,16 +83,19 @@ struct Manifest {
   std::string config_yaml;  ///< the extraction's resolved configuration, for the refusal to
                             ///< continue under another one
   std::vector<ShardInfo> shards;
+  StatisticsSums sums;  ///< while not complete
   bool complete = false;
 };
 
-/// Reads and checks `folder`/manifest.json. FormatError for an unknown schema, IoError if absent.
+/// Reads and checks `folder`/manifest.json. FormatError (file, key, expected, found) for an unknown
+/// schema or values that contradict each other, IoError if absent.
 [[nodiscard]] Manifest read_manifest(const std::filesystem::path& folder);
 
 /// Writes it atomically.
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
 
-/// The factor sqrt(D) / mean norm that scales an activation for training.
+/// The factor sqrt(D) / mean norm that scales an activation for training. FormatError if the mean
+/// norm is not positive.
 [[nodiscard]] double normalization_scale(const ActivationStats& stats, int64_t d_model);
 
 }  // namespace lorsa::data

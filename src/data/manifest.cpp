@@ -1,0 +1,368 @@
+#include "lorsa/data/manifest.h"
+
+#include <array>
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "data/manifest_json.h"
+#include "data/shard_format.h"
+#include "lorsa/core/error.h"
+
+namespace lorsa::data {
+namespace {
+
+using io::Json;
+using io::member;
+
+template <typename Enum, size_t N>
+using Words = std::array<std::pair<std::string_view, Enum>, N>;
+
+constexpr Words<StoreMode, 2> kStoreWords = {
+    {{"input_and_target", StoreMode::kInputAndTarget}, {"input", StoreMode::kInput}}};
+constexpr Words<StoreDtype, 2> kDtypeWords = {
+    {{"bfloat16", StoreDtype::kBFloat16}, {"float32", StoreDtype::kFloat32}}};
+constexpr Words<kernels::RopeScaling, 3> kScalingWords = {
+    {{"none", kernels::RopeScaling::kNone},
+     {"linear", kernels::RopeScaling::kLinear},
+     {"llama3", kernels::RopeScaling::kLlama3}}};
+constexpr Words<kernels::RopeLayout, 2> kLayoutWords = {
+    {{"half_split", kernels::RopeLayout::kHalfSplit},
+     {"adjacent_pairs", kernels::RopeLayout::kAdjacentPairs}}};
+
+template <typename Enum, size_t N>
+std::string word_of(const Words<Enum, N>& words, Enum value) {
+  for (const auto& [word, known] : words) {
+    if (known == value) {
+      return std::string(word);
+    }
+  }
+  throw Error("an enum value without a word");
+}
+
+template <typename Enum, size_t N>
+Enum value_of(const Words<Enum, N>& words,
+              const Json& object,
+              const std::string& key,
+              const std::string& where) {
+  const auto text = member<std::string>(object, key, where);
+  std::string known_words;
+  for (const auto& [word, known] : words) {
+    if (word == text) {
+      return known;
+    }
+    known_words += concat(known_words.empty() ? "" : ", ", word);
+  }
+  throw FormatError(
+      concat(where, ": ", key, ": expected one of ", known_words, ", found \"", text, "\""));
+}
+
+int64_t count(const Json& object, const std::string& key, const std::string& where, int64_t low) {
+  const auto value = member<int64_t>(object, key, where);
+  LORSA_CHECK(value >= low,
+              FormatError,
+              where,
+              ": ",
+              key,
+              ": expected a whole number >= ",
+              low,
+              ", found ",
+              value);
+  return value;
+}
+
+template <typename T>
+std::vector<T> list(const Json& object, const std::string& key, const std::string& where) {
+  const Json values = member<Json>(object, key, where);
+  LORSA_CHECK(values.is_array(),
+              FormatError,
+              where,
+              ": ",
+              key,
+              ": expected a list, found ",
+              values.type_name());
+  std::vector<T> result;
+  for (const Json& value : values) {
+    // member() knows how to check and name one value: hand it over as a member of that name.
+    result.push_back(member<T>(Json{{key, value}}, key, where));
+  }
+  return result;
+}
+
+Json rope_json(const kernels::RopeSpec& rope) {
+  Json json = {{"rotary_dim", rope.rotary_dim},
+               {"base", rope.base},
+               {"layout", word_of(kLayoutWords, rope.layout)},
+               {"scaling", word_of(kScalingWords, rope.scaling)}};
+  if (rope.scaling != kernels::RopeScaling::kNone) {
+    json["factor"] = rope.factor;
+  }
+  if (rope.scaling == kernels::RopeScaling::kLlama3) {
+    json["low_freq_factor"] = rope.low_freq_factor;
+    json["high_freq_factor"] = rope.high_freq_factor;
+    json["original_context"] = rope.original_context;
+  }
+  return json;
+}
+
+kernels::RopeSpec rope_of(const Json& json, const std::string& where) {
+  kernels::RopeSpec rope;
+  rope.rotary_dim = count(json, "rotary_dim", where, 0);
+  rope.base = member<double>(json, "base", where);
+  rope.layout = value_of(kLayoutWords, json, "layout", where);
+  rope.scaling = value_of(kScalingWords, json, "scaling", where);
+  if (rope.scaling != kernels::RopeScaling::kNone) {
+    rope.factor = member<double>(json, "factor", where);
+  }
+  if (rope.scaling == kernels::RopeScaling::kLlama3) {
+    rope.low_freq_factor = member<double>(json, "low_freq_factor", where);
+    rope.high_freq_factor = member<double>(json, "high_freq_factor", where);
+    rope.original_context = count(json, "original_context", where, 1);
+  }
+  return rope;
+}
+
+Json statistics_json(const Manifest& manifest) {
+  const auto stats = [](const ActivationStats& values) {
+    return Json{{"mean_norm", values.mean_norm}, {"second_moment", values.second_moment}};
+  };
+  return Json{{"num_tokens", manifest.num_statistics_tokens},
+              {"input", stats(manifest.input_stats)},
+              {"target", stats(manifest.target_stats)},
+              {"target_mean", manifest.target_mean}};
+}
+
+Json sums_json(const StatisticsSums& sums) {
+  return Json{{"num_tokens", sums.num_tokens},
+              {"input_norm", sums.input_norm},
+              {"input_square", sums.input_square},
+              {"target_norm", sums.target_norm},
+              {"target_square", sums.target_square},
+              {"target", sums.target}};
+}
+
+void read_statistics(const Json& json, const std::string& where, Manifest& manifest) {
+  const auto stats = [&](const std::string& key) {
+    const Json values = member<Json>(json, key, where);
+    return ActivationStats{member<double>(values, "mean_norm", where + ": " + key),
+                           member<double>(values, "second_moment", where + ": " + key)};
+  };
+  manifest.num_statistics_tokens = count(json, "num_tokens", where, 0);
+  manifest.input_stats = stats("input");
+  manifest.target_stats = stats("target");
+  manifest.target_mean = list<double>(json, "target_mean", where);
+  LORSA_CHECK(static_cast<int64_t>(manifest.target_mean.size()) == manifest.d_model,
+              FormatError,
+              where,
+              ": target_mean: expected d_model = ",
+              manifest.d_model,
+              " numbers, found ",
+              manifest.target_mean.size());
+}
+
+StatisticsSums sums_of(const Json& json, int64_t d_model, const std::string& where) {
+  StatisticsSums sums;
+  sums.num_tokens = count(json, "num_tokens", where, 0);
+  sums.input_norm = member<double>(json, "input_norm", where);
+  sums.input_square = member<double>(json, "input_square", where);
+  sums.target_norm = member<double>(json, "target_norm", where);
+  sums.target_square = member<double>(json, "target_square", where);
+  sums.target = list<double>(json, "target", where);
+  LORSA_CHECK(static_cast<int64_t>(sums.target.size()) == d_model,
+              FormatError,
+              where,
+              ": target: expected d_model = ",
+              d_model,
+              " numbers, found ",
+              sums.target.size());
+  return sums;
+}
+
+void read_shards(const Json& json, const std::string& where, Manifest& manifest) {
+  const Json shards = member<Json>(json, "shards", where);
+  LORSA_CHECK(shards.is_array(), FormatError, where, ": shards: expected a list");
+  int64_t rows = 0;
+  for (const Json& value : shards) {
+    const std::string at = concat(where, ": shards[", manifest.shards.size(), "]");
+    ShardInfo shard{member<std::string>(value, "file", at),
+                    count(value, "num_rows", at, 1),
+                    member<std::string>(value, "checksum", at)};
+    // Also keeps a hostile manifest from naming files elsewhere.
+    const std::string expected = shard_file_name(manifest.shards.size());
+    LORSA_CHECK(shard.file == expected,
+                FormatError,
+                at,
+                ": file: expected ",
+                expected,
+                ", found ",
+                shard.file);
+    LORSA_CHECK(!__builtin_add_overflow(rows, shard.num_rows, &rows),
+                FormatError,
+                at,
+                ": num_rows: expected fewer rows, found ",
+                shard.num_rows);
+    manifest.shards.push_back(std::move(shard));
+  }
+  LORSA_CHECK(rows == manifest.num_rows,
+              FormatError,
+              where,
+              ": num_rows: expected ",
+              rows,
+              " as the shards hold, found ",
+              manifest.num_rows);
+}
+
+void check_counts(const Manifest& manifest, const std::string& where) {
+  int64_t tokens = 0;
+  int64_t bytes = 0;
+  LORSA_CHECK(
+      !__builtin_mul_overflow(manifest.num_rows, manifest.context_length, &tokens) &&
+          !__builtin_mul_overflow(
+              std::max<int64_t>(tokens, manifest.context_length), manifest.d_model, &bytes) &&
+          !__builtin_mul_overflow(bytes, 8, &bytes),
+      FormatError,
+      where,
+      ": num_rows, context_length, d_model: expected a size below 2^63 bytes, found ",
+      manifest.num_rows,
+      " x ",
+      manifest.context_length,
+      " x ",
+      manifest.d_model);
+  LORSA_CHECK(tokens == manifest.num_tokens,
+              FormatError,
+              where,
+              ": num_tokens: expected num_rows * context_length = ",
+              tokens,
+              ", found ",
+              manifest.num_tokens);
+  LORSA_CHECK(manifest.num_heldout_rows <= manifest.num_rows &&
+                  manifest.num_scored_tokens <= manifest.num_tokens,
+              FormatError,
+              where,
+              ": num_heldout_rows, num_scored_tokens: expected at most ",
+              manifest.num_rows,
+              " and ",
+              manifest.num_tokens,
+              ", found ",
+              manifest.num_heldout_rows,
+              " and ",
+              manifest.num_scored_tokens);
+}
+
+}  // namespace
+
+std::string to_string(StoreMode store) {
+  return word_of(kStoreWords, store);
+}
+
+std::string to_string(StoreDtype dtype) {
+  return word_of(kDtypeWords, dtype);
+}
+
+Json plan_json(const Manifest& manifest) {
+  return Json{{"model",
+               {{"name", manifest.model_name},
+                {"architecture", manifest.architecture},
+                {"weights_sha256", manifest.weights_sha256}}},
+              {"layer", manifest.layer},
+              {"input_convention", manifest.input_convention},
+              {"store", to_string(manifest.store)},
+              {"dtype", to_string(manifest.dtype)},
+              {"context_length", manifest.context_length},
+              {"d_model", manifest.d_model},
+              {"rows_per_shard", manifest.rows_per_shard},
+              {"tokens",
+               {{"packing", manifest.packing},
+                {"prepend_bos", manifest.prepend_bos},
+                {"unscored_ids", manifest.unscored_ids}}},
+              {"corpus", manifest.corpus_digests},
+              {"config", manifest.config_yaml}};
+}
+
+void write_manifest(const std::filesystem::path& folder, const Manifest& manifest) {
+  Json json = {{"format", "lorsa activation cache"}, {"schema", Manifest::kSchema}};
+  json.update(plan_json(manifest));
+  json["attention"] = {{"file", kAttentionFile},
+                       {"checksum", manifest.attention.checksum},
+                       {"attn_scale", manifest.attention.attn_scale},
+                       {"qk_norm_eps", manifest.attention.qk_norm_eps},
+                       {"rope", rope_json(manifest.attention.rope)}};
+  json["num_rows"] = manifest.num_rows;
+  json["num_heldout_rows"] = manifest.num_heldout_rows;
+  json["num_tokens"] = manifest.num_tokens;
+  json["num_scored_tokens"] = manifest.num_scored_tokens;
+  if (manifest.complete) {
+    json["statistics"] = statistics_json(manifest);
+  } else {
+    json["sums"] = sums_json(manifest.sums);
+  }
+  json["shards"] = Json::array();
+  for (const ShardInfo& shard : manifest.shards) {
+    json["shards"].push_back(
+        {{"file", shard.file}, {"num_rows", shard.num_rows}, {"checksum", shard.checksum}});
+  }
+  json["complete"] = manifest.complete;
+  io::write_json(folder / kManifestFile, json);
+}
+
+Manifest read_manifest(const std::filesystem::path& folder) {
+  const std::string where = (folder / kManifestFile).string();
+  const Json json = io::read_json(folder / kManifestFile);
+  const auto schema = member<int64_t>(json, "schema", where);
+  LORSA_CHECK(schema == Manifest::kSchema,
+              FormatError,
+              where,
+              ": schema: expected ",
+              Manifest::kSchema,
+              ", found ",
+              schema,
+              " (written by another version)");
+  Manifest manifest;
+  const Json model = member<Json>(json, "model", where);
+  manifest.model_name = member<std::string>(model, "name", where + ": model");
+  manifest.architecture = member<std::string>(model, "architecture", where + ": model");
+  manifest.weights_sha256 = member<std::string>(model, "weights_sha256", where + ": model");
+  manifest.layer = count(json, "layer", where, 0);
+  manifest.input_convention = member<std::string>(json, "input_convention", where);
+  manifest.store = value_of(kStoreWords, json, "store", where);
+  manifest.dtype = value_of(kDtypeWords, json, "dtype", where);
+  manifest.context_length = count(json, "context_length", where, 1);
+  manifest.d_model = count(json, "d_model", where, 1);
+  manifest.rows_per_shard = count(json, "rows_per_shard", where, 1);
+  const Json tokens = member<Json>(json, "tokens", where);
+  manifest.packing = member<std::string>(tokens, "packing", where + ": tokens");
+  manifest.prepend_bos = member<bool>(tokens, "prepend_bos", where + ": tokens");
+  manifest.unscored_ids = list<int64_t>(tokens, "unscored_ids", where + ": tokens");
+  manifest.corpus_digests = list<std::string>(json, "corpus", where);
+  manifest.config_yaml = member<std::string>(json, "config", where);
+  const Json attention = member<Json>(json, "attention", where);
+  manifest.attention.checksum = member<std::string>(attention, "checksum", where + ": attention");
+  manifest.attention.attn_scale = member<double>(attention, "attn_scale", where + ": attention");
+  manifest.attention.qk_norm_eps = member<double>(attention, "qk_norm_eps", where + ": attention");
+  manifest.attention.rope =
+      rope_of(member<Json>(attention, "rope", where + ": attention"), where + ": attention: rope");
+  manifest.num_rows = count(json, "num_rows", where, 0);
+  manifest.num_heldout_rows = count(json, "num_heldout_rows", where, 0);
+  manifest.num_tokens = count(json, "num_tokens", where, 0);
+  manifest.num_scored_tokens = count(json, "num_scored_tokens", where, 0);
+  check_counts(manifest, where);
+  manifest.complete = member<bool>(json, "complete", where);
+  if (manifest.complete) {
+    read_statistics(member<Json>(json, "statistics", where), where + ": statistics", manifest);
+  } else {
+    manifest.sums = sums_of(member<Json>(json, "sums", where), manifest.d_model, where + ": sums");
+  }
+  read_shards(json, where, manifest);
+  return manifest;
+}
+
+double normalization_scale(const ActivationStats& stats, int64_t d_model) {
+  LORSA_CHECK(stats.mean_norm > 0.0 && std::isfinite(stats.mean_norm),
+              FormatError,
+              "mean norm of an activation: expected a positive number, found ",
+              stats.mean_norm,
+              " (no scored training tokens?)");
+  return std::sqrt(static_cast<double>(d_model)) / stats.mean_norm;
+}
+
+}  // namespace lorsa::data
