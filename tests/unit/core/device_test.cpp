@@ -1,0 +1,57 @@
+#include "lorsa/core/device.h"
+
+#include <ATen/Parallel.h>
+
+#include "capture_stderr.h"
+#include "lorsa/core/error.h"
+#include "support/test.h"
+
+using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
+using lorsa::resolve_device;
+
+TEST_CASE("cpu is a device everywhere", "[core]") {
+  CHECK(resolve_device("cpu") == c10::Device(c10::kCPU));
+}
+
+TEST_CASE("auto finds a device that exists and says which", "[core]") {
+  const lorsa::test::CaptureStderr capture;
+  const c10::Device device = resolve_device("auto");
+  CHECK((device.is_cpu() || device.is_cuda()));
+  CHECK_THAT(capture.text(), Contains("device: auto -> " + device.str() + ", "));
+}
+
+TEST_CASE("a text that names no device is a configuration error", "[core]") {
+  for (const char* name :
+       {"", "CPU", "gpu", "cpu:0", "cuda:", "cuda:-1", "cuda:1x", "cuda1", "cuda:128", "cuda: 0"}) {
+    CHECK_THROWS_MATCHES(resolve_device(name),
+                         lorsa::ConfigError,
+                         Catch::Matchers::Message(lorsa::concat(
+                             "device: expected auto, cpu, cuda or cuda:N, found '", name, "'")));
+  }
+}
+
+TEST_CASE("a CUDA device that is not there is a device error", "[core]") {
+  const char* reason = LORSA_HAS_CUDA ? "usable CUDA devices" : "built without CUDA";
+  CHECK_THROWS_MATCHES(resolve_device("cuda:127"),
+                       lorsa::DeviceError,
+                       Catch::Predicate<lorsa::DeviceError>([&](const lorsa::DeviceError& error) {
+                         const std::string message = error.what();
+                         return message.starts_with("device cuda:127: ") &&
+                                message.find(reason) != std::string::npos;
+                       }));
+}
+
+TEST_CASE("the number of threads can be set and is described", "[core]") {
+  const int before = at::get_num_threads();
+  lorsa::set_num_threads(1);
+  CHECK(at::get_num_threads() == 1);
+  CHECK_THAT(lorsa::device_description(c10::kCPU), StartsWith("cpu, 1 thread, "));
+  lorsa::set_num_threads(2);
+  CHECK(at::get_num_threads() == 2);
+  CHECK_THAT(lorsa::device_description(c10::kCPU), StartsWith("cpu, 2 threads, "));
+  lorsa::set_num_threads(0);
+  CHECK(at::get_num_threads() == 2);
+  CHECK_THROWS_AS(lorsa::set_num_threads(-1), lorsa::ConfigError);
+  lorsa::set_num_threads(before);
+}
