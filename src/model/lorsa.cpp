@@ -1,6 +1,7 @@
 #include "lorsa/model/lorsa.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 

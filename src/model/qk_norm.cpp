@@ -12,7 +12,7 @@ at::Tensor QkNorm::forward(const at::Tensor& x_BTSE, const at::Tensor& gain_SE, 
 
 std::pair<at::Tensor, at::Tensor> QkNorm::backward(const at::Tensor& d_BTSE,
                                                    const at::Tensor& gain_SE) const {
-  const at::Tensor d_gain = (d_BTSE * normalized_).sum({0, 1});
+  const at::Tensor d_gain = (d_BTSE * normalized_).sum(at::IntArrayRef({0, 1}));
   // With n = x r, r = (mean(x^2) + eps)^-1/2: dn/dx = r (I - n n^T / E).
   const at::Tensor d_normalized = d_BTSE * gain_SE;
   const at::Tensor along = (d_normalized * normalized_).mean(-1, /*keepdim=*/true);

@@ -129,7 +129,7 @@ void compare_configs(const fs::path& checkpoint, const RunConfig& config) {
       log_info("resuming with ", key, " = ", value, " (was ", before->second, ")");
     } else {
       refused +=
-          concat("\n  ", key, ": the run has ", before->second, ", the configuration says ", value);
+          concat(refused.empty() ? " " : "; ", key, ": the run has ", before->second, ", the configuration says ", value);
     }
   }
   LORSA_CHECK(refused.empty(),

@@ -1,6 +1,7 @@
 #include "train/run_folder.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/macros/Macros.h>
 #include <sys/utsname.h>
 #include <torch/version.h>
@@ -119,13 +120,13 @@ void RunFolder::write_environment(const std::string& device) const {
   utsname host{};
   ::uname(&host);
   io::write_json(root_ / "environment.json",
-                 {{"lorsa_version", version()},
-                  {"git_revision", git_revision()},
-                  {"torch_version", TORCH_VERSION},
-                  {"host", host.nodename},
-                  {"system", concat(host.sysname, " ", host.release, " ", host.machine)},
-                  {"device", device},
-                  {"threads", at::get_num_threads()}});
+                 io::Json{{"lorsa_version", version()},
+                          {"git_revision", git_revision()},
+                          {"torch_version", TORCH_VERSION},
+                          {"host", host.nodename},
+                          {"system", concat(host.sysname, " ", host.release, " ", host.machine)},
+                          {"device", device},
+                          {"threads", at::get_num_threads()}});
 }
 
 void RunFolder::append_metrics(const std::string& line) const {
@@ -179,12 +180,12 @@ void RunFolder::save(const model::Lorsa& lorsa,
     tensors.emplace_back("last_active", state.last_active_H);
     io::write_safetensors(folder / "trainer.safetensors", tensors);
     io::write_json(folder / "trainer.json",
-                   {{"schema", kTrainerSchema},
-                    {"tokens_seen", state.tokens_seen},
-                    {"rows_seen", state.rows_seen},
-                    {"train_seconds", state.train_seconds},
-                    {"optimizer_steps", state.optimizer.steps},
-                    {"window", window_to_json(state.window)}});
+                   io::Json{{"schema", kTrainerSchema},
+                            {"tokens_seen", state.tokens_seen},
+                            {"rows_seen", state.rows_seen},
+                            {"train_seconds", state.train_seconds},
+                            {"optimizer_steps", state.optimizer.steps},
+                            {"window", window_to_json(state.window)}});
     io::write_json(folder / kRunConfig, config_to_json(config));
   });
   const auto all = checkpoints(root_);

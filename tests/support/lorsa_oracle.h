@@ -1,0 +1,136 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+
+#include "lorsa/model/lorsa.h"
+
+// The Lorsa of design section 3 written a second time, head by head, with nothing shared with the
+// library but the weights: LibTorch's autograd differentiates it.
+
+namespace lorsa::test {
+
+inline at::Tensor oracle_rope(const at::Tensor& x_BTE, const kernels::RopeSpec& rope) {
+  if (rope.rotary_dim == 0) {
+    return x_BTE;
+  }
+  const int64_t half = rope.rotary_dim / 2;
+  const int64_t T = x_BTE.size(1);
+  at::Tensor angle = at::empty({T, half}, at::kDouble);
+  for (int64_t t = 0; t < T; ++t) {
+    for (int64_t i = 0; i < half; ++i) {
+      // Rounded as transformers rounds it: frequency, then angle, in float32.
+      const float exponent = static_cast<float>(2 * i) / static_cast<float>(rope.rotary_dim);
+      const float frequency = 1.0f / std::pow(static_cast<float>(rope.base), exponent);
+      angle[t][i] = static_cast<double>(static_cast<float>(t) * frequency);
+    }
+  }
+  const at::Tensor cos = angle.to(at::kFloat).cos().to(at::kDouble);
+  const at::Tensor sin = angle.to(at::kFloat).sin().to(at::kDouble);
+  const at::Tensor a = x_BTE.narrow(2, 0, half);
+  const at::Tensor b = x_BTE.narrow(2, half, half);
+  const at::Tensor rest = x_BTE.narrow(2, 2 * half, x_BTE.size(2) - 2 * half);
+  return at::cat({a * cos - b * sin, b * cos + a * sin, rest}, 2);
+}
+
+inline at::Tensor oracle_norm(const at::Tensor& x_BTE, const at::Tensor& gain_E, double eps) {
+  return x_BTE / at::sqrt(x_BTE.square().mean(-1, true) + eps) * gain_E;
+}
+
+/// z of every head, [B, T, H], double.
+inline at::Tensor oracle_z(const model::LorsaShape& shape,
+                           const model::LorsaWeights& w,
+                           const at::Tensor& x_BTD) {
+  const int64_t T = x_BTD.size(1);
+  const at::Tensor future = at::ones({T, T}, at::kBool).triu(1);
+  std::vector<at::Tensor> z;
+  for (int64_t h = 0; h < shape.num_ov_heads; ++h) {
+    const int64_t s = h / (shape.num_ov_heads / shape.num_qk_heads);
+    const auto projected =
+        [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain) {
+          at::Tensor out =
+              at::matmul(x_BTD, weight.narrow(0, s * shape.d_qk, shape.d_qk).t()) + bias[s];
+          if (shape.qk_norm) {
+            out = oracle_norm(out, gain[s], shape.qk_norm_eps);
+          }
+          return oracle_rope(out, shape.rope);
+        };
+    const at::Tensor q = projected(w.W_Q, w.b_Q, shape.qk_norm ? w.q_norm : at::Tensor());
+    const at::Tensor k = projected(w.W_K, w.b_K, shape.qk_norm ? w.k_norm : at::Tensor());
+    const at::Tensor scores = at::matmul(q, k.transpose(1, 2)) / shape.attn_scale;
+    const at::Tensor pattern =
+        at::softmax(scores.masked_fill(future, -std::numeric_limits<double>::infinity()), -1);
+    const at::Tensor v_BT = at::matmul(x_BTD, w.W_V[h]) + w.b_V[h];
+    z.push_back(at::matmul(pattern, v_BT.unsqueeze(-1)).squeeze(-1));
+  }
+  return at::stack(z, -1);
+}
+
+/// Activations of all heads after selection, [B, T, H].
+inline at::Tensor oracle_activations(const model::LorsaShape& shape,
+                                     const model::LorsaWeights& w,
+                                     const at::Tensor& z_BTH) {
+  const bool is_signed = shape.activation == model::Activation::kTopKSigned;
+  const at::Tensor a = is_signed ? z_BTH : at::relu(z_BTH);
+  const at::Tensor score = (a.abs() * w.W_O.norm(2, 1)).detach();
+  const auto order = std::get<1>(at::sort(score, /*stable=*/true, /*dim=*/-1, /*descending=*/true));
+  const at::Tensor kept = at::zeros_like(score).scatter_(-1, order.narrow(-1, 0, shape.top_k), 1.0);
+  return a * kept;
+}
+
+inline at::Tensor oracle_output(const model::LorsaShape& shape,
+                                const model::LorsaWeights& w,
+                                const at::Tensor& x_BTD) {
+  return at::matmul(oracle_activations(shape, w, oracle_z(shape, w, x_BTD)), w.W_O) + w.b_D;
+}
+
+inline at::Tensor oracle_loss(const model::LorsaShape& shape,
+                              const model::LorsaWeights& w,
+                              const at::Tensor& x_BTD,
+                              const at::Tensor& t_BTD,
+                              const at::Tensor& scored_BT,
+                              double grad_scale) {
+  const at::Tensor error = (oracle_output(shape, w, x_BTD) - t_BTD).square().sum(-1);
+  return (error * scored_BT).sum() * grad_scale;
+}
+
+/// Random weights in double, biases and gains included.
+inline model::LorsaWeights random_weights(const model::LorsaShape& shape,
+                                          at::ScalarType dtype = at::kDouble) {
+  model::LorsaWeights w;
+  const auto random = [&](const char* name, double scale) {
+    return (at::randn(model::weight_shape(shape, name), at::kDouble) * scale).to(dtype);
+  };
+  w.W_Q = random("W_Q", 0.5);
+  w.W_K = random("W_K", 0.5);
+  w.b_Q = random("b_Q", 0.3);
+  w.b_K = random("b_K", 0.3);
+  w.W_V = random("W_V", 0.4);
+  w.b_V = random("b_V", 0.2);
+  w.W_O = random("W_O", 0.4);
+  w.b_D = random("b_D", 0.2);
+  if (shape.qk_norm) {
+    w.q_norm = random("q_norm", 0.3) + 1.0;
+    w.k_norm = random("k_norm", 0.3) + 1.0;
+  }
+  return w;
+}
+
+inline model::LorsaShape small_shape(model::Activation activation, bool qk_norm) {
+  model::LorsaShape shape;
+  shape.d_model = 7;
+  shape.num_ov_heads = 12;
+  shape.num_qk_heads = 4;
+  shape.d_qk = 6;
+  shape.top_k = 3;
+  shape.activation = activation;
+  shape.attn_scale = 2.1;
+  shape.qk_norm = qk_norm;
+  shape.rope.rotary_dim = 4;
+  shape.rope.base = 100.0;
+  return shape;
+}
+
+}  // namespace lorsa::test

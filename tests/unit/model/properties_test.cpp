@@ -1,0 +1,186 @@
+#include <ATen/ATen.h>
+
+#include "lorsa/kernels/mhsa.h"
+#include "lorsa/model/initialize.h"
+#include "lorsa/model/lorsa.h"
+#include "support/lorsa_oracle.h"
+#include "support/tensors.h"
+#include "support/test.h"
+
+// The properties of design section 3 that hold to rounding; gradients_test.cpp holds number 7.
+
+using namespace lorsa;
+using test::relative_error;
+
+namespace {
+
+const auto kActivations = {model::Activation::kTopK, model::Activation::kTopKSigned};
+
+model::Lorsa make_lorsa(model::Activation activation, uint64_t seed, bool qk_norm = false) {
+  at::manual_seed(seed);
+  const model::LorsaShape shape = test::small_shape(activation, qk_norm);
+  return model::Lorsa(shape, test::random_weights(shape));
+}
+
+at::Tensor random_input(int64_t positions = 9) {
+  return at::randn({2, positions, 7}, at::kDouble);
+}
+
+}  // namespace
+
+TEST_CASE("the z-pattern of a head sums to its z", "[model]") {
+  for (const bool qk_norm : {false, true}) {
+    const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 1, qk_norm);
+    const at::Tensor x = random_input();
+    const at::Tensor z = lorsa.pre_activations(x).view({2, 9, 12});
+    std::vector<model::PatternQuery> queries;
+    std::vector<double> expected;
+    for (int64_t row = 0; row < 2; ++row) {
+      for (int64_t position = 0; position < 9; ++position) {
+        for (int64_t head = 0; head < 12; ++head) {
+          queries.push_back({row, position, head});
+          expected.push_back(z[row][position][head].item<double>());
+        }
+      }
+    }
+    const at::Tensor patterns = lorsa.z_patterns(x, queries);
+    REQUIRE(relative_error(patterns.sum(1), at::tensor(expected, at::kDouble)) < 1e-12);
+    for (size_t i = 0; i < queries.size(); ++i) {
+      const int64_t later = 9 - queries[i].position - 1;
+      const at::Tensor tail =
+          patterns[static_cast<int64_t>(i)].narrow(0, queries[i].position + 1, later);
+      REQUIRE(tail.count_nonzero().item<int64_t>() == 0);
+    }
+  }
+}
+
+TEST_CASE("z_patterns refuses a query outside the batch", "[model]") {
+  const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 1);
+  REQUIRE_THROWS_AS(lorsa.z_patterns(random_input(), {{0, 9, 0}}), ShapeError);
+  REQUIRE_THROWS_AS(lorsa.z_patterns(random_input(), {{0, 0, 12}}), ShapeError);
+}
+
+TEST_CASE("the output does not change under W_V c, b_V c, W_O / c", "[model]") {
+  for (const auto activation : kActivations) {
+    model::Lorsa lorsa = make_lorsa(activation, 2);
+    const at::Tensor x = random_input();
+    const at::Tensor before = lorsa.reconstruct(x).y_BTD;
+    const at::Tensor c_H = at::rand({12}, at::kDouble) * 3.0 + 0.2;
+    lorsa.weights().W_V.mul_(c_H.unsqueeze(1));
+    lorsa.weights().b_V.mul_(c_H);
+    lorsa.weights().W_O.div_(c_H.unsqueeze(1));
+    REQUIRE(relative_error(lorsa.reconstruct(x).y_BTD, before) < 1e-12);
+  }
+}
+
+TEST_CASE("the unit form keeps the output and makes activations the lengths of contributions",
+          "[model]") {
+  model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 3);
+  const at::Tensor x = random_input();
+  const model::Reconstruction before = lorsa.reconstruct(x);
+  const at::Tensor lengths =
+      before.kept.value_PK * lorsa.output_norms().index({before.kept.head_PK.to(at::kLong)});
+  lorsa.to_unit_form();
+  const model::Reconstruction after = lorsa.reconstruct(x);
+  REQUIRE(relative_error(after.y_BTD, before.y_BTD) < 1e-12);
+  REQUIRE(relative_error(after.kept.value_PK, lengths) < 1e-12);
+  REQUIRE(relative_error(lorsa.output_norms(), at::ones({12}, at::kDouble)) < 1e-12);
+}
+
+TEST_CASE("a signed Lorsa with all heads of an MHSA kept reproduces the MHSA", "[model]") {
+  at::manual_seed(4);
+  kernels::Mhsa layer;
+  const int64_t N = 4, Nkv = 2, D = 10, A = 6;
+  layer.W_Q = at::randn({N, D, A}, at::kDouble);
+  layer.W_K = at::randn({Nkv, D, A}, at::kDouble);
+  layer.W_V = at::randn({Nkv, D, A}, at::kDouble);
+  layer.W_O = at::randn({N, A, D}, at::kDouble);
+  layer.b_Q = at::randn({N, A}, at::kDouble);
+  layer.b_K = at::randn({Nkv, A}, at::kDouble);
+  layer.b_V = at::randn({Nkv, A}, at::kDouble);
+  layer.b_O = at::randn({D}, at::kDouble);
+  layer.attn_scale = std::sqrt(6.0);
+  layer.rope.rotary_dim = 6;
+
+  model::LorsaShape shape;
+  shape.d_model = D;
+  shape.num_ov_heads = N * A;
+  shape.num_qk_heads = N;
+  shape.d_qk = A;
+  shape.top_k = N * A;
+  shape.activation = model::Activation::kTopKSigned;
+  shape.attn_scale = layer.attn_scale;
+  shape.rope = layer.rope;
+  model::LorsaWeights w;
+  const auto per_kv = [&](const at::Tensor& x) { return at::repeat_interleave(x, N / Nkv, 0); };
+  w.W_Q = layer.W_Q.transpose(1, 2).reshape({N * A, D}).contiguous();
+  w.W_K = per_kv(layer.W_K).transpose(1, 2).reshape({N * A, D}).contiguous();
+  w.b_Q = layer.b_Q.clone();
+  w.b_K = per_kv(layer.b_K).contiguous();
+  w.W_V = per_kv(layer.W_V).transpose(1, 2).reshape({N * A, D}).contiguous();
+  w.b_V = per_kv(layer.b_V).reshape({N * A}).contiguous();
+  w.W_O = layer.W_O.reshape({N * A, D}).contiguous();
+  w.b_D = layer.b_O.clone();
+  const at::Tensor x = at::randn({2, 8, D}, at::kDouble);
+  REQUIRE(relative_error(model::Lorsa(shape, w).reconstruct(x).y_BTD,
+                         kernels::mhsa_forward(layer, x)) < 1e-12);
+}
+
+TEST_CASE("at most K heads act at a position and activations of topk are not negative", "[model]") {
+  for (const auto activation : kActivations) {
+    const model::Lorsa lorsa = make_lorsa(activation, 5);
+    for (const int64_t k : {1, 3, 12}) {
+      const kernels::TopK kept = lorsa.reconstruct(random_input(), k).kept;
+      REQUIRE(kept.value_PK.size(1) == k);
+      REQUIRE((kept.value_PK != 0).sum(1).max().item<int64_t>() <= k);
+      REQUIRE((activation == model::Activation::kTopKSigned ||
+               (kept.value_PK >= 0).all().item<bool>()));
+    }
+  }
+}
+
+TEST_CASE("a position's output does not depend on later positions", "[model]") {
+  const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 6);
+  const at::Tensor x = random_input();
+  at::Tensor changed = x.clone();
+  changed.narrow(1, 5, 4).normal_();
+  const at::Tensor a = lorsa.reconstruct(x).y_BTD;
+  const at::Tensor b = lorsa.reconstruct(changed).y_BTD;
+  REQUIRE(relative_error(b.narrow(1, 0, 5), a.narrow(1, 0, 5)) < 1e-13);
+  REQUIRE(relative_error(b.narrow(1, 5, 4), a.narrow(1, 5, 4)) > 1e-3);
+}
+
+TEST_CASE("the folded model on raw input is the unscaled output of the scaled model", "[model]") {
+  for (const auto activation : kActivations) {
+    model::Lorsa lorsa = make_lorsa(activation, 7);
+    const at::Tensor raw = random_input();
+    const double input_scale = 3.7, target_scale = 0.21;
+    const at::Tensor unscaled = lorsa.reconstruct(raw * input_scale).y_BTD / target_scale;
+    lorsa.fold(input_scale, target_scale);
+    REQUIRE(relative_error(lorsa.reconstruct(raw).y_BTD, unscaled) < 1e-12);
+  }
+}
+
+TEST_CASE("one grouped attention call equals the loop over heads", "[model]") {
+  for (const bool qk_norm : {false, true}) {
+    const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 8, qk_norm);
+    const at::Tensor x = random_input(13);
+    const at::Tensor z = lorsa.pre_activations(x).view({2, 13, 12});
+    REQUIRE(relative_error(z, test::oracle_z(lorsa.shape(), lorsa.weights(), x)) < 1e-12);
+    REQUIRE(relative_error(lorsa.reconstruct(x).y_BTD,
+                           test::oracle_output(lorsa.shape(), lorsa.weights(), x)) < 1e-12);
+  }
+}
+
+TEST_CASE("shapes that contradict each other are refused with both values", "[model]") {
+  model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
+  shape.top_k = 13;
+  REQUIRE_THROWS_WITH(model::validate(shape), Catch::Contains("13") && Catch::Contains("12"));
+  shape = test::small_shape(model::Activation::kTopK, false);
+  shape.num_qk_heads = 5;
+  REQUIRE_THROWS_AS(model::validate(shape), ConfigError);
+  shape = test::small_shape(model::Activation::kTopK, false);
+  const model::Lorsa lorsa(shape, test::random_weights(shape));
+  REQUIRE_THROWS_AS(lorsa.reconstruct(at::randn({1, 3, 8}, at::kDouble)), ShapeError);
+  REQUIRE_THROWS_AS(lorsa.reconstruct(at::randn({1, 3, 7}, at::kFloat)), ShapeError);
+}

@@ -1,0 +1,66 @@
+// lorsa-train: train a Lorsa on one layer's activation cache.
+
+#include <iostream>
+
+#include "lorsa/core/log.h"
+#include "lorsa/core/stop_signal.h"
+#include "lorsa/train/run.h"
+#include "main.h"
+
+namespace {
+
+struct Arguments {
+  lorsa::tools::ConfigArguments config;
+  bool dry_run = false;
+  bool quiet = false;
+};
+
+void run_train(const Arguments& arguments) {
+  lorsa::train::RunConfig config;
+  lorsa::config::Fields fields;
+  describe(fields, config);
+  lorsa::config::load(fields, arguments.config.path, arguments.config.overrides);
+  if (arguments.quiet) {
+    lorsa::set_console_level(lorsa::LogLevel::kWarning);
+  }
+  if (arguments.dry_run) {
+    std::cout << lorsa::train::describe_plan(config);
+    return;
+  }
+  const lorsa::StopSignal stop;
+  const auto progress =
+      arguments.quiet ? lorsa::Progress::Visible::kNo : lorsa::Progress::Visible::kYes;
+  const lorsa::train::TrainSummary summary = lorsa::train::train(config, progress);
+  std::cout << (summary.already_done ? "already trained: " : "trained: ") << summary.tokens
+            << " tokens in " << lorsa::format_duration(summary.seconds) << " ("
+            << lorsa::format_si(summary.tokens_per_s)
+            << " tokens/s)\ncheckpoint: " << summary.final_checkpoint.string() << '\n';
+}
+
+std::string train_keys() {
+  lorsa::train::RunConfig config;
+  lorsa::config::Fields fields;
+  describe(fields, config);
+  return lorsa::config::help_text(fields);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  return lorsa::tools::run_command(
+      argc,
+      argv,
+      "lorsa-train",
+      "Trains Low-Rank Sparse Attention on an activation cache. An interrupted run goes on when "
+      "the same command is "
+      "run again.\nExample: lorsa-train configs/smollm2-train.yaml --set train.tokens=1M",
+      [&](CLI::App& app) {
+        lorsa::tools::add_config_arguments(app, arguments.config, train_keys());
+        app.add_flag("--dry-run",
+                     arguments.dry_run,
+                     "Print parameters, memory, FLOPs a token and steps; write nothing");
+        app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
+        app.callback([&] { run_train(arguments); });
+      });
+}
