@@ -1,0 +1,100 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <cstdio>
+#include <functional>
+
+#include "contract/samples.h"
+#include "support/test.h"
+
+// Hidden: run with `test_contract '[benchmark]'`. Prints times and bandwidths, asserts only that
+// the kernels ran.
+
+using namespace lorsa;
+using namespace lorsa::test;
+using kernels::Selection;
+
+namespace {
+
+/// The best of several runs, in seconds: the machine is shared.
+double best_seconds(const std::function<void()>& run) {
+  double best = 1e30;
+  for (int i = 0; i < 30; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+void report(const char* what, double bytes, const std::function<void()>& run) {
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    run();
+    const double seconds = best_seconds(run);
+    std::printf("%-34s %d thread%s %9.3f ms %8.1f GB/s\n",
+                what,
+                threads,
+                threads == 1 ? " " : "s",
+                seconds * 1e3,
+                bytes / seconds * 1e-9);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("times of the sparse kernels", "[.][benchmark]") {
+  const double P = 1024;
+  const double D = 576;
+  const double H = 2304;
+  const double K = 32;
+  const at::Tensor z = normal({1024, 2304}, 61, at::kFloat, at::kCPU);
+  const at::Tensor norm = normal({2304}, 62, at::kFloat, at::kCPU).abs();
+  DecodeSample sample({1024, 2304, 32, 576}, at::kFloat, at::kCPU, 63);
+  sample.scored_P.fill_(true);
+  kernels::TopK kept = kernels::top_k_heads(z, norm, 32, Selection::kPositive);
+  const at::Tensor score = z.clamp_min(0) * norm;
+  kernels::DecodeLoss loss;
+  kernels::DecodeGradients gradients;
+  std::tuple<at::Tensor, at::Tensor> by_aten;
+
+  report("top_k_heads", P * H * 4, [&] {
+    kept = kernels::top_k_heads(z, norm, 32, Selection::kPositive);
+  });
+  report("at::topk of ready scores", P * H * 4, [&] { by_aten = at::topk(score, 32); });
+  report("relu, mul, at::topk, gather", P * H * 4, [&] {
+    const at::Tensor activation = z.clamp_min(0);
+    by_aten = at::topk(activation * norm, 32);
+    kept.value_PK = activation.gather(1, std::get<1>(by_aten));
+  });
+  // Bytes that the sums read row by row, most of them from cache.
+  report("sparse_decode_loss", (P * K * D + 3 * P * D) * 4, [&] {
+    loss = kernels::sparse_decode_loss(
+        sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD, sample.scored_P, 1e-6);
+  });
+  report("sparse_decode_backward", (2 * P * K * D + H * D) * 4, [&] {
+    gradients = kernels::sparse_decode_backward(
+        sample.kept, sample.W_O_HD, loss.grad_y_PD, Selection::kPositive);
+  });
+  report("dense product [P,H] x [H,D]", (P * H + H * D + P * D) * 4, [&] {
+    loss.grad_y_PD = z.matmul(sample.W_O_HD);
+  });
+
+  const int64_t size = 4 * 2304 * 576;
+  at::Tensor parameter = at::randn({size});
+  const at::Tensor gradient = at::randn({size});
+  at::Tensor first = at::zeros({size});
+  at::Tensor second = at::zeros({size});
+  double norm_squared = 0.0;
+  report("adam_step_ on 5.3 M", static_cast<double>(size) * 7 * 4, [&] {
+    kernels::adam_step_(parameter, gradient, first, second, {});
+  });
+  report("squared_norm of 5.3 M", static_cast<double>(size) * 4, [&] {
+    norm_squared = kernels::squared_norm(gradient);
+  });
+  report("copy of 5.3 M", static_cast<double>(size) * 2 * 4, [&] { first.copy_(gradient); });
+  REQUIRE(norm_squared > 0.0);
+  REQUIRE(gradients.grad_W_O_HD.defined());
+}
