@@ -54,7 +54,7 @@ timed() {
 }
 
 title "build"
-timed scripts/build.sh
+timed scripts/build.sh lorsa_programs
 
 started=$SECONDS
 title "language model"
