@@ -108,7 +108,7 @@ class TreeBuilder final : public YAML::EventHandler {
     refuse_tag(mark, tag);
     if (!levels_.empty() && levels_.back().node.kind == YamlNode::Kind::kMap &&
         !levels_.back().has_key) {
-      refuse(mark, "expected a word as key, found a list or a map");
+      refuse(mark, "expected a word as key, found a list or a map; is a bracket left open?");
     }
     levels_.push_back(Level{.node = {.kind = kind, .position = to_position(mark)}});
   }
@@ -159,6 +159,20 @@ class TreeBuilder final : public YAML::EventHandler {
   int num_documents_ = 0;
 };
 
+YamlNode build(const std::string& text, const Source& source) {
+  TreeBuilder builder(source);
+  try {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    // The builder refuses the second document.
+    while (parser.HandleNextDocument(builder)) {
+    }
+  } catch (const YAML::Exception& error) {
+    throw ConfigError(concat(at(source, to_position(error.mark)), "not valid YAML: ", error.msg));
+  }
+  return builder.take();
+}
+
 }  // namespace
 
 std::string at(const Source& source, const Position& position) {
@@ -181,17 +195,12 @@ std::string describe(const YamlNode& node) {
 }
 
 YamlNode parse_yaml(const std::string& text, const Source& source) {
-  TreeBuilder builder(source);
-  try {
-    std::istringstream stream(text);
-    YAML::Parser parser(stream);
-    // The builder refuses the second document.
-    while (parser.HandleNextDocument(builder)) {
-    }
-  } catch (const YAML::Exception& error) {
-    throw ConfigError(concat(at(source, to_position(error.mark)), "not valid YAML: ", error.msg));
-  }
-  return builder.take();
+  YamlNode root = build(text, source);
+  // yaml-cpp takes a quote that is never closed for closed where the text ends with a line feed;
+  // without one it complains.
+  const size_t end = text.find_last_not_of(" \t\r\n");
+  static_cast<void>(build(text.substr(0, end == std::string::npos ? 0 : end + 1), source));
+  return root;
 }
 
 }  // namespace lorsa::config
