@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "lorsa/collect/extract_config.h"
+#include "lorsa/core/progress.h"
+
+namespace lorsa::collect {
+
+struct ExtractOptions {
+  Progress::Visible progress = Progress::Visible::kYes;
+  /// Called on the calling thread with the rows handed to the writers so far, once per batch. What
+  /// it throws ends the extraction as a kill would: only finished shards stay.
+  std::function<void(int64_t)> on_rows;
+};
+
+/// What an extraction did.
+struct ExtractReport {
+  std::vector<std::filesystem::path> folders;  ///< one per layer, ascending
+  int64_t num_rows = 0;                        ///< of every folder
+  int64_t num_heldout_rows = 0;
+  int64_t num_tokens = 0;
+  int64_t rows_before = 0;        ///< of num_rows, found in finished shards
+  bool already_complete = false;  ///< nothing was left to do
+  bool corpus_ended = false;      ///< before max_tokens were reached
+  double seconds = 0.0;           ///< of reading, model and writing
+};
+
+/// Writes the activation caches of all layers in one pass over the corpus: <out.path>/layer-N/.
+///
+/// Tokenising, the model and writing overlap. The rows and their order depend on the configuration
+/// alone, so an extraction that was ended in any way is continued by the same call: rows of
+/// finished shards are not computed again, and the result is the one of an undisturbed run. The
+/// layers already complete are left alone.
+///
+/// Throws ConfigError for settings that do not fit the model, and for a cache made under another
+/// configuration, corpus or model, naming what differs; IoError if the disk cannot hold the result
+/// (checked before anything is written); FormatError for a corpus or model that cannot be used;
+/// Interrupted if a StopSignal of the caller was raised, after the batch in work.
+ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options = {});
+
+/// What extract() would do, measured on one batch.
+struct ExtractPlan {
+  int64_t num_layers = 0;
+  int64_t num_rows = 0;             ///< of every layer
+  int64_t num_tokens = 0;           ///< in them
+  int64_t rows_done = 0;            ///< of num_rows, in finished shards of all layers
+  bool corpus_ends_first = false;   ///< before max_tokens are reached
+  bool rows_are_estimated = false;  ///< from the beginning of a long corpus; else counted
+  int64_t bytes_per_layer = 0;
+  int64_t needed_bytes = 0;   ///< still to be written, all layers
+  int64_t free_bytes = 0;     ///< where out.path lies
+  double tokens_per_s = 0.0;  ///< of the model, measured
+  double seconds = 0.0;       ///< estimate for the rows that are left
+
+  [[nodiscard]] bool fits() const { return needed_bytes <= free_bytes; }
+};
+
+/// Measures and adds up; writes nothing. Throws as extract() does, a full disk excepted.
+[[nodiscard]] ExtractPlan plan_extraction(const ExtractConfig& config);
+
+}  // namespace lorsa::collect

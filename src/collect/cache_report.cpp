@@ -1,0 +1,198 @@
+#include "lorsa/collect/cache_report.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <sstream>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/progress.h"
+
+namespace lorsa::collect {
+namespace {
+
+constexpr std::string_view kLayerPrefix = "layer-";
+
+std::optional<int64_t> layer_of(const std::filesystem::path& folder) {
+  const std::string name = folder.filename().string();
+  int64_t layer = 0;
+  if (!name.starts_with(kLayerPrefix)) {
+    return std::nullopt;
+  }
+  const char* last = name.data() + name.size();
+  const auto [end, code] = std::from_chars(name.data() + kLayerPrefix.size(), last, layer);
+  return code == std::errc() && end == last ? std::optional(layer) : std::nullopt;
+}
+
+bool is_cache(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  return std::filesystem::exists(folder / "manifest.json", ignored);
+}
+
+int64_t bytes_on_disk(const std::filesystem::path& folder) {
+  int64_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    bytes += entry.is_regular_file() ? static_cast<int64_t>(entry.file_size()) : 0;
+  }
+  return bytes;
+}
+
+std::string store_word(data::StoreMode store) {
+  return store == data::StoreMode::kInput ? "input" : "input_and_target";
+}
+
+std::string dtype_word(data::StoreDtype dtype) {
+  return dtype == data::StoreDtype::kBFloat16 ? "bfloat16" : "float32";
+}
+
+io::Json stats_json(const data::ActivationStats& stats) {
+  return {{"mean_norm", stats.mean_norm}, {"second_moment", stats.second_moment}};
+}
+
+/// "  key        value" lines.
+class Lines {
+ public:
+  template <typename... Parts>
+  void add(const std::string& key, const Parts&... parts) {
+    out_ << "  " << key << std::string(key.size() < 12 ? 12 - key.size() : 1, ' ')
+         << concat(parts...) << '\n';
+  }
+
+  [[nodiscard]] std::string text() const { return out_.str(); }
+
+ private:
+  std::ostringstream out_;
+};
+
+}  // namespace
+
+std::vector<std::filesystem::path> cache_folders(const std::filesystem::path& path) {
+  if (is_cache(path)) {
+    return {path};
+  }
+  std::vector<std::pair<int64_t, std::filesystem::path>> found;
+  std::error_code code;
+  for (const auto& entry : std::filesystem::directory_iterator(path, code)) {
+    const std::optional<int64_t> layer = layer_of(entry.path());
+    if (layer.has_value() && is_cache(entry.path())) {
+      found.emplace_back(*layer, entry.path());
+    }
+  }
+  LORSA_CHECK(!found.empty(),
+              IoError,
+              path.string(),
+              ": expected a cache (manifest.json) or folders layer-N with one, found ",
+              code ? code.message() : std::string("neither"));
+  std::sort(found.begin(), found.end());
+  std::vector<std::filesystem::path> folders;
+  for (const auto& [layer, folder] : found) {
+    folders.push_back(folder);
+  }
+  return folders;
+}
+
+std::string cache_text(const std::filesystem::path& folder, const data::Manifest& manifest) {
+  Lines lines;
+  lines.add("model", manifest.model_name, " (", manifest.architecture, ")");
+  lines.add("weights", "sha256 ", manifest.weights_sha256);
+  lines.add("layer", manifest.layer, ", inputs ", manifest.input_convention);
+  lines.add("rows",
+            manifest.num_rows,
+            " of ",
+            manifest.context_length,
+            " tokens, ",
+            manifest.num_heldout_rows,
+            " held out");
+  lines.add("tokens", manifest.num_tokens, ", ", manifest.num_scored_tokens, " scored");
+  lines.add("stored",
+            store_word(manifest.store),
+            ", ",
+            dtype_word(manifest.dtype),
+            ", ",
+            manifest.shards.size(),
+            " shards, ",
+            format_bytes(static_cast<double>(bytes_on_disk(folder))));
+  lines.add("mean norms",
+            "input ",
+            manifest.input_stats.mean_norm,
+            ", target ",
+            manifest.target_stats.mean_norm,
+            " at width ",
+            manifest.d_model);
+  for (const std::string& digest : manifest.corpus_digests) {
+    lines.add("corpus", digest);
+  }
+  lines.add("state",
+            manifest.complete ? "complete" : "unfinished: run lorsa-cache extract again to go on");
+  return folder.string() + "\n" + lines.text();
+}
+
+io::Json cache_json(const std::filesystem::path& folder, const data::Manifest& manifest) {
+  return {{"folder", folder.string()},
+          {"model_name", manifest.model_name},
+          {"architecture", manifest.architecture},
+          {"weights_sha256", manifest.weights_sha256},
+          {"layer", manifest.layer},
+          {"input_convention", manifest.input_convention},
+          {"store", store_word(manifest.store)},
+          {"dtype", dtype_word(manifest.dtype)},
+          {"context_length", manifest.context_length},
+          {"d_model", manifest.d_model},
+          {"num_rows", manifest.num_rows},
+          {"num_heldout_rows", manifest.num_heldout_rows},
+          {"num_tokens", manifest.num_tokens},
+          {"num_scored_tokens", manifest.num_scored_tokens},
+          {"packing", manifest.packing},
+          {"prepend_bos", manifest.prepend_bos},
+          {"unscored_ids", manifest.unscored_ids},
+          {"input_stats", stats_json(manifest.input_stats)},
+          {"target_stats", stats_json(manifest.target_stats)},
+          {"corpus_digests", manifest.corpus_digests},
+          {"num_shards", manifest.shards.size()},
+          {"bytes", bytes_on_disk(folder)},
+          {"complete", manifest.complete}};
+}
+
+std::string plan_text(const ExtractPlan& plan) {
+  Lines lines;
+  const std::string rows_note = plan.rows_are_estimated  ? " (estimated, the corpus ends there)"
+                                : plan.corpus_ends_first ? " (the corpus ends there)"
+                                                         : "";
+  lines.add("layers", plan.num_layers);
+  lines.add("rows", plan.num_rows, rows_note);
+  if (plan.rows_done > 0) {
+    lines.add("done", plan.rows_done, " rows in finished shards");
+  }
+  lines.add("tokens", plan.num_tokens);
+  lines.add("a layer", format_bytes(static_cast<double>(plan.bytes_per_layer)));
+  lines.add("needed", format_bytes(static_cast<double>(plan.needed_bytes)));
+  lines.add("free",
+            format_bytes(static_cast<double>(plan.free_bytes)),
+            plan.fits() ? "" : ": not enough, the extraction would be refused");
+  if (plan.tokens_per_s > 0) {
+    lines.add("speed", format_si(plan.tokens_per_s), " tokens/s, measured on one batch");
+    lines.add("time", "about ", format_duration(plan.seconds));
+  } else {
+    lines.add("time", "none: all layers are complete");
+  }
+  return lines.text();
+}
+
+std::string report_text(const ExtractReport& report) {
+  std::ostringstream out;
+  for (const std::filesystem::path& folder : report.folders) {
+    out << folder.string() << ": " << report.num_rows << " rows, " << report.num_heldout_rows
+        << " held out, " << report.num_tokens << " tokens"
+        << (report.already_complete ? " (already complete)" : "") << '\n';
+  }
+  if (!report.already_complete && report.num_rows > report.rows_before) {
+    const double tokens = static_cast<double>(report.num_tokens) /
+                          static_cast<double>(report.num_rows) *
+                          static_cast<double>(report.num_rows - report.rows_before);
+    out << format_si(tokens / report.seconds) << " tokens/s, " << format_duration(report.seconds)
+        << '\n';
+  }
+  return out.str();
+}
+
+}  // namespace lorsa::collect

@@ -1,0 +1,202 @@
+// One pass over the corpus for all layers: a RowSource tokenises ahead, the calling thread runs the
+// model, LayerWriters store. Everything that can be refused is refused before a folder is made.
+#include "lorsa/collect/extract.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <future>
+#include <thread>
+
+#include "job.h"
+#include "layer_writers.h"
+#include "lorsa/core/device.h"
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/core/stop_signal.h"
+#include "lorsa/data/cache_writer.h"
+#include "row_batches.h"
+#include "row_source.h"
+
+namespace lorsa::collect {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void check_space(const Job& job) {
+  const int64_t needed = job.needed_bytes(job.max_rows);
+  const int64_t free = job.free_bytes();
+  LORSA_CHECK(needed <= free,
+              IoError,
+              job.config.out.path,
+              ": the disk cannot hold the cache: ",
+              needed,
+              " bytes needed (",
+              format_bytes(static_cast<double>(needed)),
+              "), ",
+              free,
+              " bytes free (",
+              format_bytes(static_cast<double>(free)),
+              "); lower data.max_tokens or set out.store = input");
+}
+
+/// Opens (or continues) the folders of the open layers.
+std::vector<std::unique_ptr<data::CacheWriter>> open_writers(
+    const Job& job,
+    const lm::LanguageModel& model,
+    const lm::Tokenizer& tokenizer,
+    const std::vector<std::string>& corpus_digests) {
+  std::vector<std::unique_ptr<data::CacheWriter>> writers;
+  for (const LayerState& state : job.layers) {
+    if (state.complete) {
+      continue;
+    }
+    const data::Manifest manifest =
+        make_manifest(job, state.layer, tokenizer, model.weights_sha256(), corpus_digests);
+    writers.push_back(std::make_unique<data::CacheWriter>(
+        state.folder, manifest, model.attention(state.layer), job.rows_per_shard));
+    LORSA_CHECK(writers.back()->num_rows() == state.rows_done,
+                FormatError,
+                state.folder.string(),
+                ": expected ",
+                state.rows_done,
+                " rows in finished shards, found ",
+                writers.back()->num_rows(),
+                " (is another extraction writing there?)");
+  }
+  return writers;
+}
+
+/// Feeds batches to the model and the results to the writers until the rows end or a signal comes.
+/// Returns the number of rows the caches then have.
+int64_t run_pass(const Job& job,
+                 const lm::LanguageModel& model,
+                 RowSource& source,
+                 RowBatch batch,
+                 LayerWriters& writers,
+                 const ExtractOptions& options) {
+  const int64_t context = job.config.data.context_length;
+  const std::vector<int64_t> layers = job.open_layers();
+  int64_t rows = job.first_row();
+  Progress progress("extract", job.max_rows * context, "tokens", rows * context, options.progress);
+  for (; !batch.rows.empty(); batch = source.next()) {
+    const data::RowBlock shared = without_activations(batch.rows);
+    const auto activations = model.activations(shared.tokens_BT, layers);
+    LayerBatch result{batch.first_row, {}};
+    for (const lm::LayerActivations& layer : activations) {
+      data::RowBlock block = shared;
+      block.input_BTD = layer.input_BTD;
+      block.target_BTD = layer.target_BTD;
+      result.blocks.push_back(std::move(block));
+    }
+    writers.push(std::move(result));
+    rows = batch.first_row + static_cast<int64_t>(batch.rows.size());
+    progress.update(rows * context);
+    if (options.on_rows) {
+      options.on_rows(rows);
+    }
+    if (StopSignal::requested() && rows < job.max_rows) {
+      writers.drain();
+      progress.finish();
+      throw Interrupted(concat("stopped by a signal after ",
+                               rows,
+                               " of ",
+                               job.max_rows,
+                               " rows; finished shards are kept, run the same command again to go "
+                               "on"));
+    }
+  }
+  progress.finish();
+  return rows;
+}
+
+void fill_report(const Job& job, ExtractReport& report) {
+  for (const LayerState& state : job.layers) {
+    report.folders.push_back(state.folder);
+  }
+  const data::Manifest manifest = data::read_manifest(report.folders.front());
+  report.num_rows = manifest.num_rows;
+  report.num_heldout_rows = manifest.num_heldout_rows;
+  report.num_tokens = manifest.num_tokens;
+  report.corpus_ended = report.num_tokens < job.config.data.max_tokens;
+}
+
+void warn_about(const Job& job, const ExtractReport& report) {
+  if (report.corpus_ended) {
+    log_warning("the corpus ended after ",
+                report.num_tokens,
+                " of data.max_tokens = ",
+                job.config.data.max_tokens,
+                " tokens; the cache is complete with those");
+  }
+  if (report.num_heldout_rows == 0 && job.config.data.holdout_fraction > 0) {
+    log_warning("no row is held out: data.holdout_fraction = ",
+                job.config.data.holdout_fraction,
+                " of so few documents does not fill one; evaluation needs some");
+  }
+  if (report.num_heldout_rows == report.num_rows) {
+    log_warning("every row is held out: nothing is left to train on");
+  }
+}
+
+}  // namespace
+
+ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options) {
+  const Job job = prepare_job(config);
+  if (!job.complete()) {
+    check_space(job);
+  }
+  if (config.run.threads > 0) {
+    set_num_threads(static_cast<int>(config.run.threads));
+  }
+  ExtractReport report;
+  const lm::LanguageModel model = load_model(job);
+  // Reading all weights and the whole corpus once: both while the tokenizer is built and the first
+  // rows are packed.
+  std::future<const std::string*> sha256 =
+      std::async(std::launch::async, [&model] { return &model.weights_sha256(); });
+  const std::vector<std::string> digests = data::CorpusReader(config.data).digests();
+  if (job.complete()) {
+    check_same_sources(job, *sha256.get(), digests);
+    report.already_complete = true;
+    fill_report(job, report);
+    report.rows_before = report.num_rows;
+    return report;
+  }
+  const lm::Tokenizer tokenizer(config.model.path);
+  const auto start = std::chrono::steady_clock::now();
+  RowSource source(config.data, tokenizer, source_options(job, job.first_row()));
+  RowBatch first = source.next();
+  LORSA_CHECK(!first.rows.empty() || job.first_row() > 0,
+              FormatError,
+              "data.files: the corpus does not fill one row of data.context_length = ",
+              config.data.context_length,
+              " tokens");
+  check_same_sources(job, *sha256.get(), digests);
+  log_info("extract: ",
+           job.open_layers().size(),
+           " layers of ",
+           job.model.name,
+           " in ",
+           job.config.model.dtype,
+           " on ",
+           device_description(job.device),
+           job.first_row() > 0 ? concat(", going on at row ", job.first_row()) : "");
+  LayerWriters writers(
+      open_writers(job, model, tokenizer, digests),
+      config.out.dtype == data::StoreDtype::kBFloat16 ? at::kBFloat16 : at::kFloat);
+  run_pass(job, model, source, std::move(first), writers, options);
+  writers.finish();
+  report.rows_before = job.first_row();
+  report.seconds = seconds_since(start);
+  fill_report(job, report);
+  warn_about(job, report);
+  return report;
+}
+
+}  // namespace lorsa::collect

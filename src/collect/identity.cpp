@@ -1,0 +1,54 @@
+#include "identity.h"
+
+#include "lorsa/core/error.h"
+
+namespace lorsa::collect {
+
+std::string identity_yaml(const ExtractConfig& config, int64_t layer) {
+  ExtractConfig kept = config;
+  const ExtractConfig defaults;
+  kept.layers = {layer};
+  kept.out.path = std::string(".");  // g++ 12 warns falsely about assigning the literal
+  kept.run.device = defaults.run.device;
+  kept.run.threads = defaults.run.threads;
+  config::Fields fields;
+  describe(fields, kept);
+  return config::to_yaml(fields);
+}
+
+void check_same_configuration(const std::filesystem::path& folder,
+                              const std::string& found_yaml,
+                              const std::string& wanted_yaml) {
+  if (found_yaml == wanted_yaml) {
+    return;
+  }
+  ExtractConfig found;
+  ExtractConfig wanted;
+  config::Fields found_fields;
+  config::Fields wanted_fields;
+  describe(found_fields, found);
+  describe(wanted_fields, wanted);
+  config::load_text(found_fields, found_yaml, (folder / "manifest.json").string(), {});
+  config::load_text(wanted_fields, wanted_yaml, "configuration", {});
+  std::string differences;
+  for (size_t i = 0; i < wanted_fields.all().size(); ++i) {
+    const std::string found_value = found_fields.all()[i].get();
+    const std::string wanted_value = wanted_fields.all()[i].get();
+    if (found_value != wanted_value) {
+      differences += concat(differences.empty() ? "" : "; ",
+                            wanted_fields.all()[i].key,
+                            ": cache has ",
+                            found_value,
+                            ", configuration says ",
+                            wanted_value);
+    }
+  }
+  LORSA_CHECK(differences.empty(),
+              ConfigError,
+              folder.string(),
+              ": holds a cache of another configuration (",
+              differences,
+              "); choose another out.path or remove the folder");
+}
+
+}  // namespace lorsa::collect

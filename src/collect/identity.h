@@ -1,0 +1,23 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "lorsa/collect/extract_config.h"
+
+namespace lorsa::collect {
+
+/// The configuration as YAML, without what may change between runs that continue one another:
+/// device, threads, the place of the folder and the other layers. Stored in the manifest.
+///
+/// batch_sequences stays in: it can change the rounding of the model's products. model.dtype must
+/// be resolved, or moving from CPU to CUDA under `auto` would change it unseen.
+[[nodiscard]] std::string identity_yaml(const ExtractConfig& config, int64_t layer);
+
+/// Throws ConfigError naming the keys in which the cache at `folder`, made under `found_yaml`,
+/// differs from `wanted_yaml`.
+void check_same_configuration(const std::filesystem::path& folder,
+                              const std::string& found_yaml,
+                              const std::string& wanted_yaml);
+
+}  // namespace lorsa::collect

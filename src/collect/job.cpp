@@ -1,0 +1,252 @@
+#include "job.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "identity.h"
+#include "lorsa/core/device.h"
+#include "lorsa/core/error.h"
+#include "lorsa/io/files.h"
+
+namespace lorsa::collect {
+namespace {
+
+/// Upper bound of what a shard holds beside its rows (HDF5's own structures, 4096-byte alignment
+/// of seven datasets).
+constexpr int64_t kShardOverheadBytes = 256 * 1024;
+constexpr int64_t kManifestBytes = 1024 * 1024;
+
+std::vector<int64_t> checked_layers(const ExtractConfig& config, const lm::ModelConfig& model) {
+  std::vector<int64_t> layers = config.layers;
+  LORSA_CHECK(!layers.empty(), ConfigError, "layers: expected at least one layer");
+  std::sort(layers.begin(), layers.end());
+  for (size_t i = 0; i < layers.size(); ++i) {
+    LORSA_CHECK(layers[i] >= 0 && layers[i] < model.num_layers,
+                ConfigError,
+                "layers: ",
+                layers[i],
+                ": expected 0 to ",
+                model.num_layers - 1,
+                ", for ",
+                config.model.path,
+                " has ",
+                model.num_layers,
+                " layers");
+    LORSA_CHECK(i == 0 || layers[i] != layers[i - 1],
+                ConfigError,
+                "layers: ",
+                layers[i],
+                " stands there twice");
+  }
+  return layers;
+}
+
+/// A token covers at least one byte of a document and a document costs at least one byte more than
+/// its text, which pays for the separator: so many rows can come out of the corpus at most.
+int64_t most_rows_of_corpus(const data::CorpusConfig& config) {
+  const int64_t body = config.context_length - (config.prepend_bos ? 1 : 0);
+  return data::CorpusReader(config).bytes_total() / body + 1;
+}
+
+int64_t item_bytes(data::StoreDtype dtype) {
+  return dtype == data::StoreDtype::kBFloat16 ? 2 : 4;
+}
+
+int64_t row_bytes(const ExtractConfig& config, int64_t d_model) {
+  const int64_t copies = config.out.store == data::StoreMode::kInputAndTarget ? 2 : 1;
+  const int64_t per_token = copies * d_model * item_bytes(config.out.dtype) + 4 + 1;
+  return config.data.context_length * per_token + 8 + 1 + 16;  // document, heldout, checksum
+}
+
+int64_t attention_bytes(const lm::ModelConfig& model) {
+  const int64_t heads = model.num_heads + model.num_kv_heads;
+  return 2 * heads * model.head_width * model.d_model * 4 + 64 * 1024;
+}
+
+LayerState find_state(const ExtractConfig& config, int64_t layer) {
+  LayerState state;
+  state.layer = layer;
+  state.folder = std::filesystem::path(config.out.path) / concat("layer-", layer);
+  if (std::filesystem::exists(state.folder / "manifest.json")) {
+    const data::Manifest manifest = data::read_manifest(state.folder);
+    check_same_configuration(state.folder, manifest.config_yaml, identity_yaml(config, layer));
+    for (const data::ShardInfo& shard : manifest.shards) {
+      state.rows_done += shard.num_rows;
+    }
+    state.complete = manifest.complete;
+    state.corpus_digests = manifest.corpus_digests;
+    state.weights_sha256 = manifest.weights_sha256;
+  }
+  return state;
+}
+
+std::string resolved_dtype(const std::string& dtype, c10::Device device) {
+  if (dtype != "auto") {
+    return dtype;
+  }
+  return device.is_cpu() ? "float32" : "bfloat16";
+}
+
+int64_t temporary_bytes(const std::filesystem::path& folder) {
+  int64_t bytes = 0;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == ".tmp" && entry.is_regular_file(ignored)) {
+      bytes += static_cast<int64_t>(entry.file_size(ignored));
+    }
+  }
+  return bytes;
+}
+
+std::string input_convention(const std::string& architecture) {
+  // Design section 5: RMSNorm models before the gain, LayerNorm models behind the norm.
+  return architecture == "GPTNeoXForCausalLM" ? "layer_norm_output" : "rms_normalized";
+}
+
+}  // namespace
+
+bool Job::complete() const {
+  return open_layers().empty();
+}
+
+std::vector<int64_t> Job::open_layers() const {
+  std::vector<int64_t> open;
+  for (const LayerState& state : layers) {
+    if (!state.complete) {
+      open.push_back(state.layer);
+    }
+  }
+  return open;
+}
+
+int64_t Job::first_row() const {
+  int64_t first = std::numeric_limits<int64_t>::max();
+  for (const LayerState& state : layers) {
+    first = state.complete ? first : std::min(first, state.rows_done);
+  }
+  return complete() ? max_rows : first;
+}
+
+int64_t Job::bytes_per_layer(int64_t num_rows) const {
+  const int64_t shards = (num_rows + rows_per_shard - 1) / rows_per_shard;
+  return num_rows * bytes_per_row + shards * kShardOverheadBytes + attention_bytes(model) +
+         kManifestBytes;
+}
+
+int64_t Job::needed_bytes(int64_t num_rows) const {
+  int64_t bytes = 0;
+  for (const LayerState& state : layers) {
+    bytes += state.complete ? 0 : bytes_per_layer(std::max<int64_t>(num_rows - state.rows_done, 0));
+  }
+  return bytes;
+}
+
+int64_t Job::free_bytes() const {
+  int64_t bytes = io::free_bytes(config.out.path);
+  for (const LayerState& state : layers) {
+    bytes += temporary_bytes(state.folder);
+  }
+  return bytes;
+}
+
+Job prepare_job(const ExtractConfig& config) {
+  Job job;
+  job.config = config;
+  job.device = resolve_device(config.run.device);
+  job.config.model.dtype = resolved_dtype(config.model.dtype, job.device);
+  job.model = lm::read_model_config(config.model.path);
+  job.config.layers = checked_layers(config, job.model);
+  const int64_t context = config.data.context_length;
+  LORSA_CHECK(context <= job.model.max_positions,
+              ConfigError,
+              "data.context_length = ",
+              context,
+              " exceeds the ",
+              job.model.max_positions,
+              " positions of ",
+              config.model.path);
+  // Rounded up: "until the rows hold max_tokens".
+  job.max_rows =
+      std::min((config.data.max_tokens + context - 1) / context, most_rows_of_corpus(config.data));
+  job.bytes_per_row = row_bytes(config, job.model.d_model);
+  const int64_t batch = config.run.batch_sequences;
+  job.rows_per_shard =
+      std::max<int64_t>(config.out.shard_bytes / job.bytes_per_row / batch, 1) * batch;
+  for (const int64_t layer : job.config.layers) {
+    job.layers.push_back(find_state(job.config, layer));
+  }
+  return job;
+}
+
+lm::LanguageModel load_model(const Job& job) {
+  if (job.complete()) {
+    return {job.config.model.path, c10::kCPU, {.dtype = "float32", .num_layers = 1}};
+  }
+  return {job.config.model.path,
+          job.device,
+          {.dtype = job.config.model.dtype, .num_layers = job.open_layers().back() + 1}};
+}
+
+data::Manifest make_manifest(const Job& job,
+                             int64_t layer,
+                             const lm::Tokenizer& tokenizer,
+                             const std::string& weights_sha256,
+                             const std::vector<std::string>& corpus_digests) {
+  data::Manifest manifest;
+  manifest.model_name = job.model.name;
+  manifest.architecture = job.model.architecture;
+  manifest.weights_sha256 = weights_sha256;
+  manifest.layer = layer;
+  manifest.input_convention = input_convention(job.model.architecture);
+  manifest.store = job.config.out.store;
+  manifest.dtype = job.config.out.dtype;
+  manifest.context_length = job.config.data.context_length;
+  manifest.d_model = job.model.d_model;
+  manifest.packing = job.config.data.packing == data::Packing::kPack ? "pack" : "truncate";
+  manifest.prepend_bos = job.config.data.prepend_bos;
+  for (const auto& id : {tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id()}) {
+    if (id.has_value()) {
+      manifest.unscored_ids.push_back(*id);
+    }
+  }
+  std::sort(manifest.unscored_ids.begin(), manifest.unscored_ids.end());
+  const auto end = std::unique(manifest.unscored_ids.begin(), manifest.unscored_ids.end());
+  manifest.unscored_ids.erase(end, manifest.unscored_ids.end());
+  manifest.corpus_digests = corpus_digests;
+  manifest.config_yaml = identity_yaml(job.config, layer);
+  return manifest;
+}
+
+void check_same_sources(const Job& job,
+                        const std::string& weights_sha256,
+                        const std::vector<std::string>& corpus_digests) {
+  for (const LayerState& state : job.layers) {
+    if (state.weights_sha256.empty()) {
+      continue;
+    }
+    const std::string refusal = "; choose another out.path or remove the folder";
+    LORSA_CHECK(state.weights_sha256 == weights_sha256,
+                ConfigError,
+                state.folder.string(),
+                ": holds a cache of other weights (model.path: cache has sha256 ",
+                state.weights_sha256,
+                ", found ",
+                weights_sha256,
+                ")",
+                refusal);
+    for (size_t i = 0; i < corpus_digests.size(); ++i) {
+      // The number of files is the same, or data.files would have differed.
+      LORSA_CHECK(state.corpus_digests.at(i) == corpus_digests[i],
+                  ConfigError,
+                  state.folder.string(),
+                  ": holds a cache of another corpus (data.files: cache has ",
+                  state.corpus_digests.at(i),
+                  ", found ",
+                  corpus_digests[i],
+                  ")",
+                  refusal);
+    }
+  }
+}
+
+}  // namespace lorsa::collect

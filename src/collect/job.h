@@ -1,0 +1,69 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lorsa/collect/extract_config.h"
+#include "lorsa/data/manifest.h"
+#include "lorsa/lm/language_model.h"
+#include "lorsa/lm/tokenizer.h"
+
+namespace lorsa::collect {
+
+/// One layer's folder as the extraction finds it.
+struct LayerState {
+  int64_t layer = 0;
+  std::filesystem::path folder;
+  int64_t rows_done = 0;  ///< in finished shards
+  bool complete = false;
+  std::vector<std::string> corpus_digests;  ///< of its manifest; empty where there is none
+  std::string weights_sha256;
+};
+
+/// An extraction, checked against the model's config.json and the folders that are there, before
+/// anything heavy is loaded.
+struct Job {
+  ExtractConfig config;  ///< layers ascending, model.dtype resolved
+  c10::Device device = c10::kCPU;
+  lm::ModelConfig model;
+  std::vector<LayerState> layers;
+  int64_t max_rows = 0;
+  int64_t rows_per_shard = 0;  ///< a multiple of the batch: see RowSource::next()
+  int64_t bytes_per_row = 0;
+
+  [[nodiscard]] bool complete() const;
+  /// Layers that still need rows, ascending.
+  [[nodiscard]] std::vector<int64_t> open_layers() const;
+  /// Where the pass over the corpus has to begin: rows that all open layers have.
+  [[nodiscard]] int64_t first_row() const;
+  /// Bytes that all open layers still need if the cache gets num_rows rows.
+  [[nodiscard]] int64_t needed_bytes(int64_t num_rows) const;
+  [[nodiscard]] int64_t bytes_per_layer(int64_t num_rows) const;
+  /// Free bytes at out.path, with what an earlier run's temporary files will give back.
+  [[nodiscard]] int64_t free_bytes() const;
+};
+
+/// Throws as extract() documents.
+[[nodiscard]] Job prepare_job(const ExtractConfig& config);
+
+/// The model with the blocks that the open layers need; one block, on the CPU, if all are complete
+/// and only its digest is wanted.
+[[nodiscard]] lm::LanguageModel load_model(const Job& job);
+
+/// Everything of a layer's manifest but rows, shards and statistics.
+[[nodiscard]] data::Manifest make_manifest(const Job& job,
+                                           int64_t layer,
+                                           const lm::Tokenizer& tokenizer,
+                                           const std::string& weights_sha256,
+                                           const std::vector<std::string>& corpus_digests);
+
+/// Refuses (ConfigError) to go on with layers that were made from another corpus or other weights.
+void check_same_sources(const Job& job,
+                        const std::string& weights_sha256,
+                        const std::vector<std::string>& corpus_digests);
+
+}  // namespace lorsa::collect

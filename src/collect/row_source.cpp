@@ -1,0 +1,172 @@
+#include "row_source.h"
+
+#include <algorithm>
+#include <deque>
+#include <future>
+
+#include "lorsa/core/error.h"
+
+namespace lorsa::collect {
+namespace {
+
+/// Batches that wait for the model. Tokenising is 100 times faster than the smallest model's
+/// forward pass, so two would do; a long document delivers many at once.
+constexpr size_t kBatchesAhead = 8;
+/// Text of one tokenising task: enough to make starting a thread for it cheap (about 10 ms of
+/// work).
+constexpr size_t kTaskBytes = size_t{1} << 16;
+
+struct TokenizedDocument {
+  std::vector<int32_t> ids;
+  int64_t index = 0;
+  bool heldout = false;
+};
+
+/// Documents that are tokenised together, and how far the corpus is read behind them.
+struct Task {
+  std::vector<data::Document> documents;
+  int64_t corpus_bytes_read = 0;
+};
+
+Task read_task(data::CorpusReader& reader) {
+  Task task;
+  for (size_t bytes = 0; bytes < kTaskBytes;) {
+    std::optional<data::Document> document = reader.next();
+    if (!document.has_value()) {
+      break;
+    }
+    bytes += document->text.size();
+    task.documents.push_back(std::move(*document));
+  }
+  task.corpus_bytes_read = reader.bytes_read();
+  return task;
+}
+
+struct TokenizedTask {
+  std::vector<TokenizedDocument> documents;
+  int64_t corpus_bytes_read = 0;
+};
+
+TokenizedTask tokenize(const Task& task, const lm::Tokenizer& tokenizer, double holdout_fraction) {
+  TokenizedTask done;
+  done.corpus_bytes_read = task.corpus_bytes_read;
+  done.documents.reserve(task.documents.size());
+  for (const data::Document& document : task.documents) {
+    done.documents.push_back({tokenizer.encode(document.text, lm::SpecialTokens::kNone),
+                              document.index,
+                              data::is_heldout(document.text, holdout_fraction)});
+  }
+  return done;
+}
+
+void check_ids(const TokenizedDocument& document, int64_t vocabulary_size) {
+  const auto largest = std::max_element(document.ids.begin(), document.ids.end());
+  LORSA_CHECK(largest == document.ids.end() || *largest < vocabulary_size,
+              FormatError,
+              "document ",
+              document.index,
+              ": the tokenizer gives id ",
+              *largest,
+              ", but the model's vocabulary has ",
+              vocabulary_size,
+              " entries (do tokenizer.json and the weights belong together?)");
+}
+
+data::SpecialIds special_ids(const lm::Tokenizer& tokenizer) {
+  return {tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id()};
+}
+
+}  // namespace
+
+RowSource::RowSource(const data::CorpusConfig& config,
+                     const lm::Tokenizer& tokenizer,
+                     const RowSourceOptions& options)
+    : config_(config),
+      tokenizer_(tokenizer),
+      options_(options),
+      reader_(config),
+      packer_(config, special_ids(tokenizer)),
+      corpus_bytes_(reader_.bytes_total()),
+      queue_(kBatchesAhead),
+      thread_([this] { run(); }) {}
+
+RowSource::~RowSource() {
+  queue_.abandon();
+  thread_.join();
+}
+
+RowBatch RowSource::next() {
+  return queue_.pop().value_or(RowBatch());
+}
+
+double RowSource::rows_per_byte() const {
+  const auto bytes = static_cast<double>(bytes_packed_.load());
+  return bytes > 0 ? static_cast<double>(rows_made_.load()) / bytes : 0.0;
+}
+
+void RowSource::run() {
+  try {
+    produce();
+    queue_.close();
+  } catch (...) {
+    queue_.fail(std::current_exception());
+  }
+}
+
+void RowSource::produce() {
+  std::deque<std::future<TokenizedTask>> in_work;
+  std::vector<data::Row> rows;
+  bool corpus_ended = false;
+  bool wanted = true;
+  while (wanted) {
+    while (!corpus_ended && in_work.size() < static_cast<size_t>(options_.num_tokenizers)) {
+      Task task = read_task(reader_);
+      corpus_ended = task.documents.empty();
+      if (!corpus_ended) {
+        in_work.push_back(std::async(std::launch::async, [this, moved = std::move(task)] {
+          return tokenize(moved, tokenizer_, config_.holdout_fraction);
+        }));
+      }
+    }
+    if (in_work.empty()) {
+      deliver(rows, Rest::kDeliver);
+      return;
+    }
+    const TokenizedTask task = in_work.front().get();
+    in_work.pop_front();
+    for (const TokenizedDocument& document : task.documents) {
+      check_ids(document, options_.vocabulary_size);
+      const size_t before = rows.size();
+      packer_.add(document.ids, document.index, document.heldout, rows);
+      rows_made_ += static_cast<int64_t>(rows.size() - before);
+      wanted = wanted && deliver(rows, Rest::kKeep);
+    }
+    bytes_packed_ = task.corpus_bytes_read;
+  }
+}
+
+/// Hands the full batches of `rows` over and keeps the rest there. False once nobody takes rows or
+/// max_rows are delivered.
+bool RowSource::deliver(std::vector<data::Row>& rows, Rest rest) {
+  size_t taken = 0;
+  bool wanted = true;
+  while (wanted && rows_delivered_ < options_.max_rows && taken < rows.size()) {
+    const int64_t most = std::min(options_.batch_rows, options_.max_rows - rows_delivered_);
+    const int64_t size = std::min(most, static_cast<int64_t>(rows.size() - taken));
+    if (size < most && rest == Rest::kKeep) {
+      break;
+    }
+    const auto first = rows.begin() + static_cast<std::ptrdiff_t>(taken);
+    const auto last = first + size;
+    if (rows_delivered_ + size > options_.skip_rows) {
+      wanted = queue_.push(
+          {rows_delivered_, {std::make_move_iterator(first), std::make_move_iterator(last)}});
+    }
+    taken += static_cast<size_t>(size);
+    rows_delivered_ += size;
+  }
+  rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(taken));
+  return wanted && rows_delivered_ < options_.max_rows;
+}
+
+}  // namespace lorsa::collect

@@ -1,0 +1,95 @@
+#include "collect/row_source.h"
+
+#include "fixtures.h"
+#include "lorsa/core/error.h"
+#include "lorsa/io/safetensors.h"
+#include "support/test.h"
+
+namespace lorsa::collect {
+namespace {
+
+RowSourceOptions options_of(int64_t max_rows, int64_t skip_rows, int64_t num_tokenizers) {
+  RowSourceOptions options;
+  options.max_rows = max_rows;
+  options.skip_rows = skip_rows;
+  options.batch_rows = 4;
+  options.vocabulary_size = 1000;
+  options.num_tokenizers = num_tokenizers;
+  return options;
+}
+
+/// All rows of a source; checks the numbers of the batches.
+std::vector<data::Row> rows_of(RowSource& source, int64_t first_row) {
+  std::vector<data::Row> rows;
+  for (RowBatch batch = source.next(); !batch.rows.empty(); batch = source.next()) {
+    CHECK(batch.first_row == first_row + static_cast<int64_t>(rows.size()));
+    CHECK(batch.first_row % 4 == 0);
+    rows.insert(rows.end(), batch.rows.begin(), batch.rows.end());
+  }
+  return rows;
+}
+
+std::vector<std::vector<int32_t>> golden_tokens() {
+  const at::Tensor tokens =
+      io::SafetensorsReader(test::golden("collect/rows.safetensors")).read("tokens");
+  std::vector<std::vector<int32_t>> rows;
+  for (int64_t row = 0; row < tokens.size(0); ++row) {
+    const auto* first = tokens.data_ptr<int32_t>() + row * tokens.size(1);
+    rows.emplace_back(first, first + tokens.size(1));
+  }
+  return rows;
+}
+
+TEST_CASE("RowSource gives the same rows with any number of threads", "[collect]") {
+  const lm::Tokenizer tokenizer(test::golden("collect/model"));
+  const data::CorpusConfig corpus = golden_config("unused").data;
+  const auto expected = golden_tokens();
+  for (const int64_t threads : {1, 5}) {
+    RowSource source(corpus, tokenizer, options_of(1000, 0, threads));
+    const std::vector<data::Row> rows = rows_of(source, 0);
+    REQUIRE(rows.size() == expected.size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      CHECK(rows[i].tokens == expected[i]);
+    }
+    CHECK(source.rows_per_byte() * static_cast<double>(source.corpus_bytes()) ==
+          Approx(static_cast<double>(rows.size())));
+  }
+}
+
+TEST_CASE("RowSource skips the rows that are there and ends at max_rows", "[collect]") {
+  const lm::Tokenizer tokenizer(test::golden("collect/model"));
+  const data::CorpusConfig corpus = golden_config("unused").data;
+  const auto expected = golden_tokens();
+  RowSource source(corpus, tokenizer, options_of(22, 12, 1));
+  const std::vector<data::Row> rows = rows_of(source, 12);
+  REQUIRE(rows.size() == 10);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    CHECK(rows[i].tokens == expected[i + 12]);
+  }
+  RowSource none(corpus, tokenizer, options_of(12, 12, 1));
+  CHECK(none.next().rows.empty());
+}
+
+TEST_CASE("RowSource can be left in the middle", "[collect]") {
+  const lm::Tokenizer tokenizer(test::golden("collect/model"));
+  data::CorpusConfig corpus = golden_config("unused").data;
+  corpus.context_length = 2;  // many rows: the queue is full and its thread waits
+  RowSource source(corpus, tokenizer, options_of(100000, 0, 2));
+  CHECK(source.next().rows.size() == 4);
+}
+
+TEST_CASE("RowSource hands errors of its threads to the consumer", "[collect]") {
+  const lm::Tokenizer tokenizer(test::golden("collect/model"));
+  const data::CorpusConfig corpus = golden_config("unused").data;
+  RowSourceOptions options = options_of(1000, 0, 2);
+  options.vocabulary_size = 200;
+  RowSource source(corpus, tokenizer, options);
+  const auto drain = [&] {
+    while (!source.next().rows.empty()) {
+    }
+  };
+  CHECK_THAT(message_of<FormatError>(drain), Catch::Contains("vocabulary has 200"));
+}
+
+}  // namespace
+}  // namespace lorsa::collect

@@ -1,0 +1,137 @@
+// lorsa-cache: extract activations of a language model, describe caches, check them.
+
+#include <iostream>
+
+#include "lorsa/collect/cache_report.h"
+#include "lorsa/collect/extract.h"
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/core/stop_signal.h"
+#include "lorsa/data/cache_reader.h"
+#include "main.h"
+
+namespace {
+
+using lorsa::Progress;
+
+struct Arguments {
+  lorsa::tools::ConfigArguments config;
+  std::string folder;
+  bool dry_run = false;
+  bool quiet = false;
+  bool json = false;
+
+  [[nodiscard]] Progress::Visible progress() const {
+    return quiet ? Progress::Visible::kNo : Progress::Visible::kYes;
+  }
+};
+
+void run_extract(const Arguments& arguments) {
+  lorsa::collect::ExtractConfig config;
+  lorsa::config::Fields fields;
+  describe(fields, config);
+  lorsa::config::load(fields, arguments.config.path, arguments.config.overrides);
+  if (arguments.quiet) {
+    lorsa::set_console_level(lorsa::LogLevel::kWarning);
+  }
+  if (arguments.dry_run) {
+    std::cout << plan_text(lorsa::collect::plan_extraction(config));
+    return;
+  }
+  const lorsa::StopSignal stop;
+  std::cout << report_text(lorsa::collect::extract(config, {arguments.progress(), {}}));
+}
+
+void run_info(const Arguments& arguments) {
+  lorsa::io::Json all = lorsa::io::Json::array();
+  for (const auto& folder : lorsa::collect::cache_folders(arguments.folder)) {
+    const lorsa::data::Manifest manifest = lorsa::data::read_manifest(folder);
+    if (arguments.json) {
+      all.push_back(cache_json(folder, manifest));
+    } else {
+      std::cout << cache_text(folder, manifest);
+    }
+  }
+  if (arguments.json) {
+    std::cout << all.dump(2) << '\n';
+  }
+}
+
+void run_verify(const Arguments& arguments) {
+  size_t num_defects = 0;
+  for (const auto& folder : lorsa::collect::cache_folders(arguments.folder)) {
+    const lorsa::data::Manifest manifest = lorsa::data::read_manifest(folder);
+    Progress progress("verify", manifest.num_rows, "rows", 0, arguments.progress());
+    const auto defects = lorsa::data::verify_cache(
+        folder, [&](int64_t done, int64_t /*total*/) { progress.update(done); });
+    progress.finish();
+    for (const lorsa::data::Defect& defect : defects) {
+      std::cout << (folder / defect.file).string()
+                << (defect.row >= 0 ? lorsa::concat(": row ", defect.row) : "") << ": "
+                << defect.message << '\n';
+    }
+    if (defects.empty()) {
+      std::cout << folder.string() << ": sound, " << manifest.num_rows << " rows\n";
+    }
+    num_defects += defects.size();
+  }
+  LORSA_CHECK(num_defects == 0,
+              FormatError,
+              arguments.folder,
+              ": ",
+              num_defects,
+              num_defects == 1 ? " defect" : " defects",
+              "; remove the layer's folder and extract it again");
+}
+
+std::string extract_keys() {
+  lorsa::collect::ExtractConfig config;
+  lorsa::config::Fields fields;
+  describe(fields, config);
+  return lorsa::config::help_text(fields);
+}
+
+void define(CLI::App& app, Arguments& arguments) {
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  lorsa-cache extract configs/smollm2-cache.yaml --dry-run\n"
+      "  lorsa-cache extract configs/smollm2-cache.yaml --set data.max_tokens=1M\n"
+      "  lorsa-cache info quickstart/cache\n"
+      "  lorsa-cache verify quickstart/cache/layer-17\n");
+
+  CLI::App* extract = app.add_subcommand(
+      "extract",
+      "Write the activation caches of a configuration; continues an unfinished extraction");
+  lorsa::tools::add_config_arguments(*extract, arguments.config, extract_keys());
+  extract->add_flag("--dry-run",
+                    arguments.dry_run,
+                    "Print rows, tokens, bytes, free space and time; write nothing");
+  extract->add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
+  extract->callback([&arguments] { run_extract(arguments); });
+
+  CLI::App* info = app.add_subcommand("info", "Say what a cache holds");
+  info->add_option("DIR", arguments.folder, "A folder layer-N, or one that holds several")
+      ->required();
+  info->add_flag("--json", arguments.json, "Print a JSON list instead");
+  info->callback([&arguments] { run_info(arguments); });
+
+  CLI::App* verify =
+      app.add_subcommand("verify", "Read every byte of a cache against its checksums");
+  verify->add_option("DIR", arguments.folder, "A folder layer-N, or one that holds several")
+      ->required();
+  verify->add_flag("--quiet", arguments.quiet, "No progress bar");
+  verify->callback([&arguments] { run_verify(arguments); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  return lorsa::tools::run_command(argc,
+                                   argv,
+                                   "lorsa-cache",
+                                   "Caches the inputs and outputs of a language model's attention "
+                                   "layers for training on them.",
+                                   [&](CLI::App& app) { define(app, arguments); });
+}
