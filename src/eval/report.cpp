@@ -4,6 +4,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "lorsa/core/error.h"
 #include "lorsa/eval/evaluate.h"
 
 namespace lorsa::eval {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "lorsa/core/error.h"
 #include "support/tensors.h"
 #include "support/test.h"
 

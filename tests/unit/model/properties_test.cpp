@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include "lorsa/core/error.h"
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/model/initialize.h"
 #include "lorsa/model/lorsa.h"

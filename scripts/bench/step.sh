@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Times the training step against torch autograd with dense decode; arguments go to the program (--help lists them).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=${LORSA_BUILD_DIR:-build}
+LORSA_BUILD_DIR=$build scripts/build.sh lorsa-bench-step
+exec "$build/bin/lorsa-bench-step" "$@"
