@@ -1,0 +1,294 @@
+#include <cub/device/device_radix_sort.cuh>
+
+#include "kernels/cuda/sparse_decode.cuh"
+
+namespace lorsa::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kTile = 128;
+
+/// Scratch of decode_backward, carved out of one allocation; every part is aligned to 256 bytes.
+struct Workspace {
+  uint32_t* key = nullptr;
+  uint32_t* sorted_key = nullptr;
+  uint32_t* entry = nullptr;
+  uint32_t* sorted_entry = nullptr;
+  int64_t* offset_H1 = nullptr;
+  void* cub = nullptr;
+  size_t cub_bytes = 0;
+  size_t total_bytes = 0;
+
+  Workspace(void* base, DecodeShape shape) {
+    const auto entries = static_cast<size_t>(shape.positions * shape.k);
+    size_t used = 0;
+    const auto take = [&](size_t bytes) {
+      void* part = base == nullptr ? nullptr : static_cast<char*>(base) + used;
+      used += (bytes + 255) / 256 * 256;
+      return part;
+    };
+    key = static_cast<uint32_t*>(take(entries * sizeof(uint32_t)));
+    sorted_key = static_cast<uint32_t*>(take(entries * sizeof(uint32_t)));
+    entry = static_cast<uint32_t*>(take(entries * sizeof(uint32_t)));
+    sorted_entry = static_cast<uint32_t*>(take(entries * sizeof(uint32_t)));
+    offset_H1 = static_cast<int64_t*>(take(static_cast<size_t>(shape.heads + 1) * sizeof(int64_t)));
+    query_error = sort(nullptr, shape, nullptr);
+    cub = take(cub_bytes);
+    total_bytes = used;
+  }
+
+  /// Stable sort by head; with `temporary` null only sets cub_bytes.
+  cudaError_t sort(void* temporary, DecodeShape shape, cudaStream_t stream) {
+    int bits = 1;  // keys are 0 .. H
+    while ((int64_t{1} << bits) <= shape.heads) {
+      ++bits;
+    }
+    return cub::DeviceRadixSort::SortPairs(temporary,
+                                           cub_bytes,
+                                           key,
+                                           sorted_key,
+                                           entry,
+                                           sorted_entry,
+                                           static_cast<int>(shape.positions * shape.k),
+                                           0,
+                                           bits,
+                                           stream);
+  }
+
+  cudaError_t query_error = cudaSuccess;
+};
+
+template <typename T>
+__global__ void key_kernel(DecodeInput<T> in, uint32_t* key, uint32_t* entry) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < in.shape.positions * in.shape.k) {
+    // Entries without activation sort behind the last head, where nobody reads them.
+    const bool acts = to_sum(in.value_PK[i]) != Sum<T>{0};
+    key[i] = static_cast<uint32_t>(acts ? static_cast<int64_t>(in.head_PK[i]) : in.shape.heads);
+    entry[i] = static_cast<uint32_t>(i);
+  }
+}
+
+/// offset_H1[h] = number of sorted keys below h.
+__global__ void offset_kernel(const uint32_t* sorted_key,
+                              int64_t entries,
+                              int64_t heads,
+                              int64_t* offset_H1) {
+  const int64_t h = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (h > heads) {
+    return;
+  }
+  int64_t low = 0;
+  int64_t high = entries;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (static_cast<int64_t>(sorted_key[middle]) < h) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  offset_H1[h] = low;
+}
+
+/// One block per head: adds value * grad_y row by row of its list, threads over D.
+template <typename T, int V>
+__global__ void __launch_bounds__(kThreads) grad_W_O_kernel(DecodeInput<T> in,
+                                                            const T* grad_y_PD,
+                                                            const uint32_t* sorted_entry,
+                                                            const int64_t* offset_H1,
+                                                            Sum<T>* grad_W_O_HD) {
+  __shared__ Sum<T> value[kTile];
+  __shared__ int64_t position[kTile];
+  const int64_t h = blockIdx.x;
+  const int64_t first = offset_H1[h];
+  const int64_t last = offset_H1[h + 1];
+  const int tid = static_cast<int>(threadIdx.x);
+  for (int64_t start = 0; start < in.shape.width; start += kThreads * V) {
+    const int64_t column = start + static_cast<int64_t>(tid) * V;
+    const bool active = column < in.shape.width;
+    Sum<T> sum[V] = {};
+    for (int64_t tile = first; tile < last; tile += kTile) {
+      const int count = static_cast<int>(last - tile < kTile ? last - tile : kTile);
+      __syncthreads();
+      for (int i = tid; i < count; i += kThreads) {
+        const int64_t entry = sorted_entry[tile + i];
+        value[i] = to_sum(in.value_PK[entry]);
+        position[i] = entry / in.shape.k;
+      }
+      __syncthreads();
+      if (active) {
+#pragma unroll 4
+        for (int i = 0; i < count; ++i) {
+          const auto row = load_pack<V>(grad_y_PD + position[i] * in.shape.width + column);
+#pragma unroll
+          for (int v = 0; v < V; ++v) {
+            sum[v] += value[i] * to_sum(row.x[v]);
+          }
+        }
+      }
+    }
+    if (active) {
+#pragma unroll
+      for (int v = 0; v < V; ++v) {
+        grad_W_O_HD[h * in.shape.width + column + v] = sum[v];
+      }
+    }
+  }
+}
+
+/// One block per position, one warp per kept head in turn.
+template <typename T, int V>
+__global__ void __launch_bounds__(kThreads)
+    grad_value_kernel(DecodeInput<T> in, const T* grad_y_PD, bool is_signed, T* grad_value_PK) {
+  const int64_t p = blockIdx.x;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const T* grad_y = grad_y_PD + p * in.shape.width;
+  for (int64_t k = threadIdx.x / 32; k < in.shape.k; k += kThreads / 32) {
+    const int64_t entry = p * in.shape.k + k;
+    const T* row = in.W_O_HD + in.head_PK[entry] * in.shape.width;
+    Sum<T> sum{0};
+    for (int64_t d = static_cast<int64_t>(lane) * V; d < in.shape.width; d += 32 * V) {
+      const auto a = load_pack<V>(grad_y + d);
+      const auto b = load_pack<V>(row + d);
+#pragma unroll
+      for (int v = 0; v < V; ++v) {
+        sum += to_sum(a.x[v]) * to_sum(b.x[v]);
+      }
+    }
+    for (int offset = 16; offset > 0; offset /= 2) {
+      sum += __shfl_down_sync(0xffffffffu, sum, offset);
+    }
+    if (lane == 0) {
+      const bool kept = is_signed || to_sum(in.value_PK[entry]) != Sum<T>{0};
+      grad_value_PK[entry] = from_sum<T>(kept ? sum : Sum<T>{0});
+    }
+  }
+}
+
+/// Blocks of 32 columns by 32 rows; every thread sums each 32nd row, then the 32 partial sums are
+/// added in order.
+template <typename T>
+__global__ void __launch_bounds__(1024)
+    column_sum_kernel(const T* x_PD, int64_t positions, int64_t width, Sum<T>* sum_D) {
+  __shared__ double partial[32][33];
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
+  double sum = 0.0;
+  if (column < width) {
+    for (int64_t p = threadIdx.y; p < positions; p += 32) {
+      sum += static_cast<double>(to_sum(x_PD[p * width + column]));
+    }
+  }
+  partial[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y == 0 && column < width) {
+    double total = 0.0;
+    for (int i = 0; i < 32; ++i) {
+      total += partial[i][threadIdx.x];
+    }
+    sum_D[column] = static_cast<Sum<T>>(total);
+  }
+}
+
+unsigned blocks_for(int64_t items, int threads) {
+  return static_cast<unsigned>((items + threads - 1) / threads);
+}
+
+template <typename T>
+cudaError_t grad_value(const DecodeInput<T>& in,
+                       const T* grad_y_PD,
+                       Selection selection,
+                       T* grad_value_PK,
+                       bool packs,
+                       cudaStream_t stream) {
+  if (in.shape.positions == 0) {
+    return cudaSuccess;
+  }
+  const auto launch = [&](auto kernel) {
+    kernel<<<static_cast<unsigned>(in.shape.positions), kThreads, 0, stream>>>(
+        in, grad_y_PD, selection == Selection::kSigned, grad_value_PK);
+    return after_launch(stream);
+  };
+  return packs ? launch(grad_value_kernel<T, kPackWidth<T>>) : launch(grad_value_kernel<T, 1>);
+}
+
+template <typename T>
+cudaError_t grad_W_O(const DecodeInput<T>& in,
+                     const T* grad_y_PD,
+                     Sum<T>* grad_W_O_HD,
+                     bool packs,
+                     Workspace& workspace,
+                     cudaStream_t stream) {
+  const int64_t entries = in.shape.positions * in.shape.k;
+  cudaError_t error = cudaSuccess;
+  if (entries > 0) {
+    key_kernel<<<blocks_for(entries, 256), 256, 0, stream>>>(in, workspace.key, workspace.entry);
+    error = after_launch(stream);
+    if (error == cudaSuccess) {
+      error = workspace.sort(workspace.cub, in.shape, stream);
+    }
+  }
+  if (error != cudaSuccess || in.shape.heads == 0) {
+    return error;
+  }
+  offset_kernel<<<blocks_for(in.shape.heads + 1, 256), 256, 0, stream>>>(
+      workspace.sorted_key, entries, in.shape.heads, workspace.offset_H1);
+  error = after_launch(stream);
+  if (error != cudaSuccess) {
+    return error;
+  }
+  const auto launch = [&](auto kernel) {
+    kernel<<<static_cast<unsigned>(in.shape.heads), kThreads, 0, stream>>>(
+        in, grad_y_PD, workspace.sorted_entry, workspace.offset_H1, grad_W_O_HD);
+    return after_launch(stream);
+  };
+  return packs ? launch(grad_W_O_kernel<T, kPackWidth<T>>) : launch(grad_W_O_kernel<T, 1>);
+}
+
+}  // namespace
+
+size_t decode_backward_workspace_bytes(DecodeShape shape) {
+  return Workspace(nullptr, shape).total_bytes;
+}
+
+template <typename T>
+cudaError_t decode_backward(const DecodeInput<T>& in,
+                            const T* grad_y_PD,
+                            Selection selection,
+                            const BackwardOutput<T>& out,
+                            void* workspace_base,
+                            cudaStream_t stream) {
+  const int64_t width = in.shape.width;
+  if (in.shape.positions * in.shape.k > INT32_MAX) {
+    return cudaErrorInvalidValue;
+  }
+  if (width == 0) {
+    return cudaErrorInvalidValue;
+  }
+  Workspace workspace(workspace_base, in.shape);
+  if (workspace.query_error != cudaSuccess) {
+    return workspace.query_error;
+  }
+  const bool packs = packable(in.W_O_HD, width) && packable(grad_y_PD, width);
+  cudaError_t error = grad_value(in, grad_y_PD, selection, out.grad_value_PK, packs, stream);
+  if (error == cudaSuccess) {
+    error = grad_W_O(in, grad_y_PD, out.grad_W_O_HD, packs, workspace, stream);
+  }
+  if (error != cudaSuccess) {
+    return error;
+  }
+  column_sum_kernel<<<blocks_for(width, 32), dim3(32, 32), 0, stream>>>(
+      grad_y_PD, in.shape.positions, width, out.grad_b_D);
+  return after_launch(stream);
+}
+
+#define LORSA_INSTANTIATE(T)               \
+  template cudaError_t decode_backward<T>( \
+      const DecodeInput<T>&, const T*, Selection, const BackwardOutput<T>&, void*, cudaStream_t);
+
+LORSA_INSTANTIATE(float)
+LORSA_INSTANTIATE(double)
+LORSA_INSTANTIATE(__nv_bfloat16)
+#undef LORSA_INSTANTIATE
+
+}  // namespace lorsa::kernels::cuda

@@ -1,0 +1,255 @@
+#include "kernels/cuda_backend.h"
+
+#include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAGuard.h>
+
+#include <limits>
+#include <type_traits>
+
+#include "kernels/cuda/adam.cuh"
+#include "kernels/cuda/sparse_decode.cuh"
+#include "kernels/cuda/top_k.cuh"
+#include "lorsa/core/error.h"
+
+namespace lorsa::kernels::cuda_backend {
+namespace {
+
+void check(cudaError_t code, const char* call) {
+  LORSA_CHECK(code == cudaSuccess,
+              DeviceError,
+              call,
+              " on CUDA: ",
+              cudaGetErrorName(code),
+              " (",
+              static_cast<int>(code),
+              "), ",
+              cudaGetErrorString(code));
+}
+
+cudaStream_t current_stream(const at::Tensor& tensor) {
+  return at::cuda::getCurrentCUDAStream(tensor.device().index()).stream();
+}
+
+template <typename T>
+const T* const_pointer(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<const T*>(tensor.const_data_ptr()) : nullptr;
+}
+
+template <typename T>
+T* pointer(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
+}
+
+/// Calls `function` with a value of the element type of `dtype`, which the checks have let through.
+template <typename Function>
+auto dispatch(at::ScalarType dtype, Function function) {
+  if (dtype == at::kDouble) {
+    return function(double{});
+  }
+  return dtype == at::kFloat ? function(float{}) : function(__nv_bfloat16{});
+}
+
+at::ScalarType sum_dtype(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? at::kFloat : dtype;
+}
+
+[[noreturn]] void throw_invalid(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t index) {
+  const int64_t p = index / z_PH.size(1);
+  const int64_t h = index % z_PH.size(1);
+  throw Error(concat("top_k_heads: the score of position ",
+                     p,
+                     ", head ",
+                     h,
+                     " is not a number >= 0: z = ",
+                     z_PH[p][h].item<double>(),
+                     ", norm of W_O's row = ",
+                     norm_H[h].item<double>()));
+}
+
+/// For what the kernel does not take: double, very wide rows, a large k. A stable sort keeps the
+/// lower head first among equals.
+TopK top_k_by_sort(const at::Tensor& z_PH,
+                   const at::Tensor& norm_H,
+                   int64_t k,
+                   Selection selection) {
+  const at::Tensor activation = selection == Selection::kSigned ? z_PH : z_PH.clamp_min(0);
+  const at::Tensor score = activation.abs().to(norm_H.scalar_type()) * norm_H;
+  const at::Tensor invalid = score.ge(0).logical_not();
+  if (invalid.any().item<bool>()) {
+    throw_invalid(z_PH, norm_H, invalid.view(-1).nonzero()[0].item<int64_t>());
+  }
+  const at::Tensor order = std::get<1>(score.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
+  const at::Tensor head_PK = order.slice(1, 0, k);
+  return {activation.gather(1, head_PK), head_PK.to(at::kInt).contiguous()};
+}
+
+template <typename T>
+TopK top_k_by_kernel(const at::Tensor& z_PH,
+                     const at::Tensor& norm_H,
+                     int64_t k,
+                     Selection selection) {
+  const TopKShape shape{z_PH.size(0), z_PH.size(1), k, z_PH.stride(0)};
+  TopK kept{at::empty({shape.positions, k}, z_PH.options()),
+            at::empty({shape.positions, k}, z_PH.options().dtype(at::kInt))};
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  const at::Tensor first_invalid = at::full({1}, kNone, z_PH.options().dtype(at::kLong));
+  check(cuda::top_k(const_pointer<T>(z_PH),
+                    const_pointer<float>(norm_H),
+                    shape,
+                    selection,
+                    pointer<T>(kept.value_PK),
+                    pointer<int32_t>(kept.head_PK),
+                    pointer<unsigned long long>(first_invalid),
+                    current_stream(z_PH)),
+        "top_k_heads");
+  const int64_t invalid = first_invalid.item<int64_t>();
+  if (invalid != kNone) {
+    throw_invalid(z_PH, norm_H, invalid);
+  }
+  return kept;
+}
+
+template <typename T>
+cuda::DecodeInput<T> input_of(const TopK& kept, const at::Tensor& W_O_HD, const at::Tensor& b_D) {
+  return {const_pointer<T>(kept.value_PK),
+          const_pointer<int32_t>(kept.head_PK),
+          const_pointer<T>(W_O_HD),
+          const_pointer<cuda::Sum<T>>(b_D),
+          {kept.value_PK.size(0), W_O_HD.size(0), kept.value_PK.size(1), W_O_HD.size(1)}};
+}
+
+}  // namespace
+
+TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
+  const c10::cuda::CUDAGuard guard(z_PH.device());
+  if (z_PH.scalar_type() == at::kDouble || k > cuda::kTopKMaxK ||
+      z_PH.size(1) > cuda::kTopKMaxHeads) {
+    return top_k_by_sort(z_PH, norm_H, k, selection);
+  }
+  return z_PH.scalar_type() == at::kFloat
+             ? top_k_by_kernel<float>(z_PH, norm_H, k, selection)
+             : top_k_by_kernel<__nv_bfloat16>(z_PH, norm_H, k, selection);
+}
+
+at::Tensor sparse_decode(const TopK& kept, const at::Tensor& W_O_HD, const at::Tensor& b_D) {
+  const c10::cuda::CUDAGuard guard(W_O_HD.device());
+  at::Tensor y_PD = at::empty({kept.value_PK.size(0), W_O_HD.size(1)}, W_O_HD.options());
+  dispatch(W_O_HD.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    check(cuda::decode(input_of<T>(kept, W_O_HD, b_D), pointer<T>(y_PD), current_stream(W_O_HD)),
+          "sparse_decode");
+  });
+  return y_PD;
+}
+
+DecodeLoss sparse_decode_loss(const TopK& kept,
+                              const at::Tensor& W_O_HD,
+                              const at::Tensor& b_D,
+                              const at::Tensor& target_PD,
+                              const at::Tensor& scored_P,
+                              double grad_scale) {
+  const c10::cuda::CUDAGuard guard(W_O_HD.device());
+  DecodeLoss result{at::empty(target_PD.sizes(), W_O_HD.options())};
+  // The positions' errors, then their sum.
+  const int64_t positions = target_PD.size(0);
+  const at::Tensor errors = at::empty({positions + 1}, W_O_HD.options().dtype(at::kDouble));
+  dispatch(W_O_HD.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    const cuda::LossInput<T> loss{
+        const_pointer<T>(target_PD), const_pointer<uint8_t>(scored_P), grad_scale};
+    check(cuda::decode_loss(input_of<T>(kept, W_O_HD, b_D),
+                            loss,
+                            pointer<T>(result.grad_y_PD),
+                            pointer<double>(errors),
+                            pointer<double>(errors) + positions,
+                            current_stream(W_O_HD)),
+          "sparse_decode_loss");
+  });
+  result.squared_error = errors[positions].item<double>();
+  return result;
+}
+
+DecodeGradients sparse_decode_backward(const TopK& kept,
+                                       const at::Tensor& W_O_HD,
+                                       const at::Tensor& grad_y_PD,
+                                       Selection selection) {
+  const c10::cuda::CUDAGuard guard(W_O_HD.device());
+  const at::TensorOptions sums = W_O_HD.options().dtype(sum_dtype(W_O_HD.scalar_type()));
+  DecodeGradients result{at::empty(kept.value_PK.sizes(), W_O_HD.options()),
+                         at::empty(W_O_HD.sizes(), sums),
+                         at::empty({W_O_HD.size(1)}, sums)};
+  dispatch(W_O_HD.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    const cuda::DecodeInput<T> in = input_of<T>(kept, W_O_HD, {});
+    const at::Tensor workspace =
+        at::empty({static_cast<int64_t>(cuda::decode_backward_workspace_bytes(in.shape))},
+                  W_O_HD.options().dtype(at::kByte));
+    const cuda::BackwardOutput<T> out{pointer<T>(result.grad_value_PK),
+                                      pointer<cuda::Sum<T>>(result.grad_W_O_HD),
+                                      pointer<cuda::Sum<T>>(result.grad_b_D)};
+    check(cuda::decode_backward(in,
+                                const_pointer<T>(grad_y_PD),
+                                selection,
+                                out,
+                                pointer<void>(workspace),
+                                current_stream(W_O_HD)),
+          "sparse_decode_backward");
+  });
+  return result;
+}
+
+at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, int64_t num_heads) {
+  const c10::cuda::CUDAGuard guard(grad_PK.device());
+  at::Tensor out_PH = at::empty({grad_PK.size(0), num_heads}, grad_PK.options());
+  dispatch(grad_PK.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    check(cuda::scatter_kept(const_pointer<T>(grad_PK),
+                             const_pointer<int32_t>(head_PK),
+                             {grad_PK.size(0), num_heads, grad_PK.size(1), num_heads},
+                             pointer<T>(out_PH),
+                             current_stream(grad_PK)),
+          "scatter_kept");
+  });
+  return out_PH;
+}
+
+void adam_step_(at::Tensor& parameter,
+                const at::Tensor& gradient,
+                at::Tensor& first_moment,
+                at::Tensor& second_moment,
+                const AdamHyper& hyper,
+                const at::Tensor& bfloat16_copy) {
+  const c10::cuda::CUDAGuard guard(parameter.device());
+  const auto step = [&](auto type) {
+    using T = decltype(type);
+    check(cuda::adam_step(pointer<T>(parameter),
+                          const_pointer<T>(gradient),
+                          pointer<T>(first_moment),
+                          pointer<T>(second_moment),
+                          pointer<__nv_bfloat16>(bfloat16_copy),
+                          parameter.numel(),
+                          hyper,
+                          current_stream(parameter)),
+          "adam_step_");
+  };
+  parameter.scalar_type() == at::kFloat ? step(float{}) : step(double{});
+}
+
+double squared_norm(const at::Tensor& tensor) {
+  const c10::cuda::CUDAGuard guard(tensor.device());
+  const at::Tensor sums = at::empty({cuda::kNormBlocks + 1}, tensor.options().dtype(at::kDouble));
+  const auto sum = [&](auto type) {
+    using T = decltype(type);
+    check(cuda::squared_norm(const_pointer<T>(tensor),
+                             tensor.numel(),
+                             pointer<double>(sums),
+                             pointer<double>(sums) + cuda::kNormBlocks,
+                             current_stream(tensor)),
+          "squared_norm");
+  };
+  tensor.scalar_type() == at::kFloat ? sum(float{}) : sum(double{});
+  return sums[cuda::kNormBlocks].item<double>();
+}
+
+}  // namespace lorsa::kernels::cuda_backend
