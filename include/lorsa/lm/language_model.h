@@ -30,6 +30,8 @@ struct ModelConfig {
   int64_t max_positions = 0;
   double norm_eps = 1e-5;
   bool tied_embeddings = false;
+  bool attention_bias = false;  ///< biases on q, k, v and o
+  bool mlp_bias = false;
   kernels::RopeSpec rope;
 };
 
@@ -54,8 +56,10 @@ struct LayerActivations {
 /// A decoder-only language model from a Hugging Face folder (config.json, *.safetensors), inference
 /// only.
 ///
-/// Every call is stateless (no KV cache) and runs without autograd. Calls may come from several
-/// threads.
+/// float32 weights that are computed with on the CPU stay in the file's mapping: they must not be
+/// overwritten meanwhile. Every call is stateless (no KV cache) and runs without autograd. Calls
+/// may come from several threads. Throws ConfigError for a layer or a context outside the model,
+/// FormatError for a token id outside its vocabulary.
 class LanguageModel {
  public:
   /// Called with (layer, input_BTD, attention output_BTD) of layers named in `edit_layers`; returns
@@ -72,7 +76,9 @@ class LanguageModel {
   [[nodiscard]] const ModelConfig& config() const;
   [[nodiscard]] c10::Device device() const;
   [[nodiscard]] at::ScalarType compute_dtype() const;
-  /// SHA-256 over the weight files (in name order; a single file's own digest), hex.
+  /// SHA-256 of the weight file, hex; of several files, that of the lines "<digest>  <name>" in
+  /// name order (`sha256sum *.safetensors | sha256sum`). Computed at the first call: 1 s for 500
+  /// MB.
   [[nodiscard]] const std::string& weights_sha256() const;
 
   /// Inputs and targets of `layers` (ascending), running only the blocks they need. tokens_BT int32
@@ -80,7 +86,8 @@ class LanguageModel {
   [[nodiscard]] std::vector<LayerActivations> activations(const at::Tensor& tokens_BT,
                                                           const std::vector<int64_t>& layers) const;
 
-  /// Logits [B, T, V] in float32. Memory B*T*V*4: use losses() for evaluation.
+  /// Logits [B, T, V] in float32. Memory B*T*V*4: evaluation takes final_hidden() and unembeds
+  /// slices.
   [[nodiscard]] at::Tensor logits(const at::Tensor& tokens_BT) const;
   [[nodiscard]] at::Tensor logits(const at::Tensor& tokens_BT,
                                   const std::vector<int64_t>& edit_layers,

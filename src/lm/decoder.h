@@ -1,0 +1,63 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "lm/weight_files.h"
+#include "lorsa/kernels/mhsa.h"
+#include "lorsa/lm/language_model.h"
+
+namespace lorsa::lm {
+
+/// Whether attend() also returns the cached input.
+enum class TapInput { kYes, kNo };
+
+/// What one attention layer read and wrote: the input as the cache stores it (undefined unless
+/// asked for) and the output before the residual add.
+struct AttentionStep {
+  at::Tensor input_BTD;
+  at::Tensor output_BTD;
+};
+
+/// The blocks of one architecture. A new architecture is one more implementation and one more line
+/// in make_decoder(); LanguageModel owns the loop over layers, the taps and the edits.
+///
+/// A block is cut in two, so that the attention's output can be taken or replaced between: attend()
+/// reads the residual, finish_block() adds the attention's output and the MLP (one after the other,
+/// or both from the same residual where blocks are parallel).
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+
+  [[nodiscard]] virtual at::Tensor embed(const at::Tensor& tokens_BT) const = 0;
+  [[nodiscard]] virtual AttentionStep attend(int64_t layer,
+                                             const at::Tensor& residual_BTD,
+                                             const kernels::RopeTable& rope,
+                                             TapInput tap) const = 0;
+  /// residual becomes the residual after the block, in place.
+  virtual void finish_block(int64_t layer,
+                            at::Tensor& residual_BTD,
+                            const at::Tensor& attention_BTD) const = 0;
+  [[nodiscard]] virtual at::Tensor final_norm(const at::Tensor& residual_BTD) const = 0;
+  /// Gain of the final norm [D].
+  [[nodiscard]] virtual const at::Tensor& final_gain() const = 0;
+  /// The unembedding [V, D].
+  [[nodiscard]] virtual const at::Tensor& unembedding() const = 0;
+  /// The layer's attention with the norm's gain folded in, float32 on the CPU.
+  [[nodiscard]] virtual kernels::Mhsa attention(int64_t layer) const = 0;
+};
+
+/// Where the weights go and how many blocks are loaded.
+struct Placement {
+  c10::Device device;
+  at::ScalarType dtype;
+  int64_t num_layers;
+};
+
+/// Loads the decoder that config.architecture names. Throws FormatError.
+[[nodiscard]] std::unique_ptr<const Decoder> make_decoder(const ModelConfig& config,
+                                                          const WeightFiles& weights,
+                                                          const Placement& placement);
+
+}  // namespace lorsa::lm

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lorsa/io/safetensors.h"
+
+namespace lorsa::lm {
+
+/// The weights of a Hugging Face folder: model.safetensors, or the shards that
+/// model.safetensors.index.json names.
+///
+/// The constructor opens and checks every file. Throws FormatError or IoError.
+class WeightFiles {
+ public:
+  explicit WeightFiles(const std::filesystem::path& folder);
+
+  /// Tensor `name` as `dtype` on `device`. Where that is how it is stored, on the CPU, it is a view
+  /// of the file's mapping: read only, no memory of its own. FormatError for an absent name,
+  /// another shape, a stored dtype other than float32, bfloat16 or float16, or a value that is not
+  /// finite.
+  [[nodiscard]] at::Tensor load(const std::string& name,
+                                const std::vector<int64_t>& shape,
+                                at::ScalarType dtype,
+                                c10::Device device) const;
+
+  /// All weight files, in name order.
+  [[nodiscard]] const std::vector<std::filesystem::path>& paths() const { return paths_; }
+
+ private:
+  [[nodiscard]] const io::SafetensorsReader& reader_of(const std::string& name) const;
+  void open_shards(const std::filesystem::path& index);
+
+  std::filesystem::path folder_;
+  std::vector<std::filesystem::path> paths_;
+  std::vector<io::SafetensorsReader> readers_;  // one for each path
+  std::map<std::string, size_t> shard_of_;      // empty for a single file
+};
+
+}  // namespace lorsa::lm

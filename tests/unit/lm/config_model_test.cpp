@@ -1,0 +1,140 @@
+#include "lorsa/core/error.h"
+#include "lorsa/lm/language_model.h"
+#include "model_folder.h"
+#include "support/test.h"
+
+using namespace lorsa;
+using namespace lorsa::lm;
+using kernels::RopeScaling;
+using test::ModelFolder;
+
+TEST_CASE("read_model_config reads what transformers writes", "[lm]") {
+  const ModelConfig config = read_model_config(test::golden("lm/tiny-llama3"));
+  CHECK(config.architecture == "LlamaForCausalLM");
+  CHECK(config.name == "tiny-llama3");
+  CHECK(config.vocabulary_size == 97);
+  CHECK(config.d_model == 24);
+  CHECK(config.num_layers == 3);
+  CHECK(config.num_heads == 6);
+  CHECK(config.num_kv_heads == 2);
+  CHECK(config.head_width == 8);
+  CHECK(config.d_mlp == 34);
+  CHECK(config.max_positions == 256);
+  CHECK(config.norm_eps == 1e-6);
+  CHECK_FALSE(config.tied_embeddings);
+  CHECK_FALSE(config.attention_bias);
+  CHECK(config.rope.rotary_dim == 8);
+  CHECK(config.rope.base == 500.0);
+  CHECK(config.rope.scaling == RopeScaling::kLlama3);
+  CHECK(config.rope.factor == 8.0);
+  CHECK(config.rope.low_freq_factor == 1.0);
+  CHECK(config.rope.high_freq_factor == 4.0);
+  CHECK(config.rope.original_context == 128);
+  const ModelConfig tied = read_model_config(test::golden("lm/tiny-tied") / "");
+  CHECK(tied.name == "tiny-tied");
+  CHECK(tied.tied_embeddings);
+  CHECK(tied.attention_bias);
+  CHECK(tied.mlp_bias);
+  CHECK(tied.rope.scaling == RopeScaling::kLinear);
+  CHECK(tied.rope.factor == 2.5);
+}
+
+TEST_CASE("read_model_config reads both spellings of the rotary settings", "[lm]") {
+  const ModelFolder folder("tiny-llama3");
+  const kernels::RopeSpec expected = read_model_config(folder.path()).rope;
+  folder.edit_config([](io::Json& json) {
+    json["rope_parameters"] = json["rope_scaling"];
+    json["rope_parameters"]["rope_theta"] = 500.0;
+    json.erase("rope_scaling");
+    json.erase("rope_theta");
+  });
+  CHECK(read_model_config(folder.path()).rope == expected);
+  folder.edit_config([](io::Json& json) {
+    json["rope_scaling"] = json["rope_parameters"];
+    json["rope_scaling"]["type"] = json["rope_scaling"]["rope_type"];
+    json["rope_scaling"].erase("rope_type");
+    json["rope_theta"] = 500.0;
+  });
+  CHECK(read_model_config(folder.path()).rope == expected);
+  folder.edit_config([](io::Json& json) { json["rope_scaling"]["factor"] = 4.0; });
+  CHECK_THROWS_WITH(read_model_config(folder.path()), Catch::Contains("disagree"));
+  folder.edit_config([](io::Json& json) {
+    json.erase("rope_scaling");
+    json["rope_theta"] = 10000.0;
+  });
+  CHECK_THROWS_WITH(read_model_config(folder.path()), Catch::Contains("disagrees"));
+  folder.edit_config([](io::Json& json) {
+    json.erase("rope_theta");
+    json["rope_parameters"] = {{"rope_theta", 1234.0}};
+  });
+  CHECK(read_model_config(folder.path()).rope.scaling == RopeScaling::kNone);
+  CHECK(read_model_config(folder.path()).rope.base == 1234.0);
+}
+
+TEST_CASE("read_model_config fills in what old files leave out", "[lm]") {
+  const ModelFolder folder("tiny-plain");
+  folder.edit_config([](io::Json& json) {
+    for (const char* key : {"num_key_value_heads",
+                            "head_dim",
+                            "attention_bias",
+                            "mlp_bias",
+                            "dtype",
+                            "rope_scaling",
+                            "rope_theta",
+                            "tie_word_embeddings",
+                            "hidden_act"}) {
+      json.erase(key);
+    }
+    json["_name_or_path"] = "someone/some-model";
+  });
+  const ModelConfig config = read_model_config(folder.path());
+  CHECK(config.name == "someone/some-model");
+  CHECK(config.num_kv_heads == 3);
+  CHECK(config.head_width == 8);
+  CHECK(config.rope.base == 10000.0);
+  CHECK_FALSE(config.tied_embeddings);
+  folder.edit_config([](io::Json& json) { json["_name_or_path"] = "/somewhere/else"; });
+  CHECK(read_model_config(folder.path()).name == "model");
+}
+
+TEST_CASE("read_model_config names what it does not support", "[lm]") {
+  struct Case {
+    const char* key;
+    io::Json value;
+    const char* message;
+  };
+
+  const std::vector<Case> cases = {
+      {"architectures", {"MambaForCausalLM"}, "MambaForCausalLM"},
+      {"architectures", io::Json::array(), "architectures"},
+      {"hidden_act", "gelu", "gelu"},
+      {"dtype", "float8_e4m3fn", "float8_e4m3fn"},
+      {"torch_dtype", "int8", "int8"},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}, "yarn"},
+      {"rope_scaling", {{"type", "dynamic"}, {"factor", 4.0}}, "dynamic"},
+      {"rope_scaling", {{"rope_type", "linear"}, {"type", "llama3"}, {"factor", 4.0}}, "disagree"},
+      {"rope_scaling", {{"rope_type", "linear"}}, "factor"},
+      {"rope_scaling", {{"rope_type", "linear"}, {"factor", -1.0}}, "factor"},
+      {"rope_scaling", "linear", "rope_scaling"},
+      {"rope_theta", 0.0, "rope_theta"},
+      {"quantization_config", {{"quant_method", "gptq"}}, "quantization_config"},
+      {"partial_rotary_factor", 0.5, "partial_rotary_factor"},
+      {"num_key_value_heads", 2, "num_key_value_heads"},
+      {"num_attention_heads", 0, "num_attention_heads"},
+      {"hidden_size", -24, "hidden_size"},
+      {"hidden_size", "24", "hidden_size"},
+      {"hidden_size", 24.5, "hidden_size"},
+      {"head_dim", 7, "odd"},
+      {"vocab_size", nullptr, "vocab_size"},
+  };
+  for (const Case& wrong : cases) {
+    const ModelFolder folder("tiny-plain");
+    folder.edit_config([&](io::Json& json) { json[wrong.key] = wrong.value; });
+    CAPTURE(wrong.key, wrong.value.dump());
+    CHECK_THROWS_AS(read_model_config(folder.path()), FormatError);
+    CHECK_THROWS_WITH(read_model_config(folder.path()),
+                      Catch::Contains("config.json") && Catch::Contains(wrong.message));
+  }
+  const test::TempDir empty;
+  CHECK_THROWS_AS(read_model_config(empty.path()), IoError);
+}

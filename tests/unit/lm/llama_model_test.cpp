@@ -1,0 +1,215 @@
+#include <ATen/ATen.h>
+
+#include "lorsa/core/error.h"
+#include "lorsa/io/safetensors.h"
+#include "lorsa/lm/language_model.h"
+#include "support/tensors.h"
+#include "support/test.h"
+
+// Against transformers (scripts/golden/llama.py): random Llama models with GQA, head widths other
+// than D / N, biases, linear and llama3 frequency scaling, tied and untied heads, one file and four
+// shards, stored in float32, bfloat16 and float16. Errors are max abs difference / max abs.
+
+using namespace lorsa;
+using namespace lorsa::lm;
+
+namespace {
+
+const std::vector<std::string> kModels = {"tiny-tied", "tiny-llama3", "tiny-plain"};
+
+struct Golden {
+  explicit Golden(const std::string& name)
+      : model(test::golden("lm") / name, at::kCPU),
+        reader(test::golden("lm/" + name + ".safetensors")),
+        tokens_BT(reader.read("tokens")) {}
+
+  LanguageModel model;
+  io::SafetensorsReader reader;
+  at::Tensor tokens_BT;
+};
+
+at::Tensor keep(int64_t /*layer*/, const at::Tensor& /*input*/, const at::Tensor& output) {
+  return output;
+}
+
+}  // namespace
+
+TEST_CASE("logits equal those of transformers", "[lm]") {
+  for (const std::string& name : kModels) {
+    CAPTURE(name);
+    const Golden golden(name);
+    const at::Tensor logits = golden.model.logits(golden.tokens_BT);
+    CHECK(logits.scalar_type() == at::kFloat);
+    CHECK(test::relative_error(logits, golden.reader.read("logits")) <= 1e-5);
+    CHECK(at::equal(golden.model.logits(golden.tokens_BT.to(at::kInt)), logits));
+  }
+}
+
+TEST_CASE("activations equal the hooks of transformers", "[lm]") {
+  for (const std::string& name : kModels) {
+    const Golden golden(name);
+    const auto found = golden.model.activations(golden.tokens_BT, {0, 1, 2});
+    REQUIRE(found.size() == 3);
+    for (size_t layer = 0; layer < 3; ++layer) {
+      CAPTURE(name, layer);
+      const at::Tensor input = golden.reader.read(concat("input.", layer));
+      const at::Tensor target = golden.reader.read(concat("target.", layer));
+      CHECK(test::relative_error(found[layer].input_BTD, input) <= 1e-5);
+      CHECK(test::relative_error(found[layer].target_BTD, target) <= 1e-5);
+    }
+    const auto top = golden.model.activations(golden.tokens_BT, {2});
+    CHECK(at::equal(top.at(0).input_BTD, found[2].input_BTD));
+    CHECK(at::equal(top.at(0).target_BTD, found[2].target_BTD));
+    CHECK(golden.model.activations(golden.tokens_BT, {}).empty());
+  }
+}
+
+TEST_CASE("attention applied to the cached input gives the cached target", "[lm]") {
+  for (const std::string& name : kModels) {
+    const Golden golden(name);
+    for (int64_t layer = 0; layer < 3; ++layer) {
+      CAPTURE(name, layer);
+      const kernels::Mhsa attention = golden.model.attention(layer);
+      const at::Tensor input = golden.reader.read(concat("input.", layer));
+      const at::Tensor target = golden.reader.read(concat("target.", layer));
+      CHECK(test::relative_error(kernels::mhsa_forward(attention, input), target) <= 1e-5);
+    }
+  }
+}
+
+TEST_CASE("activations of many rows equal those of one row at a time", "[lm]") {
+  at::manual_seed(1);
+  const Golden golden("tiny-llama3");
+  const at::Tensor tokens = at::randint(0, 97, {21, 90}, at::kLong);
+  const auto all = golden.model.activations(tokens, {0, 2});
+  for (const int64_t row : {0, 4, 5, 20}) {
+    const auto one = golden.model.activations(tokens.narrow(0, row, 1), {0, 2});
+    for (size_t i = 0; i < 2; ++i) {
+      CAPTURE(row, i);
+      CHECK(test::relative_error(all[i].input_BTD.narrow(0, row, 1), one[i].input_BTD) <= 1e-6);
+      CHECK(test::relative_error(all[i].target_BTD.narrow(0, row, 1), one[i].target_BTD) <= 1e-6);
+    }
+  }
+}
+
+TEST_CASE("an edit replaces the output of its layers and of no other", "[lm]") {
+  const Golden golden("tiny-tied");
+  const at::Tensor expected = golden.reader.read("logits");
+  const auto taps = golden.model.activations(golden.tokens_BT, {0, 1, 2});
+  std::vector<int64_t> seen;
+  const auto check_and_keep =
+      [&](int64_t layer, const at::Tensor& input, const at::Tensor& output) {
+        seen.push_back(layer);
+        CHECK(test::relative_error(input, taps[static_cast<size_t>(layer)].input_BTD) <= 1e-6);
+        CHECK(test::relative_error(output, taps[static_cast<size_t>(layer)].target_BTD) <= 1e-6);
+        return output;
+      };
+  const at::Tensor kept = golden.model.logits(golden.tokens_BT, {0, 2}, check_and_keep);
+  CHECK(seen == std::vector<int64_t>{0, 2});
+  CHECK(test::relative_error(kept, expected) <= 1e-5);
+
+  // The layer's own attention put in its place changes nothing; zeros in its place do.
+  const kernels::Mhsa attention = golden.model.attention(1);
+  const auto own = [&](int64_t, const at::Tensor& input, const at::Tensor&) {
+    return kernels::mhsa_forward(attention, input);
+  };
+  CHECK(test::relative_error(golden.model.logits(golden.tokens_BT, {1}, own), expected) <= 1e-5);
+  const auto zero = [](int64_t, const at::Tensor&, const at::Tensor& output) {
+    return at::zeros_like(output);
+  };
+  CHECK(test::relative_error(golden.model.logits(golden.tokens_BT, {1}, zero), expected) > 1e-2);
+}
+
+TEST_CASE("a run from the residual before a layer equals the whole run", "[lm]") {
+  const Golden golden("tiny-llama3");
+  const auto half = [](int64_t, const at::Tensor&, const at::Tensor& output) {
+    return output * 0.5;
+  };
+  for (int64_t first = 0; first < 3; ++first) {
+    CAPTURE(first);
+    const at::Tensor residual = golden.model.residual_before(golden.tokens_BT, first);
+    const at::Tensor before = residual.clone();
+    const at::Tensor whole = golden.model.final_hidden(golden.tokens_BT, {first}, half);
+    CHECK(at::equal(golden.model.final_hidden_from(residual, first, {first}, half), whole));
+    CHECK(at::equal(residual, before));
+    CHECK(at::equal(golden.model.final_hidden_from(residual, first, {}, nullptr),
+                    golden.model.final_hidden(golden.tokens_BT, {}, nullptr)));
+  }
+}
+
+TEST_CASE("unembed and direct_logits use the stored head and final gain", "[lm]") {
+  at::manual_seed(2);
+  const Golden golden("tiny-plain");
+  const io::SafetensorsReader file(test::golden("lm/tiny-plain/model.safetensors"));
+  const at::Tensor W = file.read("lm_head.weight").to(at::kDouble);
+  const at::Tensor gain = file.read("model.norm.weight").to(at::kDouble);
+  const at::Tensor d = at::randn({5, 24});
+  CHECK(test::relative_error(golden.model.unembed(d), at::mm(d.to(at::kDouble), W.t())) <= 1e-6);
+  CHECK(test::relative_error(golden.model.direct_logits(d),
+                             at::mm(d.to(at::kDouble) * gain, W.t())) <= 1e-6);
+  CHECK_THROWS_AS(golden.model.direct_logits(at::zeros({5, 23})), ShapeError);
+  CHECK_THROWS_AS(golden.model.unembed(at::zeros({5, 23})), ShapeError);
+}
+
+TEST_CASE("a bfloat16 run stays near the float32 run", "[lm]") {
+  const Golden golden("tiny-llama3");
+  const LanguageModel model(test::golden("lm/tiny-llama3"), at::kCPU, {.dtype = "bfloat16"});
+  CHECK(model.compute_dtype() == at::kBFloat16);
+  const auto taps = model.activations(golden.tokens_BT, {0});
+  CHECK(taps.at(0).input_BTD.scalar_type() == at::kBFloat16);
+  CHECK(test::relative_error(taps[0].target_BTD, golden.reader.read("target.0")) <= 0.02);
+  CHECK(test::relative_error(model.logits(golden.tokens_BT), golden.reader.read("logits")) <= 0.1);
+  CHECK(model.attention(0).W_Q.scalar_type() == at::kFloat);
+  const at::Tensor d = at::ones({2, 24});
+  CHECK(test::relative_error(model.direct_logits(d), golden.model.direct_logits(d)) <= 1e-2);
+}
+
+TEST_CASE("a model loaded in part gives activations and refuses logits", "[lm]") {
+  const Golden golden("tiny-tied");
+  const LanguageModel model(test::golden("lm/tiny-tied"), at::kCPU, {.num_layers = 2});
+  const auto taps = model.activations(golden.tokens_BT, {1});
+  CHECK(test::relative_error(taps.at(0).target_BTD, golden.reader.read("target.1")) <= 1e-5);
+  CHECK_THROWS_AS(model.logits(golden.tokens_BT), ConfigError);
+  CHECK_THROWS_AS(model.activations(golden.tokens_BT, {2}), ConfigError);
+}
+
+TEST_CASE("weights_sha256 is that of sha256sum", "[lm]") {
+  // sha256sum tests/golden/lm/tiny-plain/model.safetensors
+  CHECK(Golden("tiny-plain").model.weights_sha256() ==
+        "5299c522da4708773cf80c202312ac1d4b2e0c038f3790536f5f3b7fbf2a9fa7");
+  // sha256sum *.safetensors | sha256sum, in tests/golden/lm/tiny-llama3
+  CHECK(Golden("tiny-llama3").model.weights_sha256() ==
+        "4c7e08797ddfefcf004a44e31e0aa1e1acaba276d30dfc0ba21bdc8290211603");
+}
+
+TEST_CASE("calls that do not fit the model are refused", "[lm]") {
+  const Golden golden("tiny-plain");
+  const LanguageModel& model = golden.model;
+  const at::Tensor tokens = at::zeros({1, 4}, at::kLong);
+  at::Tensor outside = tokens.clone();
+  outside[0][2] = 97;
+  CHECK_THROWS_AS(model.logits(outside), FormatError);
+  CHECK_THROWS_WITH(model.activations(outside, {0}),
+                    Catch::Contains("97") && Catch::Contains("position 2"));
+  outside[0][2] = -1;
+  CHECK_THROWS_AS(model.residual_before(outside, 1), FormatError);
+  CHECK_THROWS_AS(model.logits(at::zeros({4}, at::kLong)), ShapeError);
+  CHECK_THROWS_AS(model.logits(at::zeros({1, 4})), ShapeError);
+  CHECK_THROWS_AS(model.logits(at::zeros({1, 257}, at::kLong)), ConfigError);
+  CHECK_THROWS_AS(model.logits(at::zeros({1, 0}, at::kLong)), ConfigError);
+  CHECK_THROWS_AS(model.activations(tokens, {3}), ConfigError);
+  CHECK_THROWS_AS(model.activations(tokens, {-1}), ConfigError);
+  CHECK_THROWS_AS(model.activations(tokens, {1, 0}), ConfigError);
+  CHECK_THROWS_AS(model.attention(3), ConfigError);
+  CHECK_THROWS_AS(model.logits(tokens, {3}, keep), ConfigError);
+  CHECK_THROWS_AS(model.logits(tokens, {1}, nullptr), ConfigError);
+  const at::Tensor residual = model.residual_before(tokens, 2);
+  CHECK_THROWS_AS(model.final_hidden_from(residual, 2, {1}, keep), ConfigError);
+  CHECK_THROWS_AS(model.final_hidden_from(at::zeros({1, 4, 23}), 2, {}, nullptr), ShapeError);
+  const auto cut = [](int64_t, const at::Tensor&, const at::Tensor& output) {
+    return output.narrow(1, 0, 2);
+  };
+  CHECK_THROWS_AS(model.logits(tokens, {1}, cut), ShapeError);
+  const auto folder = test::golden("lm/tiny-plain");
+  CHECK_THROWS_AS(LanguageModel(folder, at::kCPU, {.dtype = "float16"}), ConfigError);
+}
