@@ -27,24 +27,26 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   /// Ids of UTF-8 `text`; kAdd applies the post-processor's template. Special tokens written in the
-  /// text are recognised. Throws FormatError with the byte offset for invalid UTF-8. Time is linear
-  /// in the length.
+  /// text are recognised; bytes that the vocabulary lacks are left out, as the package does. Limits
+  /// and padding that the file may state are the caller's business. Throws FormatError with the
+  /// byte offset for invalid UTF-8. Time is linear in the length.
   [[nodiscard]] std::vector<int32_t> encode(std::string_view text, SpecialTokens special) const;
 
   /// The bytes of the ids joined; single tokens may be parts of a UTF-8 character. Special tokens
-  /// give their text.
+  /// give their text. Throws FormatError for an id that has no token.
   [[nodiscard]] std::string decode(const std::vector<int32_t>& ids) const;
 
-  /// One token for people: its bytes, invalid UTF-8 replaced by U+FFFD.
+  /// One token for people: its bytes, invalid UTF-8 replaced by U+FFFD; "[123]" for an id that has
+  /// no token (models may have more rows than their vocabulary).
   [[nodiscard]] std::string token_text(int32_t id) const;
 
   [[nodiscard]] int64_t vocabulary_size() const;
-  /// Ids as the model's files name them. For a model without BOS the end-of-text token serves as
-  /// BOS (SmolLM2: id 0).
+  /// Ids as the model's files name them: config.json, else tokenizer_config.json, else tokens with
+  /// the usual names. For a model without BOS the end-of-text token serves as BOS (SmolLM2: id 0).
   [[nodiscard]] std::optional<int32_t> bos_id() const;
   [[nodiscard]] std::optional<int32_t> eos_id() const;
   [[nodiscard]] std::optional<int32_t> pad_id() const;
-  /// Id of a token by its literal text ("<|endoftext|>"), if there is one.
+  /// Id of a token by its text in the file ("<|endoftext|>", "Ġthe"), if there is one.
   [[nodiscard]] std::optional<int32_t> id_of(const std::string& token) const;
 
  private:

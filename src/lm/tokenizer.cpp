@@ -1,0 +1,267 @@
+#include "lorsa/lm/tokenizer.h"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+#include <utility>
+
+#include "lm/added_tokens.h"
+#include "lm/bpe.h"
+#include "lm/byte_level.h"
+#include "lm/pre_tokenizer.h"
+#include "lm/special_tokens.h"
+#include "lm/split_pattern.h"
+#include "lm/utf8.h"
+#include "lorsa/core/error.h"
+#include "lorsa/io/json.h"
+
+namespace lorsa::lm {
+namespace {
+
+using io::Json;
+
+Json part(const Json& file, const std::string& key, const std::string& where) {
+  return io::member_or<Json>(file, key, where, nullptr);
+}
+
+void check_normalizer(const Json& settings, const std::string& where) {
+  if (!settings.is_null()) {
+    const auto type = io::member<std::string>(settings, "type", where);
+    const Json inner = io::member_or<Json>(settings, "normalizers", where, Json::array());
+    LORSA_CHECK(type == "Sequence" && inner.empty(),
+                FormatError,
+                where,
+                ": normalizer ",
+                type == "Sequence" ? inner.dump() : "\"" + type + "\"",
+                " is not supported");
+  }
+}
+
+void check_decoder(const Json& settings, const std::string& where) {
+  LORSA_CHECK(!settings.is_null(),
+              FormatError,
+              where,
+              ": expected ByteLevel, found none: not a byte-level tokenizer");
+  const auto type = io::member<std::string>(settings, "type", where);
+  const Json inner = io::member_or<Json>(settings, "decoders", where, Json::array());
+  if (type == "Sequence" && inner.size() == 1) {
+    check_decoder(inner[0], where + ".decoders[0]");
+  } else {
+    LORSA_CHECK(
+        type == "ByteLevel", FormatError, where, ": decoder type \"", type, "\" is not supported");
+  }
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  Impl(const std::filesystem::path& folder, const Json& file, const std::string& where);
+
+  void add_literals(const std::vector<AddedToken>& added, const std::string& where);
+  void encode_piece(std::string_view text,
+                    std::string_view matched,
+                    MatchBuffer& buffer,
+                    const PreTokenizer::Word& word,
+                    const AddedTokenFinder::Found& found) const;
+
+  [[nodiscard]] std::optional<int32_t> id_of(const std::string& token) const {
+    const auto entry = ids.find(token);
+    return entry == ids.end() ? std::nullopt : std::optional(entry->second);
+  }
+
+  PreTokenizer pre_tokenizer;
+  Bpe bpe;
+  std::vector<AddedToken> added;
+  AddedTokenFinder first_finder;   // in the text as it is
+  AddedTokenFinder second_finder;  // in what the first left
+  Template around;
+  std::unordered_map<std::string, int32_t> ids;  // by literal text
+  std::vector<std::string> bytes;                // by id
+  std::vector<bool> known;                       // ids that have a token
+  SpecialTokenIds special;
+};
+
+Tokenizer::Impl::Impl(const std::filesystem::path& folder,
+                      const Json& file,
+                      const std::string& where)
+    : pre_tokenizer(part(file, "pre_tokenizer", where), where + ": pre_tokenizer"),
+      bpe(io::member<Json>(file, "model", where),
+          pre_tokenizer.byte_level() ? WordUnits::kBytes : WordUnits::kCharacters,
+          where + ": model"),
+      added(read_added_tokens(part(file, "added_tokens", where), where + ": added_tokens")),
+      first_finder(added, false),
+      second_finder(added, true),
+      around(read_template(part(file, "post_processor", where), where + ": post_processor")) {
+  check_normalizer(part(file, "normalizer", where), where + ": normalizer");
+  check_decoder(part(file, "decoder", where), where + ": decoder");
+  const auto& tokens = bpe.tokens();
+  bytes.resize(tokens.size());
+  known.resize(tokens.size());
+  ids.reserve(tokens.size() + added.size());
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    if (!tokens[id].empty()) {
+      ids.emplace(tokens[id], static_cast<int32_t>(id));
+      bytes[id] = byte_level_bytes(tokens[id]).value_or(tokens[id]);
+      known[id] = true;
+    }
+  }
+  add_literals(added, where + ": added_tokens");
+  for (const std::vector<int32_t>* side : {&around.before, &around.after}) {
+    for (const int32_t id : *side) {
+      LORSA_CHECK(static_cast<size_t>(id) < bytes.size(),
+                  FormatError,
+                  where,
+                  ": post_processor: id ",
+                  id,
+                  " is not in the vocabulary of ",
+                  bytes.size());
+    }
+  }
+  special = read_special_ids(
+      folder,
+      [this](const std::string& token) { return id_of(token); },
+      static_cast<int64_t>(bytes.size()));
+}
+
+void Tokenizer::Impl::add_literals(const std::vector<AddedToken>& tokens,
+                                   const std::string& where) {
+  // Whatever ids a file states, the package gives those of the model's vocabulary or, to new
+  // tokens, the next ones behind its size, with a warning. A file that states others is refused
+  // here.
+  auto next = static_cast<int32_t>(ids.size());
+  for (const AddedToken& token : tokens) {
+    const auto entry = ids.find(token.content);
+    const int32_t expected = entry == ids.end() ? next : entry->second;
+    LORSA_CHECK(token.id == expected,
+                FormatError,
+                where,
+                ": \"",
+                token.content,
+                "\": expected id ",
+                expected,
+                entry == ids.end() ? " (the next behind the vocabulary)" : " (the vocabulary's)",
+                ", found ",
+                token.id);
+    next = std::max(next, expected + 1);
+    const auto index = static_cast<size_t>(token.id);
+    if (index >= known.size()) {
+      known.resize(index + 1);
+      bytes.resize(index + 1);
+    }
+    LORSA_CHECK(!known[index] || entry != ids.end(),
+                FormatError,
+                where,
+                ": \"",
+                token.content,
+                "\": id ",
+                token.id,
+                " is taken: the vocabulary has gaps");
+    ids.emplace(token.content, token.id);
+    bytes[index] = token.content;
+    known[index] = true;
+  }
+}
+
+void Tokenizer::Impl::encode_piece(std::string_view text,
+                                   std::string_view matched,
+                                   MatchBuffer& buffer,
+                                   const PreTokenizer::Word& word,
+                                   const AddedTokenFinder::Found& found) const {
+  first_finder.split(text, found, [&](size_t begin, size_t end) {
+    const std::string_view rest = text.substr(begin, end - begin);
+    const std::string_view matched_rest = matched.substr(begin, end - begin);
+    second_finder.split(rest, found, [&](size_t from, size_t to) {
+      pre_tokenizer.split(
+          rest.substr(from, to - from), matched_rest.substr(from, to - from), buffer, word);
+    });
+  });
+}
+
+Tokenizer::Tokenizer(const std::filesystem::path& folder) {
+  const auto path = folder / "tokenizer.json";
+  impl_ = std::make_unique<Impl>(folder, io::read_json(path), path.string());
+}
+
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialTokens special) const {
+  const size_t invalid = find_invalid_utf8(text);
+  LORSA_CHECK(invalid == std::string_view::npos,
+              FormatError,
+              "text: byte ",
+              invalid,
+              ": expected UTF-8, found 0x",
+              std::hex,
+              static_cast<unsigned>(static_cast<uint8_t>(text[invalid])));
+  // Positions within a word are 32 bits wide.
+  LORSA_CHECK(text.size() < std::numeric_limits<uint32_t>::max() - 1,
+              FormatError,
+              "text of ",
+              text.size(),
+              " bytes: expected less than 4 GiB");
+  const std::string stand_ins = with_stand_ins(text);
+  MatchBuffer buffer;
+  std::vector<int32_t> ids;
+  ids.reserve(text.size() / 4 + 8);
+  const auto append = [&](const std::vector<int32_t>& more) {
+    if (special == SpecialTokens::kAdd) {
+      ids.insert(ids.end(), more.begin(), more.end());
+    }
+  };
+  append(impl_->around.before);
+  impl_->encode_piece(
+      text,
+      stand_ins.empty() ? text : std::string_view(stand_ins),
+      buffer,
+      [&](std::string_view word) { impl_->bpe.encode(word, ids); },
+      [&](int32_t id) { ids.push_back(id); });
+  append(impl_->around.after);
+  return ids;
+}
+
+std::string Tokenizer::decode(const std::vector<int32_t>& ids) const {
+  std::string text;
+  for (const int32_t id : ids) {
+    const auto index = static_cast<size_t>(id);
+    LORSA_CHECK(id >= 0 && index < impl_->known.size() && impl_->known[index],
+                FormatError,
+                "expected ids of a vocabulary of ",
+                impl_->known.size(),
+                ", found ",
+                id);
+    text += impl_->bytes[index];
+  }
+  return text;
+}
+
+std::string Tokenizer::token_text(int32_t id) const {
+  const auto index = static_cast<size_t>(id);
+  if (id < 0 || index >= impl_->known.size() || !impl_->known[index]) {
+    return concat("[", id, "]");
+  }
+  return replace_invalid_utf8(impl_->bytes[index]);
+}
+
+int64_t Tokenizer::vocabulary_size() const {
+  return static_cast<int64_t>(impl_->known.size());
+}
+
+std::optional<int32_t> Tokenizer::bos_id() const {
+  return impl_->special.bos;
+}
+
+std::optional<int32_t> Tokenizer::eos_id() const {
+  return impl_->special.eos;
+}
+
+std::optional<int32_t> Tokenizer::pad_id() const {
+  return impl_->special.pad;
+}
+
+std::optional<int32_t> Tokenizer::id_of(const std::string& token) const {
+  return impl_->id_of(token);
+}
+
+}  // namespace lorsa::lm
