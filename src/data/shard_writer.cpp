@@ -35,13 +35,13 @@ ShardWriter::ShardWriter(const std::filesystem::path& path,
       manifest_(manifest),
       capacity_(capacity),
       pending_(path),
-      datasets_(io::create_hdf5_file(
+      layout_(io::create_hdf5_file(
           pending_.temporary_path(), shard_datasets(manifest, capacity), kShardMark)),
       file_(pending_.temporary_path(), O_RDWR) {}
 
 void ShardWriter::write(const void* data, size_t bytes_per_row, size_t part, int64_t count) {
   const uint64_t offset =
-      datasets_.at(part).offset + bytes_per_row * static_cast<uint64_t>(num_rows_);
+      layout_.datasets.at(part).offset + bytes_per_row * static_cast<uint64_t>(num_rows_);
   io::pwrite_all(
       file_, data, bytes_per_row * static_cast<size_t>(count), offset, pending_.temporary_path());
 }
@@ -68,21 +68,22 @@ void ShardWriter::append(const StoredRows& rows, int64_t first, int64_t count) {
 // Contiguous datasets cannot be cut, so the rows move to a file made for just as many.
 void ShardWriter::shrink() {
   io::PendingFile shorter(path_.string() + ".short");
-  const auto datasets = io::create_hdf5_file(
+  io::Hdf5Layout layout = io::create_hdf5_file(
       shorter.temporary_path(), shard_datasets(manifest_, num_rows_), kShardMark);
   io::FileDescriptor file(shorter.temporary_path(), O_RDWR);
-  for (size_t part = 0; part < datasets.size(); ++part) {
+  for (size_t part = 0; part < layout.datasets.size(); ++part) {
     copy_bytes(file_,
-               datasets_[part].offset,
+               layout_.datasets[part].offset,
                pending_.temporary_path(),
                file,
-               datasets[part].offset,
+               layout.datasets[part].offset,
                shorter.temporary_path(),
-               datasets[part].bytes());
+               layout.datasets[part].bytes());
   }
   file.close(shorter.temporary_path());
   file_.close(pending_.temporary_path());
   io::rename_durably(shorter.temporary_path(), pending_.temporary_path());
+  layout_ = std::move(layout);
 }
 
 void ShardWriter::finish() {
@@ -91,7 +92,7 @@ void ShardWriter::finish() {
   } else {
     file_.close(pending_.temporary_path());
   }
-  io::set_hdf5_mark(pending_.temporary_path(), kShardMark);
+  io::set_hdf5_mark(pending_.temporary_path(), layout_);
   pending_.commit();
 }
 

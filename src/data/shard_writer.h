@@ -37,7 +37,7 @@ class ShardWriter {
   int64_t capacity_;
   int64_t num_rows_ = 0;
   io::PendingFile pending_;
-  std::vector<io::Hdf5Dataset> datasets_;
+  io::Hdf5Layout layout_;
   io::FileDescriptor file_;
 };
 

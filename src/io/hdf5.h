@@ -27,17 +27,23 @@ struct Hdf5Dataset {
   [[nodiscard]] uint64_t bytes() const;
 };
 
+/// A file made by create_hdf5_file().
+struct Hdf5Layout {
+  std::vector<Hdf5Dataset> datasets;
+  uint64_t mark_offset = 0;
+};
+
 /// Creates (or truncates) `path` with the given datasets, fully allocated and not filled, and the
-/// int32 attribute `mark` = 0 on the root group; returns them with their offsets.
+/// int32 attribute `mark` = 0 on the root group; returns where everything lies.
 ///
 /// Datasets of 4096 bytes and more start at multiples of 4096. No filters, no time stamps: the same
 /// arguments give the same bytes. Throws IoError.
-[[nodiscard]] std::vector<Hdf5Dataset> create_hdf5_file(const std::filesystem::path& path,
-                                                        std::vector<Hdf5Dataset> datasets,
-                                                        const std::string& mark);
+[[nodiscard]] Hdf5Layout create_hdf5_file(const std::filesystem::path& path,
+                                          std::vector<Hdf5Dataset> datasets,
+                                          const std::string& mark);
 
-/// Sets the attribute `mark` of a file made by create_hdf5_file() to 1. Throws IoError.
-void set_hdf5_mark(const std::filesystem::path& path, const std::string& mark);
+/// Sets the mark of a file made by create_hdf5_file() to 1. Throws IoError.
+void set_hdf5_mark(const std::filesystem::path& path, const Hdf5Layout& layout);
 
 /// Opens `path`, demands attribute `mark` = 1 and exactly the type and shape of every `expected`
 /// dataset, and returns them with their offsets. Throws IoError if the file cannot be opened,
