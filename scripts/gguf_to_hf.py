@@ -180,6 +180,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("gguf", type=Path, help="the GGUF file")
     parser.add_argument("out", type=Path, metavar="OUT_DIR", help="the folder to write")
+    parser.add_argument("--name", help="the model's name (default: the one in the GGUF file)")
     arguments = parser.parse_args()
 
     reader = gguf.GGUFReader(arguments.gguf)
@@ -193,6 +194,8 @@ def main():
     pad_id = field(reader, "tokenizer.ggml.padding_token_id", bos_id)
     tied = all(tensor.name != "output.weight" for tensor in reader.tensors)
     config = model_config(reader, bos_id, pad_id, tied)
+    if arguments.name:
+        config["_name_or_path"] = arguments.name
     state = weights(reader, config["num_attention_heads"], config["num_key_value_heads"])
     vocabulary = tokenizer(reader, tokens)
 

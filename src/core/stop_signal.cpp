@@ -52,6 +52,7 @@ StopSignal::~StopSignal() {
   for (size_t i = 0; i < kSignals.size(); ++i) {
     sigaction(kSignals[i], &previous_actions[i], nullptr);
   }
+  stop_requested = false;
 }
 
 bool StopSignal::requested() noexcept {

@@ -116,20 +116,25 @@ void move_to(c10::Device device, model::LorsaWeights& weights) {
   }
 }
 
-// Refuses a changed configuration, logs what may change.
-void compare_configs(const fs::path& checkpoint, const RunConfig& config) {
+// Refuses a changed configuration; returns what changed and may.
+std::vector<std::string> allowed_changes(const fs::path& checkpoint, const RunConfig& config) {
   const auto saved = RunFolder::saved_config(checkpoint);
   std::string refused;
+  std::vector<std::string> allowed;
   for (const auto& [key, value] : flat_config(config)) {
     const auto before = saved.find(key);
     if (before == saved.end() || before->second == value) {
       continue;
     }
     if (kChangeable.contains(key)) {
-      log_info("resuming with ", key, " = ", value, " (was ", before->second, ")");
+      allowed.push_back(concat(key, " = ", value, " (was ", before->second, ")"));
     } else {
-      refused +=
-          concat(refused.empty() ? " " : "; ", key, ": the run has ", before->second, ", the configuration says ", value);
+      refused += concat(refused.empty() ? " " : "; ",
+                        key,
+                        ": the run has ",
+                        before->second,
+                        ", the configuration says ",
+                        value);
     }
   }
   LORSA_CHECK(refused.empty(),
@@ -138,6 +143,7 @@ void compare_configs(const fs::path& checkpoint, const RunConfig& config) {
               config.run.out,
               " was started with another configuration; use another run.out or undo:",
               refused);
+  return allowed;
 }
 
 struct Start {
@@ -157,7 +163,9 @@ Start start_or_resume(const RunConfig& config,
     folder.truncate_metrics(0);
     return start;
   }
-  compare_configs(*newest, config);
+  for (const std::string& change : allowed_changes(*newest, config)) {
+    log_info("resuming with ", change);
+  }
   Resumed resumed = RunFolder::load(*newest);
   LORSA_CHECK(resumed.loaded.info.weights_sha256 == info.weights_sha256 &&
                   resumed.loaded.info.layer == info.layer &&
@@ -204,7 +212,7 @@ std::optional<TrainSummary> finished_run(const RunConfig& config, const RunFolde
   if (!fs::exists(folder.final_checkpoint() / "lorsa.json")) {
     return std::nullopt;
   }
-  compare_configs(folder.final_checkpoint(), config);
+  static_cast<void>(allowed_changes(folder.final_checkpoint(), config));
   const model::LoadedLorsa final = model::load_checkpoint(folder.final_checkpoint());
   const std::string where = (folder.final_checkpoint() / "lorsa.json").string();
   const io::Json training = io::parse_json(final.info.training_json, where);

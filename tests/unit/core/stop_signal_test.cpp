@@ -16,6 +16,15 @@ TEST_CASE("a first stop signal sets the flag and a new StopSignal clears it", "[
   }
 }
 
+TEST_CASE("the flag ends with the last StopSignal", "[core]") {
+  {
+    const lorsa::StopSignal stop;
+    std::raise(SIGTERM);
+    REQUIRE(lorsa::StopSignal::requested());
+  }
+  REQUIRE_FALSE(lorsa::StopSignal::requested());
+}
+
 TEST_CASE("a nested StopSignal keeps the flag and the outer handler", "[core]") {
   const lorsa::StopSignal outer;
   {

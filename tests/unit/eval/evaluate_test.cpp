@@ -1,0 +1,229 @@
+#include "lorsa/eval/evaluate.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "lorsa/core/error.h"
+#include "lorsa/data/cache_reader.h"
+#include "lorsa/data/cache_writer.h"
+#include "lorsa/lm/language_model.h"
+#include "lorsa/model/checkpoint.h"
+#include "support/tensors.h"
+#include "support/test.h"
+#include "support/tiny_cache.h"
+
+using namespace lorsa;
+
+namespace {
+
+constexpr int64_t kLayer = 1;
+constexpr int64_t kContext = 12;
+
+// A cache of the tiny golden model's layer 1 and a Lorsa for it.
+struct Setup {
+  test::TempDir dir;
+  lm::LanguageModel model{test::golden("lm/tiny-plain"), c10::Device("cpu")};
+  at::Tensor tokens_BT, scored_BT;
+
+  Setup() {
+    at::manual_seed(51);
+    tokens_BT = at::randint(3, 90, {10, kContext}, at::kInt);
+    tokens_BT.select(1, 0).fill_(1);
+    tokens_BT[9][6] = 1;
+    scored_BT = tokens_BT != 1;
+    data::Manifest plan = test::tiny_plan(model.config().d_model, kContext);
+    plan.weights_sha256 = model.weights_sha256();
+    plan.layer = kLayer;
+    plan.unscored_ids = {1};
+    const kernels::Mhsa layer = model.attention(kLayer);
+    data::CacheWriter writer(dir / "cache", plan, layer, 100);
+    const auto activations = model.activations(tokens_BT, {kLayer});
+    data::RowBlock rows{
+        activations[0].input_BTD, activations[0].target_BTD, tokens_BT, scored_BT, {}, {}};
+    for (int64_t row = 0; row < 10; ++row) {
+      rows.document.push_back(row);
+      rows.heldout.push_back(row >= 6 ? 1 : 0);
+    }
+    writer.append(rows);
+    writer.finish();
+  }
+
+  // A Lorsa with every MHSA head's QK, signed activations and A OV heads each: the layer itself.
+  [[nodiscard]] model::Lorsa exact() const {
+    const kernels::Mhsa m = model.attention(kLayer);
+    const int64_t N = m.num_heads(), A = m.head_width(), D = m.d_model(),
+                  repeat = N / m.num_kv_heads();
+    model::LorsaShape shape;
+    shape.d_model = D;
+    shape.num_ov_heads = N * A;
+    shape.num_qk_heads = N;
+    shape.d_qk = A;
+    shape.top_k = N * A;
+    shape.activation = model::Activation::kTopKSigned;
+    shape.attn_scale = m.attn_scale;
+    shape.rope = m.rope;
+    const auto rows = [&](const at::Tensor& w, int64_t times) {
+      return at::repeat_interleave(w, times, 0).transpose(1, 2).reshape({N * A, D}).contiguous();
+    };
+    model::LorsaWeights w;
+    w.W_Q = rows(m.W_Q, 1);
+    w.W_K = rows(m.W_K, repeat);
+    w.W_V = rows(m.W_V, repeat);
+    w.W_O = m.W_O.reshape({N * A, D}).contiguous();
+    w.b_Q = at::zeros({N, A});
+    w.b_K = at::zeros({N, A});
+    w.b_V = at::zeros({N * A});
+    w.b_D = at::zeros({D});
+    return model::Lorsa(shape, w);
+  }
+
+  [[nodiscard]] eval::EvalOptions save(const model::Lorsa& lorsa) const {
+    model::CheckpointInfo info;
+    info.model_name = "tiny";
+    info.weights_sha256 = model.weights_sha256();
+    info.layer = kLayer;
+    info.input_convention = "rms_normalized";
+    model::save_checkpoint(dir / "checkpoint", lorsa, info);
+    eval::EvalOptions options;
+    options.checkpoint = dir / "checkpoint";
+    options.cache = dir / "cache";
+    options.model = test::golden("lm/tiny-plain");
+    options.device = "cpu";
+    options.batch_sequences = 3;
+    options.progress = Progress::Visible::kNo;
+    return options;
+  }
+
+  // Mean cross-entropy over the held-out rows straight from logits(), with `edit` at scored
+  // positions.
+  [[nodiscard]] double cross_entropy(const lm::LanguageModel::Edit& edit) const {
+    const at::NoGradGuard no_grad;
+    const at::Tensor tokens = tokens_BT.narrow(0, 6, 4);
+    const at::Tensor logits = model.logits(tokens, {kLayer}, edit);
+    double sum = 0.0;
+    int64_t count = 0;
+    for (int64_t b = 0; b < 4; ++b) {
+      for (int64_t t = 0; t + 1 < kContext; ++t) {
+        const auto next = tokens[b][t + 1].item<int64_t>();
+        if (next == 1) {
+          continue;
+        }
+        const at::Tensor row = logits[b][t].to(at::kDouble);
+        sum += (at::logsumexp(row, 0) - row[next]).item<double>();
+        ++count;
+      }
+    }
+    return sum / static_cast<double>(count);
+  }
+};
+
+model::Lorsa random_lorsa(const Setup& s) {
+  const model::Lorsa exact = s.exact();
+  model::LorsaShape shape = exact.shape();
+  shape.activation = model::Activation::kTopK;
+  shape.top_k = 3;
+  model::LorsaWeights w = exact.weights();
+  w.W_O = at::randn_like(w.W_O) * 0.3;
+  return model::Lorsa(shape, w);
+}
+
+}  // namespace
+
+TEST_CASE("a Lorsa that is the layer itself recovers everything", "[eval]") {
+  const Setup s;
+  const eval::EvalReport r = eval::evaluate(s.save(s.exact()));
+  REQUIRE(r.num_rows == 4);
+  REQUIRE(r.reconstruction.num_tokens == 4 * (kContext - 1) - 1);
+  REQUIRE(r.reconstruction.fvu < 1e-9);
+  REQUIRE(r.reconstruction.cosine == Approx(1.0));
+  REQUIRE(r.language);
+  REQUIRE(r.language->ce_replaced == Approx(r.language->ce_original).epsilon(1e-6));
+  REQUIRE(r.language->ce_recovered == Approx(1.0).epsilon(1e-5));
+  REQUIRE(std::abs(r.language->kl) < 1e-6);
+}
+
+TEST_CASE("cross-entropies equal those of logits with the layer replaced at scored positions",
+          "[eval]") {
+  const Setup s;
+  const model::Lorsa lorsa = random_lorsa(s);
+  const eval::EvalReport r = eval::evaluate(s.save(lorsa));
+  const at::Tensor scored = s.scored_BT.narrow(0, 6, 4).unsqueeze(-1);
+  const data::CacheReader cache(s.dir / "cache");
+  const at::Tensor mean = at::tensor(cache.manifest().target_mean, at::kDouble).to(at::kFloat);
+  const double original =
+      s.cross_entropy([](int64_t, const at::Tensor&, const at::Tensor& out) { return out; });
+  const double zero = s.cross_entropy([&](int64_t, const at::Tensor&, const at::Tensor& out) {
+    return at::where(scored, at::zeros_like(out), out);
+  });
+  const double replaced =
+      s.cross_entropy([&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+        return at::where(scored, lorsa.reconstruct(in).y_BTD, out);
+      });
+  const double averaged = s.cross_entropy([&](int64_t, const at::Tensor&, const at::Tensor& out) {
+    return at::where(scored, mean.expand_as(out), out);
+  });
+  REQUIRE(std::abs(replaced - original) > 1e-4);
+  REQUIRE(r.language->ce_original == Approx(original).epsilon(1e-6));
+  REQUIRE(r.language->ce_zero_ablated == Approx(zero).epsilon(1e-6));
+  REQUIRE(r.language->ce_replaced == Approx(replaced).epsilon(1e-6));
+  REQUIRE(r.language->ce_mean_ablated == Approx(averaged).epsilon(1e-6));
+  REQUIRE(r.language->ce_recovered == Approx((zero - replaced) / (zero - original)).epsilon(1e-4));
+  REQUIRE(r.language->num_predictions == 4 * (kContext - 1) - 1);
+}
+
+TEST_CASE("kl is the divergence of next-token distributions", "[eval]") {
+  const Setup s;
+  const model::Lorsa lorsa = random_lorsa(s);
+  const eval::EvalReport r = eval::evaluate(s.save(lorsa));
+  const at::NoGradGuard no_grad;
+  const at::Tensor tokens = s.tokens_BT.narrow(0, 6, 4);
+  const at::Tensor scored = s.scored_BT.narrow(0, 6, 4);
+  const at::Tensor p = at::log_softmax(s.model.logits(tokens).to(at::kDouble), -1);
+  const auto edit = [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+    return at::where(scored.unsqueeze(-1), lorsa.reconstruct(in).y_BTD, out);
+  };
+  const at::Tensor q = at::log_softmax(s.model.logits(tokens, {kLayer}, edit).to(at::kDouble), -1);
+  const at::Tensor kl_BT = (p.exp() * (p - q)).sum(-1).narrow(1, 0, kContext - 1);
+  const at::Tensor counted = scored.narrow(1, 1, kContext - 1);
+  const double expected = (kl_BT * counted).sum().item<double>() / counted.sum().item<double>();
+  REQUIRE(expected > 1e-5);
+  REQUIRE(r.language->kl == Approx(expected).epsilon(1e-4));
+}
+
+TEST_CASE("without a model the report has no language metrics", "[eval]") {
+  const Setup s;
+  eval::EvalOptions options = s.save(random_lorsa(s));
+  options.model.clear();
+  options.max_rows = 2;
+  const eval::EvalReport r = eval::evaluate(options);
+  REQUIRE(r.num_rows == 2);
+  REQUIRE_FALSE(r.language);
+  const io::Json json = to_json(r);
+  REQUIRE_FALSE(json.contains("kl"));
+  REQUIRE(json["fvu"].get<double>() == r.reconstruction.fvu);
+  REQUIRE(json["fvu_per_position"].size() == kContext);
+  REQUIRE(json["fvu_per_position"][0].is_null());
+  REQUIRE_THAT(to_table(r), Catch::Contains("fvu"));
+}
+
+TEST_CASE("checkpoint, cache and model that do not belong together are refused by both names",
+          "[eval]") {
+  const Setup s;
+  SECTION("another width") {
+    const eval::EvalOptions options = s.save(random_lorsa(s));
+    test::write_tiny_cache(s.dir / "other", 10);
+    eval::EvalOptions wrong = options;
+    wrong.cache = s.dir / "other";
+    REQUIRE_THROWS_WITH(eval::evaluate(wrong), Catch::Contains("d_model") && Catch::Contains("20"));
+  }
+  SECTION("another model") {
+    eval::EvalOptions options = s.save(random_lorsa(s));
+    options.model = test::golden("lm/tiny-tied");
+    REQUIRE_THROWS_WITH(eval::evaluate(options), Catch::Contains("is not the model"));
+  }
+  SECTION("no held-out rows") {
+    eval::EvalOptions options = s.save(random_lorsa(s));
+    options.batch_sequences = 0;
+    REQUIRE_THROWS_AS(eval::evaluate(options), ConfigError);
+  }
+}

@@ -1,0 +1,264 @@
+#include "lorsa/train/run.h"
+
+#include <ATen/ATen.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/stop_signal.h"
+#include "lorsa/io/files.h"
+#include "lorsa/io/json.h"
+#include "lorsa/model/checkpoint.h"
+#include "lorsa/train/trainer.h"
+#include "support/tensors.h"
+#include "support/test.h"
+#include "support/tiny_cache.h"
+
+using namespace lorsa;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kStepTokens = 2 * 16;
+
+train::RunConfig make_config(const fs::path& root, const std::string& out) {
+  train::RunConfig c;
+  c.run.out = (root / out).string();
+  c.run.device = "cpu";
+  c.data.cache = (root / "cache").string();
+  c.data.batch_sequences = 2;
+  c.model.num_ov_heads = 24;
+  c.model.num_qk_heads = 3;
+  c.model.d_qk = 8;
+  c.model.top_k = 4;
+  c.init = {model::QkInit::kMhsa, model::OvInit::kActiveSubspace, true};
+  c.train.tokens = 12 * kStepTokens;
+  c.train.learning_rate = 1e-2;
+  c.train.warmup_tokens = 2 * kStepTokens;
+  c.train.initial_k = 8;
+  c.train.k_anneal_tokens = 5 * kStepTokens;
+  c.checkpoint.every_tokens = 4 * kStepTokens;
+  c.log.every_tokens = 5 * kStepTokens;
+  return c;
+}
+
+model::LorsaWeights final_weights(const train::RunConfig& c) {
+  return model::load_checkpoint(fs::path(c.run.out) / "final").lorsa.weights();
+}
+
+bool bitwise_equal(const model::LorsaWeights& a, const model::LorsaWeights& b) {
+  const auto x = a.named();
+  const auto y = b.named();
+  bool equal = x.size() == y.size();
+  for (size_t i = 0; equal && i < x.size(); ++i) {
+    equal = at::equal(*x[i].second, *y[i].second);
+  }
+  return equal;
+}
+
+std::vector<io::Json> metrics(const train::RunConfig& c) {
+  std::vector<io::Json> lines;
+  std::ifstream in(fs::path(c.run.out) / "metrics.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    lines.push_back(io::parse_json(line, "metrics.jsonl"));
+  }
+  return lines;
+}
+
+// Lines without the wall-clock fields.
+std::vector<io::Json> timeless(std::vector<io::Json> lines) {
+  for (io::Json& line : lines) {
+    for (const char* key : {"tokens_per_s", "data_wait_s", "model_s", "optimizer_s", "elapsed_s"}) {
+      line.erase(key);
+    }
+  }
+  return lines;
+}
+
+// Leaves `out` as a crash would: the newest checkpoint from before the end, no final folder.
+void forget_end(const train::RunConfig& c, int64_t tokens) {
+  fs::remove_all(fs::path(c.run.out) / "final");
+  for (const auto& entry : fs::directory_iterator(fs::path(c.run.out) / "checkpoints")) {
+    if (std::stoll(entry.path().filename().string().substr(7)) > tokens) {
+      fs::remove_all(entry.path());
+    }
+  }
+}
+
+train::TrainSummary run(const train::RunConfig& c) {
+  return train::train(c, Progress::Visible::kNo);
+}
+
+}  // namespace
+
+TEST_CASE("a run lowers the loss and leaves the documented files", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig c = make_config(dir.path(), "run");
+  c.train.tokens = 150 * kStepTokens;
+  const train::TrainSummary summary = run(c);
+  REQUIRE(summary.tokens == c.train.tokens);
+  REQUIRE_FALSE(summary.already_done);
+  for (const char* name : {"config.yaml",
+                           "environment.json",
+                           "metrics.jsonl",
+                           "log.txt",
+                           "final/lorsa.json",
+                           "final/model.safetensors"}) {
+    INFO(name);
+    REQUIRE(fs::exists(fs::path(c.run.out) / name));
+  }
+  const auto lines = metrics(c);
+  REQUIRE(lines.size() == 30);
+  REQUIRE(lines.back()["tokens"] == c.train.tokens);
+  REQUIRE(lines.back()["fvu"].get<double>() < 0.6 * lines[1]["fvu"].get<double>());
+  REQUIRE(lines.back()["l0"].get<double>() <= 4.0);
+  REQUIRE(lines.back()["top_k"] == 4);
+  const model::LoadedLorsa final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  REQUIRE(final.info.normalization == model::Normalization::kFolded);
+  REQUIRE(final.info.layer == 1);
+}
+
+TEST_CASE("a run cut after a checkpoint and continued ends bitwise equal to one that was not",
+          "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const train::RunConfig whole = make_config(dir.path(), "whole");
+  run(whole);
+  const train::RunConfig cut = make_config(dir.path(), "cut");
+  run(cut);
+  for (const int64_t steps : {8, 4}) {
+    forget_end(cut, steps * kStepTokens);
+    const train::TrainSummary summary = run(cut);
+    REQUIRE(summary.tokens == whole.train.tokens);
+    REQUIRE(bitwise_equal(final_weights(whole), final_weights(cut)));
+    REQUIRE(timeless(metrics(whole)) == timeless(metrics(cut)));
+  }
+}
+
+TEST_CASE("a stop signal saves a checkpoint and the next call goes on bitwise", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const train::RunConfig whole = make_config(dir.path(), "whole");
+  run(whole);
+  const train::RunConfig stopped = make_config(dir.path(), "stopped");
+  {
+    const StopSignal stop;
+    std::raise(SIGTERM);
+    REQUIRE_THROWS_AS(run(stopped), Interrupted);
+  }
+  REQUIRE_FALSE(fs::exists(fs::path(stopped.run.out) / "final"));
+  REQUIRE(fs::exists(fs::path(stopped.run.out) / "checkpoints" / "tokens-000000000032" /
+                     "trainer.json"));
+  run(stopped);
+  REQUIRE(bitwise_equal(final_weights(whole), final_weights(stopped)));
+}
+
+TEST_CASE("a finished run is not trained again", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const train::RunConfig c = make_config(dir.path(), "run");
+  run(c);
+  const auto written = fs::last_write_time(fs::path(c.run.out) / "final" / "lorsa.json");
+  REQUIRE(run(c).already_done);
+  REQUIRE(fs::last_write_time(fs::path(c.run.out) / "final" / "lorsa.json") == written);
+}
+
+TEST_CASE("a longer budget goes on from the last checkpoint; another model is refused by its keys",
+          "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig c = make_config(dir.path(), "run");
+  run(c);
+  c.train.tokens = 14 * kStepTokens;
+  c.train.learning_rate = 2e-2;
+  REQUIRE(run(c).tokens == 14 * kStepTokens);
+  c.train.tokens = 16 * kStepTokens;
+  c.model.top_k = 5;
+  REQUIRE_THROWS_WITH(
+      run(c), Catch::Contains("model.top_k") && Catch::Contains("4") && Catch::Contains("5"));
+  c.model.top_k = 4;
+  c.run.seed = 3;
+  REQUIRE_THROWS_AS(run(c), ConfigError);
+}
+
+TEST_CASE("only the newest checkpoints are kept and a half-written one is ignored", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig c = make_config(dir.path(), "run");
+  c.checkpoint.every_tokens = 2 * kStepTokens;
+  c.checkpoint.keep = 3;
+  const fs::path leftover = fs::path(c.run.out) / "checkpoints" / "tokens-000000009999.tmp";
+  fs::create_directories(leftover);
+  run(c);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(fs::path(c.run.out) / "checkpoints")) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  REQUIRE(names == std::vector<std::string>{
+                       "tokens-000000000256", "tokens-000000000320", "tokens-000000000384"});
+}
+
+TEST_CASE("a loss that is not finite stops the step before the weights are touched", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const train::RunConfig c = make_config(dir.path(), "run");
+  const data::CacheReader cache(c.data.cache);
+  model::LorsaShape shape;
+  shape.d_model = 20;
+  shape.num_ov_heads = 24;
+  shape.num_qk_heads = 3;
+  shape.d_qk = 8;
+  shape.top_k = 4;
+  shape.attn_scale = 1.0;
+  at::manual_seed(1);
+  model::LorsaWeights w;
+  for (const char* name : {"W_Q", "W_K", "b_Q", "b_K", "W_V", "b_V", "W_O", "b_D"}) {
+    (name == std::string("W_Q")   ? w.W_Q
+     : name == std::string("W_K") ? w.W_K
+     : name == std::string("b_Q") ? w.b_Q
+     : name == std::string("b_K") ? w.b_K
+     : name == std::string("W_V") ? w.W_V
+     : name == std::string("b_V") ? w.b_V
+     : name == std::string("W_O") ? w.W_O
+                                  : w.b_D) = at::randn(model::weight_shape(shape, name));
+  }
+  w.b_D[0] = std::numeric_limits<float>::infinity();
+  model::Lorsa lorsa(shape, w);
+  const at::Tensor before = lorsa.weights().W_O.clone();
+  train::TrainerState state;
+  state.optimizer = train::fresh_optimizer(lorsa.weights());
+  state.last_active_H = at::zeros({24}, at::kLong);
+  data::ActivationLoader loader(cache, {.batch_rows = 2});
+  train::Trainer trainer(c, {lorsa, cache, loader, state}, {});
+  REQUIRE_THROWS_WITH(trainer.run(), Catch::Contains("not finite"));
+  REQUIRE(at::equal(before, lorsa.weights().W_O));
+  REQUIRE(state.optimizer.steps == 0);
+}
+
+TEST_CASE("the plan counts parameters and steps without writing", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const train::RunConfig c = make_config(dir.path(), "run");
+  const std::string plan = train::describe_plan(c);
+  // 2 * 3*8*20 + 2 * 3*8 + 2 * 24*20 + 24 + 20
+  REQUIRE_THAT(plan, Catch::Contains("2012"));
+  REQUIRE_THAT(plan, Catch::Contains("12 steps of 32"));
+  REQUIRE_FALSE(fs::exists(c.run.out));
+}
+
+TEST_CASE("a cache that is absent or of another width is refused before anything is written",
+          "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig c = make_config(dir.path(), "run");
+  c.data.cache = (dir / "nowhere").string();
+  REQUIRE_THROWS_AS(run(c), IoError);
+  c = make_config(dir.path(), "run");
+  c.model.d_qk = 4;
+  REQUIRE_THROWS_AS(run(c), ConfigError);
+  REQUIRE_FALSE(fs::exists(fs::path(c.run.out) / "final"));
+}
