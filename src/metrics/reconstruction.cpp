@@ -14,7 +14,7 @@ namespace {
 // Elements of a block in double. On the CPU a block stays in a core's cache through all passes and
 // below ATen's grain of 32,768 elements: splitting such short passes over threads costs more than
 // it brings (D 576 on a busy 2-core x86: 87k tokens/s at 2^15, 37k at 2^17, 11k at 2^19; November
-// 2025). On a device a block only bounds the memory of the double copies.
+// 2026). On a device a block only bounds the memory of the double copies.
 int64_t block_elements(const at::Tensor& tensor) {
   return tensor.is_cpu() ? int64_t{1} << 15 : int64_t{1} << 26;
 }
