@@ -1,0 +1,64 @@
+#include <cstdlib>
+
+#include "lorsa/collect/extract_config.h"
+#include "lorsa/config/fields.h"
+#include "lorsa/io/files.h"
+#include "lorsa/train/config.h"
+#include "support/test.h"
+
+using namespace lorsa;
+
+namespace {
+
+template <typename Config>
+std::string keys_of() {
+  Config config;
+  config::Fields fields;
+  describe(fields, config);
+  return config::to_markdown(fields);
+}
+
+std::string config_page() {
+  return "# Configuration\n\n"
+         "Generated from the field descriptions in the code (`LORSA_UPDATE_DOCS=1 "
+         "build/bin/test_docs` rewrites it). "
+         "Files are YAML, strict: an unknown, duplicate or ill-typed key is refused with file, "
+         "line and column. "
+         "Counts accept `k`, `M` and `B`, bytes `KiB` to `TiB` and `kB` to `TB`. `--set "
+         "section.key=value` overrides "
+         "a key on the command line.\n\n"
+         "## lorsa-cache extract\n\n" +
+         keys_of<collect::ExtractConfig>() + "\n## lorsa-train\n\n" + keys_of<train::RunConfig>();
+}
+
+}  // namespace
+
+TEST_CASE("docs/config.md is what the field descriptions say", "[docs]") {
+  const auto path = std::filesystem::path(LORSA_SOURCE_DIR) / "docs" / "config.md";
+  const char* update = std::getenv("LORSA_UPDATE_DOCS");
+  if (update != nullptr && std::string(update) == "1") {
+    io::write_file(path, config_page());
+  }
+  REQUIRE(io::read_file(path) == config_page());
+}
+
+TEST_CASE("the configurations in configs/ are accepted", "[docs]") {
+  const auto folder = std::filesystem::path(LORSA_SOURCE_DIR) / "configs";
+  int num_files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    INFO(entry.path());
+    config::Fields fields;
+    if (entry.path().stem().string().ends_with("-cache")) {
+      collect::ExtractConfig config;
+      describe(fields, config);
+      REQUIRE_NOTHROW(config::load(fields, entry.path(), {}));
+    } else {
+      train::RunConfig config;
+      describe(fields, config);
+      REQUIRE_NOTHROW(config::load(fields, entry.path(), {}));
+      REQUIRE_NOTHROW(validate(config));
+    }
+    ++num_files;
+  }
+  REQUIRE(num_files >= 2);
+}
