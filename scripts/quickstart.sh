@@ -9,7 +9,7 @@ usage: scripts/quickstart.sh [--tokens N]
 Builds lorsa, fetches SmolLM2-135M, caches activations of its layer 17, trains a Lorsa on them, evaluates it on held-out
 documents and dumps its heads. Everything it makes lies in quickstart/. What is there and finished is not done again.
 
-  --tokens N   train on N tokens (such as 120k) instead of 400k; results get the suffix -N
+  --tokens N   train on N tokens (such as 120k, at least 60k) instead of 400k; results get the suffix -N
 TEXT
 }
 

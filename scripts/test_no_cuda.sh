@@ -7,7 +7,7 @@ usage() {
 usage: scripts/test_no_cuda.sh [--configure-only]
 
 Hides nvcc (PATH gets links to every program but the toolkit's), builds into build-no-cuda with LORSA_CUDA=AUTO, checks
-that no program loads a CUDA library, runs the tests and a short quickstart (quickstart/run-20k).
+that no program loads a CUDA library, runs the tests and a short quickstart (quickstart/run-80k).
 TEXT
 }
 
@@ -62,6 +62,6 @@ for program in "$LORSA_BUILD_DIR"/bin/lorsa-*; do
   fi
 done
 scripts/test.sh
-rm -rf quickstart/run-20k quickstart/eval-20k.json quickstart/dump-20k
-scripts/quickstart.sh --tokens 20k
+rm -rf quickstart/run-80k quickstart/eval-80k.json quickstart/dump-80k
+scripts/quickstart.sh --tokens 80k
 echo "test_no_cuda: built, tested and ran without a CUDA toolkit"
