@@ -1,0 +1,225 @@
+#include <csignal>
+#include <fstream>
+
+#include "analysis/dump_folder.h"
+#include "analysis/explorer_page.h"
+#include "lorsa/core/error.h"
+#include "lorsa/core/stop_signal.h"
+#include "unit/analysis/tiny_dump.h"
+
+using namespace lorsa;
+using Catch::Matchers::Contains;
+using test::TinyDump;
+
+namespace {
+
+/// The argument of `call(...)` in an explorer data file.
+std::string argument(const std::string& script, const std::string& call) {
+  const std::string begin = call + "(";
+  REQUIRE(script.rfind(begin, 0) == 0);
+  const size_t end = script.rfind(");");
+  REQUIRE(end != std::string::npos);
+  return script.substr(begin.size(), end - begin.size());
+}
+
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void dump(const analysis::DumpOptions& options) {
+  static_cast<void>(analysis::dump_heads(options));
+}
+
+}  // namespace
+
+TEST_CASE("the explorer's data files hold the same records as the shards", "[analysis]") {
+  const TinyDump tiny;
+  dump(tiny.options());
+  const std::filesystem::path data = tiny.dir / "dump" / "explorer" / "data";
+  REQUIRE(io::parse_json(argument(io::read_file(data / "index.js"), "lorsaIndex"), "index.js") ==
+          io::read_json(tiny.dir / "dump" / "index.json"));
+  std::vector<io::Json> records;
+  bool markup_seen = false;
+  for (const char* number : {"0", "1"}) {
+    const std::string script = io::read_file(data / concat("heads-0000", number, ".js"));
+    std::string list = argument(script, "lorsaHeads");
+    REQUIRE(list.rfind(concat(number, ",[\n"), 0) == 0);
+    list = list.substr(2);
+    // JavaScript allows the comma behind the last record, JSON does not.
+    list.erase(list.rfind(','), 1);
+    for (const io::Json& record : io::parse_json(list, "heads")) {
+      records.push_back(record);
+    }
+    markup_seen = markup_seen || script.find("</script>") != std::string::npos;
+  }
+  REQUIRE(records == test::read_heads(tiny.dir / "dump"));
+  REQUIRE(markup_seen);
+}
+
+TEST_CASE("the page never makes markup of text", "[analysis]") {
+  const std::string script(analysis::kExplorerScript);
+  for (const char* sink : {"innerHTML",
+                           "outerHTML",
+                           "insertAdjacentHTML",
+                           "document.write",
+                           "eval(",
+                           "fetch(",
+                           "createContextualFragment",
+                           "srcdoc"}) {
+    INFO(sink);
+    REQUIRE(script.find(sink) == std::string::npos);
+  }
+  REQUIRE(script.find("textContent") != std::string::npos);
+}
+
+TEST_CASE("the page is complete and asks for nothing outside its folder", "[analysis]") {
+  const TinyDump tiny;
+  dump(tiny.options());
+  const std::filesystem::path explorer = tiny.dir / "dump" / "explorer";
+  REQUIRE(names_in(explorer) ==
+          std::vector<std::string>{"data", "explorer.js", "index.html", "style.css"});
+  REQUIRE(
+      io::read_file(explorer / "index.html") ==
+      io::read_file(std::filesystem::path(LORSA_SOURCE_DIR) / "src/analysis/explorer/index.html"));
+  REQUIRE(io::read_file(explorer / "explorer.js") == analysis::kExplorerScript);
+  REQUIRE(io::read_file(explorer / "style.css") == analysis::kExplorerStyle);
+  for (const std::string_view text :
+       {analysis::kExplorerHtml, analysis::kExplorerStyle, analysis::kExplorerScript}) {
+    REQUIRE(!text.empty());
+    REQUIRE(text.find("http:") == std::string_view::npos);
+    REQUIRE(text.find("https:") == std::string_view::npos);
+  }
+}
+
+TEST_CASE("the page's tags are balanced and what the script looks for is there", "[analysis]") {
+  const std::string html(analysis::kExplorerHtml);
+  std::vector<std::string> open;
+  for (size_t at = html.find('<'); at != std::string::npos; at = html.find('<', at + 1)) {
+    const bool closing = html[at + 1] == '/';
+    const size_t begin = at + (closing ? 2 : 1);
+    const std::string name = html.substr(begin, html.find_first_of(" >", begin) - begin);
+    if (name == "!DOCTYPE" || name == "meta" || name == "link" || name == "input") {
+      continue;
+    }
+    if (closing) {
+      REQUIRE(!open.empty());
+      REQUIRE(open.back() == name);
+      open.pop_back();
+    } else {
+      open.push_back(name);
+    }
+  }
+  REQUIRE(open.empty());
+  const std::string script(analysis::kExplorerScript);
+  size_t num_ids = 0;
+  for (size_t at = script.find("byId(\""); at != std::string::npos;
+       at = script.find("byId(\"", at + 1)) {
+    const size_t begin = at + 6;
+    const std::string id = script.substr(begin, script.find('"', begin) - begin);
+    INFO(id);
+    REQUIRE(html.find("id=\"" + id + "\"") != std::string::npos);
+    ++num_ids;
+  }
+  REQUIRE(num_ids > 5);
+}
+
+TEST_CASE("an older dump is replaced and anything else is refused", "[analysis]") {
+  const TinyDump tiny;
+  analysis::DumpOptions options = tiny.options();
+  dump(options);
+  std::ofstream(tiny.dir / "dump" / "heads-00077.jsonl") << "old\n";
+  options.out = (tiny.dir / "dump").string() + "/";  // the same folder
+  dump(options);
+  REQUIRE(!std::filesystem::exists(tiny.dir / "dump" / "heads-00077.jsonl"));
+  REQUIRE(names_in(tiny.dir.path()) ==
+          std::vector<std::string>{"cache", "checkpoint", "dump", "model"});
+
+  options.out = tiny.dir / "model";
+  REQUIRE_THROWS_AS(dump(options), ConfigError);
+  REQUIRE_THROWS_WITH(dump(options), Contains("model") && Contains("no dump of heads"));
+  REQUIRE(std::filesystem::exists(tiny.dir / "model" / "tokenizer.json"));
+
+  std::filesystem::create_directories(tiny.dir / "fresh.tmp");
+  std::ofstream(tiny.dir / "fresh.tmp" / "thesis.tex") << "text\n";
+  options.out = tiny.dir / "fresh";
+  REQUIRE_THROWS_AS(dump(options), ConfigError);
+  REQUIRE(std::filesystem::exists(tiny.dir / "fresh.tmp" / "thesis.tex"));
+}
+
+TEST_CASE("what a killed dump left is cleared", "[analysis]") {
+  const TinyDump tiny;
+  std::filesystem::create_directories(tiny.dir / "dump.tmp" / "explorer" / "data");
+  std::ofstream(tiny.dir / "dump.tmp" / "heads-00009.jsonl.tmp") << "half";
+  dump(tiny.options());
+  REQUIRE(!std::filesystem::exists(tiny.dir / "dump.tmp"));
+  REQUIRE(!std::filesystem::exists(tiny.dir / "dump" / "heads-00009.jsonl.tmp"));
+}
+
+TEST_CASE("a stop signal ends a dump and leaves nothing behind", "[analysis]") {
+  const TinyDump tiny;
+  const StopSignal stop;
+  std::raise(SIGTERM);
+  REQUIRE_THROWS_AS(dump(tiny.options()), Interrupted);
+  REQUIRE(names_in(tiny.dir.path()) == std::vector<std::string>{"cache", "checkpoint", "model"});
+}
+
+TEST_CASE("a dump refuses parts that do not belong together and names both", "[analysis]") {
+  TinyDump tiny;
+  SECTION("another layer") {
+    tiny.layer = 2;
+    tiny.write_checkpoint();
+    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("layer 2") && Contains("has 1"));
+  }
+  SECTION("another width") {
+    tiny.shape.d_model = 20;
+    tiny.weights = test::random_weights(tiny.shape, at::kFloat);
+    tiny.write_checkpoint();
+    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("d_model 20") && Contains("has 24"));
+  }
+  SECTION("another language model") {
+    tiny.weights_sha256 = std::string(64, 'a');
+    tiny.write_checkpoint();
+    REQUIRE_THROWS_WITH(dump(tiny.options()),
+                        Contains("aaaaaaaaaaaa") && Contains("checkpoint") && Contains("cache"));
+  }
+  SECTION("another model folder") {
+    std::filesystem::remove(tiny.dir / "model" / "model.safetensors");
+    std::filesystem::copy_file(test::golden("lm/tiny-plain/model.safetensors"),
+                               tiny.dir / "model" / "model.safetensors");
+    std::fstream file(tiny.dir / "model" / "model.safetensors",
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-1, std::ios::end);
+    file.put('\x11');
+    file.close();
+    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("model folder") && Contains("cache"));
+  }
+  REQUIRE_THROWS_AS(dump(tiny.options()), ConfigError);
+  REQUIRE(!std::filesystem::exists(tiny.dir / "dump"));
+  REQUIRE(!std::filesystem::exists(tiny.dir / "dump.tmp"));
+}
+
+TEST_CASE("options out of range are named", "[analysis]") {
+  const TinyDump tiny;
+  analysis::DumpOptions options = tiny.options();
+  options.num_contexts = 0;
+  REQUIRE_THROWS_WITH(dump(options), Contains("contexts") && Contains("found 0"));
+  options = tiny.options();
+  options.window_tokens = -1;
+  REQUIRE_THROWS_WITH(dump(options), Contains("window") && Contains("found -1"));
+  options = tiny.options();
+  options.max_rows = -1;
+  REQUIRE_THROWS_AS(dump(options), ConfigError);
+}
+
+TEST_CASE("the stated memory grows with heads and contexts", "[analysis]") {
+  analysis::DumpOptions options;
+  const int64_t one = analysis::dump_bytes(options, 1000);
+  REQUIRE(analysis::dump_bytes(options, 2000) == 2 * one);
+  options.num_contexts *= 2;
+  REQUIRE(analysis::dump_bytes(options, 1000) > one);
+}
