@@ -1,0 +1,139 @@
+#include "lorsa/data/manifest.h"
+
+#include <cmath>
+#include <limits>
+
+#include "cache_fixture.h"
+#include "lorsa/core/error.h"
+
+namespace lorsa::data {
+namespace {
+
+Manifest filled() {
+  Manifest manifest = test_cache::plan(StoreMode::kInput, StoreDtype::kFloat32);
+  manifest.d_model = 3;
+  manifest.rows_per_shard = 2;
+  manifest.num_rows = 3;
+  manifest.num_heldout_rows = 1;
+  manifest.num_tokens = 15;
+  manifest.num_scored_tokens = 11;
+  manifest.attention = {"xxh3:0000000000000001",
+                        std::sqrt(7.0),
+                        1e-5,
+                        {4,
+                         500000.0,
+                         kernels::RopeScaling::kLlama3,
+                         8.0,
+                         1.5,
+                         4.5,
+                         4096,
+                         kernels::RopeLayout::kAdjacentPairs}};
+  manifest.num_statistics_tokens = 8;
+  manifest.input_stats = {1.0 / 3.0, 2.0 / 3.0};
+  manifest.target_stats = {1e-9, 1e9};
+  manifest.target_mean = {0.1, -0.2, 1.0 / 7.0};
+  manifest.sums = {8, 1.0 / 3.0, 0.7, 1e-3, 1e5, {0.3, 0.0, -1.0 / 3.0}};
+  manifest.shards = {{"shard-00000.h5", 2, "xxh3:a"}, {"shard-00001.h5", 1, "xxh3:b"}};
+  manifest.complete = true;
+  return manifest;
+}
+
+TEST_CASE("a finished manifest keeps every field", "[data]") {
+  const test::TempDir folder;
+  const Manifest written = filled();
+  write_manifest(folder.path(), written);
+  const Manifest read = read_manifest(folder.path());
+  REQUIRE(read.model_name == written.model_name);
+  REQUIRE(read.architecture == written.architecture);
+  REQUIRE(read.weights_sha256 == written.weights_sha256);
+  REQUIRE(read.layer == 2);
+  REQUIRE(read.input_convention == written.input_convention);
+  REQUIRE(read.store == StoreMode::kInput);
+  REQUIRE(read.dtype == StoreDtype::kFloat32);
+  REQUIRE(read.context_length == written.context_length);
+  REQUIRE(read.d_model == 3);
+  REQUIRE(read.rows_per_shard == 2);
+  REQUIRE(read.num_rows == 3);
+  REQUIRE(read.num_heldout_rows == 1);
+  REQUIRE(read.num_tokens == 15);
+  REQUIRE(read.num_scored_tokens == 11);
+  REQUIRE(read.packing == "pack");
+  REQUIRE(read.prepend_bos);
+  REQUIRE(read.unscored_ids == written.unscored_ids);
+  REQUIRE(read.attention == written.attention);
+  REQUIRE(read.num_statistics_tokens == 8);
+  REQUIRE(read.input_stats.mean_norm == written.input_stats.mean_norm);
+  REQUIRE(read.input_stats.second_moment == written.input_stats.second_moment);
+  REQUIRE(read.target_stats.mean_norm == written.target_stats.mean_norm);
+  REQUIRE(read.target_stats.second_moment == written.target_stats.second_moment);
+  REQUIRE(read.target_mean == written.target_mean);
+  REQUIRE(read.corpus_digests == written.corpus_digests);
+  REQUIRE(read.config_yaml == written.config_yaml);
+  REQUIRE(read.shards.size() == 2);
+  REQUIRE(read.shards[1].file == "shard-00001.h5");
+  REQUIRE(read.shards[1].num_rows == 1);
+  REQUIRE(read.shards[1].checksum == "xxh3:b");
+  REQUIRE(read.complete);
+}
+
+TEST_CASE("an unfinished manifest keeps its sums bit for bit", "[data]") {
+  const test::TempDir folder;
+  Manifest written = filled();
+  written.complete = false;
+  write_manifest(folder.path(), written);
+  const Manifest read = read_manifest(folder.path());
+  REQUIRE_FALSE(read.complete);
+  REQUIRE(read.sums == written.sums);
+}
+
+TEST_CASE("a manifest that contradicts itself is refused with file, key, expected and found",
+          "[data]") {
+  const test::TempDir folder;
+  const auto refused = [&](const std::string& from, const std::string& to) {
+    write_manifest(folder.path(), filled());
+    test_cache::edit(folder / "manifest.json", from, to);
+    const std::string message =
+        test::message_of<FormatError>([&] { static_cast<void>(read_manifest(folder.path())); });
+    test::require_parts(message, {(folder / "manifest.json").string()});
+    return message;
+  };
+  test::require_parts(refused("\"schema\": 1", "\"schema\": 2"), {"schema: expected 1, found 2"});
+  test::require_parts(refused("\"d_model\": 3", "\"d_model\": 4"),
+                      {"target_mean: expected d_model = 4 numbers, found 3"});
+  test::require_parts(refused("\"d_model\": 3", "\"d_model\": 0"), {"d_model: expected", ">= 1"});
+  test::require_parts(refused("\"d_model\": 3", "\"d_model\": 9223372036854775807"),
+                      {"d_model", "2^63"});
+  test::require_parts(refused("\"d_model\": 3", "\"d_model\": 3.5"), {"d_model", "3.5"});
+  test::require_parts(refused("\"d_model\": 3", "\"width\": 3"), {"d_model", "found nothing"});
+  test::require_parts(refused("\"num_rows\": 3", "\"num_rows\": -3"), {"num_rows", "-3"});
+  test::require_parts(refused("\"num_tokens\": 15", "\"num_tokens\": 16"),
+                      {"num_tokens: expected num_rows * context_length = 15, found 16"});
+  test::require_parts(refused("\"num_rows\": 2,", "\"num_rows\": 7,"),
+                      {"num_rows: expected 8 as the shards hold, found 3"});
+  test::require_parts(refused("\"store\": \"input\"", "\"store\": \"both\""),
+                      {"store: expected one of input_and_target, input, found \"both\""});
+  test::require_parts(refused("\"float32\"", "\"float64\""), {"dtype", "bfloat16, float32"});
+  test::require_parts(refused("shard-00001.h5", "../../secret.h5"),
+                      {"shards[1]: file: expected shard-00001.h5, found ../../secret.h5"});
+  test::require_parts(refused("shard-00001.h5", "shard-00000.h5"), {"shards[1]: file"});
+  test::require_parts(refused("\"layer\": 2", "\"layer\": 2, \"layer\": 2"), {"unique keys"});
+  test::require_parts(refused("\"unscored_ids\": [", "\"unscored_ids\": [\"x\", "),
+                      {"unscored_ids", "\"x\""});
+  test::require_parts(refused("\"llama3\"", "\"yarn\""), {"rope: scaling", "llama3", "yarn"});
+}
+
+TEST_CASE("a folder without manifest is an IoError that names it", "[data]") {
+  const test::TempDir folder;
+  test::require_parts(
+      test::message_of<IoError>([&] { static_cast<void>(read_manifest(folder.path())); }),
+      {(folder / "manifest.json").string(), "No such file"});
+}
+
+TEST_CASE("normalization_scale brings the mean norm to sqrt(D)", "[data]") {
+  REQUIRE(normalization_scale({4.0, 20.0}, 64) == Approx(2.0));
+  REQUIRE_THROWS_AS(normalization_scale({0.0, 0.0}, 64), FormatError);
+  REQUIRE_THROWS_AS(normalization_scale({std::nan(""), 0.0}, 64), FormatError);
+}
+
+}  // namespace
+}  // namespace lorsa::data
