@@ -47,9 +47,9 @@ void run_info(const Arguments& arguments) {
   for (const auto& folder : lorsa::collect::cache_folders(arguments.folder)) {
     const lorsa::data::Manifest manifest = lorsa::data::read_manifest(folder);
     if (arguments.json) {
-      all.push_back(cache_json(folder, manifest));
+      all.push_back(lorsa::collect::cache_json(folder, manifest));
     } else {
-      std::cout << cache_text(folder, manifest);
+      std::cout << lorsa::collect::cache_text(folder, manifest);
     }
   }
   if (arguments.json) {

@@ -93,7 +93,7 @@ void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::
                  "Override one key: --set section.key=value; may be repeated, later ones win")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  app.footer("Configuration keys:\n" + keys);
+  app.footer(keys);
 }
 
 }  // namespace lorsa::tools

@@ -25,8 +25,8 @@ struct ConfigArguments {
   std::vector<std::string> overrides;  ///< of --set, "key=value" in order
 };
 
-/// Adds CONFIG.yaml and --set to `app` and the text about the configuration's keys behind its
-/// options. `keys` is what config::help_text() says. `arguments` must outlive the app.
+/// Adds CONFIG.yaml and --set to `app`, and `keys` (what config::help_text() says) behind its
+/// options. `arguments` must outlive the app.
 void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::string& keys);
 
 }  // namespace lorsa::tools

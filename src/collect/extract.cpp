@@ -72,6 +72,14 @@ std::vector<std::unique_ptr<data::CacheWriter>> open_writers(
   return writers;
 }
 
+/// Rows the caches will have, for people: exact where max_tokens ends the pass; where the corpus
+/// may, estimated from what is packed already.
+int64_t expected_rows(const Job& job, const RowSource& source) {
+  const double rows = source.rows_per_byte() * static_cast<double>(source.corpus_bytes());
+  return rows > 0 && rows < static_cast<double>(job.max_rows) ? static_cast<int64_t>(rows)
+                                                              : job.max_rows;
+}
+
 /// Feeds batches to the model and the results to the writers until the rows end or a signal comes.
 /// Returns the number of rows the caches then have.
 int64_t run_pass(const Job& job,
@@ -83,7 +91,8 @@ int64_t run_pass(const Job& job,
   const int64_t context = job.config.data.context_length;
   const std::vector<int64_t> layers = job.open_layers();
   int64_t rows = job.first_row();
-  Progress progress("extract", job.max_rows * context, "tokens", rows * context, options.progress);
+  const int64_t expected = expected_rows(job, source);
+  Progress progress("extract", expected * context, "tokens", rows * context, options.progress);
   for (; !batch.rows.empty(); batch = source.next()) {
     const data::RowBlock shared = without_activations(batch.rows);
     const auto activations = model.activations(shared.tokens_BT, layers);
@@ -105,8 +114,8 @@ int64_t run_pass(const Job& job,
       progress.finish();
       throw Interrupted(concat("stopped by a signal after ",
                                rows,
-                               " of ",
-                               job.max_rows,
+                               " of about ",
+                               expected,
                                " rows; finished shards are kept, run the same command again to go "
                                "on"));
     }

@@ -138,7 +138,8 @@ int64_t Job::needed_bytes(int64_t num_rows) const {
   for (const LayerState& state : layers) {
     bytes += state.complete ? 0 : bytes_per_layer(std::max<int64_t>(num_rows - state.rows_done, 0));
   }
-  return bytes;
+  // Closing a shard that is not full copies it, one layer after the other.
+  return complete() ? 0 : bytes + std::min(num_rows, rows_per_shard) * bytes_per_row;
 }
 
 int64_t Job::free_bytes() const {
@@ -170,8 +171,10 @@ Job prepare_job(const ExtractConfig& config) {
       std::min((config.data.max_tokens + context - 1) / context, most_rows_of_corpus(config.data));
   job.bytes_per_row = row_bytes(config, job.model.d_model);
   const int64_t batch = config.run.batch_sequences;
-  job.rows_per_shard =
-      std::max<int64_t>(config.out.shard_bytes / job.bytes_per_row / batch, 1) * batch;
+  // Whole batches, and no more than all rows: a shard takes its space when it is opened, and one
+  // that is not filled has to be copied when it is closed.
+  const int64_t batches = std::max<int64_t>(config.out.shard_bytes / job.bytes_per_row / batch, 1);
+  job.rows_per_shard = std::min(batches * batch, job.max_rows);
   for (const int64_t layer : job.config.layers) {
     job.layers.push_back(find_state(job.config, layer));
   }

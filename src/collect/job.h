@@ -32,7 +32,7 @@ struct Job {
   lm::ModelConfig model;
   std::vector<LayerState> layers;
   int64_t max_rows = 0;
-  int64_t rows_per_shard = 0;  ///< a multiple of the batch: see RowSource::next()
+  int64_t rows_per_shard = 0;  ///< a multiple of the batch (see RowSource::next()) or all rows
   int64_t bytes_per_row = 0;
 
   [[nodiscard]] bool complete() const;
@@ -40,7 +40,7 @@ struct Job {
   [[nodiscard]] std::vector<int64_t> open_layers() const;
   /// Where the pass over the corpus has to begin: rows that all open layers have.
   [[nodiscard]] int64_t first_row() const;
-  /// Bytes that all open layers still need if the cache gets num_rows rows.
+  /// Bytes that all open layers still need at most at a time if the cache gets num_rows rows.
   [[nodiscard]] int64_t needed_bytes(int64_t num_rows) const;
   [[nodiscard]] int64_t bytes_per_layer(int64_t num_rows) const;
   /// Free bytes at out.path, with what an earlier run's temporary files will give back.
