@@ -23,7 +23,7 @@ struct LorsaShape {
   int64_t d_qk = 0;          ///< E
   int64_t top_k = 0;         ///< K
   Activation activation = Activation::kTopK;
-  double attn_scale = 0.0;  ///< a divisor; sqrt(E) by default
+  double attn_scale = 0.0;  ///< a divisor of q.k; 0: a Lorsa takes sqrt(E)
   bool qk_norm = false;
   double qk_norm_eps = 1e-6;
   kernels::RopeSpec rope;
