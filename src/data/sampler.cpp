@@ -4,13 +4,6 @@
 #include "lorsa/core/seed.h"
 
 namespace lorsa::data {
-namespace {
-
-// Luby and Rackoff (1988): four rounds, then the order cannot be told from a random one.
-constexpr int kRounds = 4;
-
-}  // namespace
-
 Permutation::Permutation(int64_t size, uint64_t seed) : size_(size), half_bits_(1), keys_{} {
   LORSA_CHECK(size > 0, ConfigError, "a permutation: expected a size of 1 or more, found ", size);
   // The smallest even number of bits that holds size - 1: fewer than 4 walks a call on average.
@@ -37,13 +30,14 @@ int64_t Permutation::operator()(int64_t index) const {
               index);
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;
   auto value = static_cast<uint64_t>(index);
+  // Four rounds: then the order cannot be told from a random one (Luby and Rackoff 1988).
   // The network permutes 2^(2 half_bits) values; walking its cycle until it is back below size
   // permutes those below size.
   do {
     uint64_t left = value >> half_bits_;
     uint64_t right = value & mask;
-    for (int round = 0; round < kRounds; ++round) {
-      const uint64_t next = left ^ (mix64(right ^ keys_[round]) & mask);
+    for (const uint64_t key : keys_) {
+      const uint64_t next = left ^ (mix64(right ^ key) & mask);
       left = right;
       right = next;
     }

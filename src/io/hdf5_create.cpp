@@ -68,8 +68,8 @@ Hdf5Image make_image(std::vector<Hdf5Dataset>& datasets,
       H5Pset_alignment(access.get(), kAlignment, kAlignment), "H5Pset_alignment", where);
   checked<IoError>(
       H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG), "H5Pset_fclose_degree", where);
-  Hdf5Image* const destination = &image;
-  checked<IoError>(H5Pset_driver(access.get(), driver.get(), &destination), "H5Pset_driver", where);
+  const Hdf5ImageTarget target{&image};
+  checked<IoError>(H5Pset_driver(access.get(), driver.get(), &target), "H5Pset_driver", where);
   Hdf5File file(checked<IoError>(
       H5Fcreate("image", H5F_ACC_TRUNC, creation.get(), access.get()), "H5Fcreate", where));
   create_mark(file.get(), mark, value, where);

@@ -10,11 +10,11 @@ namespace {
 /// The driver's file; HDF5 sees its first member and fills it.
 struct ImageFile {
   H5FD_t base;
-  Hdf5Image* image;
+  Hdf5ImageTarget target;
 };
 
 Hdf5Image& image_of(const H5FD_t* file) {
-  return *reinterpret_cast<const ImageFile*>(file)->image;
+  return *reinterpret_cast<const ImageFile*>(file)->target.image;
 }
 
 H5FD_t* open_image(const char* /*name*/, unsigned /*flags*/, hid_t access, haddr_t /*limit*/) {
@@ -23,8 +23,8 @@ H5FD_t* open_image(const char* /*name*/, unsigned /*flags*/, hid_t access, haddr
     return nullptr;
   }
   auto file = std::make_unique<ImageFile>();
-  std::memcpy(&file->image, info, sizeof(file->image));
-  *file->image = Hdf5Image{};
+  std::memcpy(&file->target, info, sizeof(file->target));
+  *file->target.image = Hdf5Image{};
   return &file.release()->base;
 }
 
@@ -101,7 +101,7 @@ hid_t register_image_driver() {
   driver.name = "lorsa-image";
   driver.maxaddr = haddr_t{1} << 62U;
   driver.fc_degree = H5F_CLOSE_STRONG;
-  driver.fapl_size = sizeof(Hdf5Image*);
+  driver.fapl_size = sizeof(Hdf5ImageTarget);
   driver.open = &open_image;
   driver.close = &close_image;
   driver.query = &query_image;

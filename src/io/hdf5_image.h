@@ -18,10 +18,14 @@ struct Hdf5Image {
   uint64_t size = 0;  ///< of the file, allocated datasets included
 };
 
+/// What H5Pset_driver() of the recording driver takes; the image must outlive the file.
+struct Hdf5ImageTarget {
+  Hdf5Image* image = nullptr;
+};
+
 using Hdf5Driver = Hdf5Handle<&H5FDunregister>;
 
-/// Registers the file driver that records into an Hdf5Image. Its H5Pset_driver() takes a pointer to
-/// an `Hdf5Image*`; the image must outlive the file. Negative if HDF5 refuses.
+/// Registers the file driver that records into an Hdf5Image. Negative if HDF5 refuses.
 [[nodiscard]] hid_t register_image_driver();
 
 }  // namespace lorsa::io

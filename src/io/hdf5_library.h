@@ -18,12 +18,16 @@ namespace lorsa::io {
 /// with its error printing off.
 class Hdf5Visit {
  public:
-  Hdf5Visit() : lock_(mutex()) {
-    H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_);
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  }
+  Hdf5Visit()
+      : lock_(mutex()),
+        quiet_(H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_) >= 0 &&
+               H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0) {}
 
-  ~Hdf5Visit() { H5Eset_auto2(H5E_DEFAULT, print_, print_data_); }
+  ~Hdf5Visit() {
+    if (quiet_) {
+      static_cast<void>(H5Eset_auto2(H5E_DEFAULT, print_, print_data_));
+    }
+  }
 
   Hdf5Visit(const Hdf5Visit&) = delete;
   Hdf5Visit& operator=(const Hdf5Visit&) = delete;
@@ -37,6 +41,7 @@ class Hdf5Visit {
   std::lock_guard<std::mutex> lock_;
   H5E_auto2_t print_ = nullptr;
   void* print_data_ = nullptr;
+  bool quiet_;  // after what its initialiser fills
 };
 
 /// The innermost message on HDF5's error stack: the outer ones only repeat the call.
