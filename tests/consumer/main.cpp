@@ -1,5 +1,6 @@
 // A program outside the project: a Lorsa of four heads that read the mean of x and write along the
 // first axis. One head acts at the only position, so y is 8 * 0.5 there and 0 elsewhere.
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <lorsa/model/lorsa.h>
@@ -10,7 +11,7 @@ int main() {
   lorsa::model::LorsaWeights weights;
   weights.W_Q = weights.W_K = at::zeros({4, 8});
   weights.b_Q = weights.b_K = at::zeros({2, 2});
-  weights.W_V = at::ones({4, 8}) * 0.5;
+  weights.W_V = at::full({4, 8}, 0.5);
   weights.b_V = at::zeros({4});
   weights.W_O = at::zeros({4, 8});
   weights.W_O.select(1, 0).fill_(1.0);
