@@ -29,7 +29,7 @@ function append(parent, ...children) {
   return parent;
 }
 
-const percent = (share) => (share * 100).toPrecision(3).replace(/\.?0+$/, "") + " %";
+const percent = (share, digits = 3) => Number((share * 100).toPrecision(digits)) + "\u00a0%";
 const short = (value) => (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString());
 const whole = (value) => value.toLocaleString("en");
 const visible = (text) => text.replace(/\n/g, "↵").replace(/\r/g, "␍").replace(/\t/g, "⇥");
@@ -174,9 +174,9 @@ function matesBox(record) {
   for (const entry of mates.slice(0, MATES_SHOWN)) {
     const link = element("a", "", "#" + entry.head);
     link.href = "#head=" + entry.head;
-    append(links, append(element("span"), link, element("span", "faint", " " + percent(entry.rate))));
+    append(links, append(element("span"), link, element("span", "faint", " " + percent(entry.rate, 2))));
   }
-  const title = `QK head ${record.qk_head}: ${mates.length} others act`;
+  const title = `QK head ${record.qk_head}: ${mates.length} others`;
   return append(element("section", "box"), element("h3", "", title), links);
 }
 
