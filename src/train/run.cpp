@@ -149,6 +149,7 @@ std::vector<std::string> allowed_changes(const fs::path& checkpoint, const RunCo
 struct Start {
   model::Lorsa lorsa;
   TrainerState state;
+  std::vector<std::string> notes;  // for the log, which opens once nothing can be refused any more
 };
 
 Start start_or_resume(const RunConfig& config,
@@ -157,14 +158,14 @@ Start start_or_resume(const RunConfig& config,
                       const model::CheckpointInfo& info) {
   const auto newest = folder.newest_checkpoint();
   if (!newest) {
-    Start start{fresh_model(config, cache, info), {}};
+    Start start{fresh_model(config, cache, info), {}, {}};
     start.state.optimizer = fresh_optimizer(start.lorsa.weights());
     start.state.last_active_H = at::zeros({config.model.num_ov_heads}, at::kLong);
-    folder.truncate_metrics(0);
     return start;
   }
+  std::vector<std::string> notes;
   for (const std::string& change : allowed_changes(*newest, config)) {
-    log_info("resuming with ", change);
+    notes.push_back("resuming with " + change);
   }
   Resumed resumed = RunFolder::load(*newest);
   LORSA_CHECK(resumed.loaded.info.weights_sha256 == info.weights_sha256 &&
@@ -181,9 +182,9 @@ Start start_or_resume(const RunConfig& config,
               ", layer ",
               resumed.loaded.info.layer,
               ")");
-  folder.truncate_metrics(resumed.state.tokens_seen);
-  log_info("resuming at ", resumed.state.tokens_seen, " tokens from ", newest->filename().string());
-  return {std::move(resumed.loaded.lorsa), std::move(resumed.state)};
+  notes.push_back(concat(
+      "resuming at ", resumed.state.tokens_seen, " tokens from ", newest->filename().string()));
+  return {std::move(resumed.loaded.lorsa), std::move(resumed.state), std::move(notes)};
 }
 
 std::string training_summary(const RunConfig& config, const TrainerState& state) {
@@ -258,10 +259,13 @@ TrainSummary train(const RunConfig& config, Progress::Visible progress) {
   const data::CacheReader cache(config.data.cache);
   check_cache(config, cache);
   model::CheckpointInfo info = info_for(cache.manifest());
-  shape_for(config, cache);  // refuse sizes that do not fit before anything is written
-  folder.open();
-  const LogFile log_file(folder.log());
   Start start = start_or_resume(config, cache, folder, info);
+  folder.open();
+  folder.truncate_metrics(start.state.tokens_seen);
+  const LogFile log_file(folder.log());
+  for (const std::string& note : start.notes) {
+    log_info(note);
+  }
   folder.write_config(config);
   folder.write_environment(device_description(device));
   move_to(device, start.lorsa.weights());

@@ -75,16 +75,21 @@ io::Json config_to_json(const RunConfig& config) {
   return json;
 }
 
-// Writes a checkpoint folder under a temporary name, then renames it over `target`.
+// Writes a checkpoint folder under a temporary name, then renames it over `target`. A failure
+// leaves nothing behind.
 template <typename Write>
 void write_folder(const fs::path& target, Write write) {
   const fs::path temporary = target.string() + ".tmp";
   fs::remove_all(temporary);
-  write(temporary);
-  io::sync_path(temporary);
-  if (fs::exists(target)) {
-    fs::remove_all(target);
+  try {
+    write(temporary);
+    io::sync_path(temporary);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw;
   }
+  fs::remove_all(target);
   io::rename_durably(temporary, target);
 }
 

@@ -115,7 +115,7 @@ run 0 lorsa-eval run/final --cache cache/layer-1 --quiet
 holds test -z "$(grep ce_ "$scratch/out")"
 
 begin "checkpoints that cannot be used"
-run 4 lorsa-eval nowhere --cache cache/layer-1
+run 4 lorsa-eval nowhere --cache cache/layer-1 --device cpu
 err_has "nowhere"
 err_lines 1
 cp -r run/final cut
