@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lorsa/kernels/mhsa.h"
 #include "lorsa/model/lorsa.h"
 
 // The Lorsa of design section 3 written a second time, head by head, with nothing shared with the
@@ -116,6 +117,41 @@ inline model::LorsaWeights random_weights(const model::LorsaShape& shape,
     w.k_norm = random("k_norm", 0.3) + 1.0;
   }
   return w;
+}
+
+/// The layer itself as a Lorsa: every MHSA head's QK once, signed activations, all A OV heads of
+/// each head kept.
+inline model::Lorsa exact_lorsa(const kernels::Mhsa& layer) {
+  const int64_t N = layer.num_heads(), A = layer.head_width(), D = layer.d_model();
+  model::LorsaShape shape;
+  shape.d_model = D;
+  shape.num_ov_heads = N * A;
+  shape.num_qk_heads = N;
+  shape.d_qk = A;
+  shape.top_k = N * A;
+  shape.activation = model::Activation::kTopKSigned;
+  shape.attn_scale = layer.attn_scale;
+  shape.rope = layer.rope;
+  const auto options = layer.W_Q.options();
+  const auto per_query_head = [&](const at::Tensor& x) {
+    return at::repeat_interleave(x, N / x.size(0), 0);
+  };
+  const auto rows = [&](const at::Tensor& w) {
+    return per_query_head(w).transpose(1, 2).reshape({N * A, D}).contiguous();
+  };
+  const auto bias = [&](const at::Tensor& b) {
+    return b.defined() ? per_query_head(b).contiguous() : at::zeros({N, A}, options);
+  };
+  model::LorsaWeights w;
+  w.W_Q = rows(layer.W_Q);
+  w.W_K = rows(layer.W_K);
+  w.W_V = rows(layer.W_V);
+  w.W_O = layer.W_O.reshape({N * A, D}).contiguous();
+  w.b_Q = bias(layer.b_Q);
+  w.b_K = bias(layer.b_K);
+  w.b_V = bias(layer.b_V).reshape({N * A}).contiguous();
+  w.b_D = layer.b_O.defined() ? layer.b_O.clone() : at::zeros({D}, options);
+  return model::Lorsa(shape, w);
 }
 
 inline model::LorsaShape small_shape(model::Activation activation, bool qk_norm) {

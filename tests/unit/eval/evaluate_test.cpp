@@ -8,6 +8,7 @@
 #include "lorsa/data/cache_writer.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/model/checkpoint.h"
+#include "support/lorsa_oracle.h"
 #include "support/tensors.h"
 #include "support/test.h"
 #include "support/tiny_cache.h"
@@ -48,34 +49,7 @@ struct Setup {
     writer.finish();
   }
 
-  // A Lorsa with every MHSA head's QK, signed activations and A OV heads each: the layer itself.
-  [[nodiscard]] model::Lorsa exact() const {
-    const kernels::Mhsa m = model.attention(kLayer);
-    const int64_t N = m.num_heads(), A = m.head_width(), D = m.d_model(),
-                  repeat = N / m.num_kv_heads();
-    model::LorsaShape shape;
-    shape.d_model = D;
-    shape.num_ov_heads = N * A;
-    shape.num_qk_heads = N;
-    shape.d_qk = A;
-    shape.top_k = N * A;
-    shape.activation = model::Activation::kTopKSigned;
-    shape.attn_scale = m.attn_scale;
-    shape.rope = m.rope;
-    const auto rows = [&](const at::Tensor& w, int64_t times) {
-      return at::repeat_interleave(w, times, 0).transpose(1, 2).reshape({N * A, D}).contiguous();
-    };
-    model::LorsaWeights w;
-    w.W_Q = rows(m.W_Q, 1);
-    w.W_K = rows(m.W_K, repeat);
-    w.W_V = rows(m.W_V, repeat);
-    w.W_O = m.W_O.reshape({N * A, D}).contiguous();
-    w.b_Q = at::zeros({N, A});
-    w.b_K = at::zeros({N, A});
-    w.b_V = at::zeros({N * A});
-    w.b_D = at::zeros({D});
-    return model::Lorsa(shape, w);
-  }
+  [[nodiscard]] model::Lorsa exact() const { return test::exact_lorsa(model.attention(kLayer)); }
 
   [[nodiscard]] eval::EvalOptions save(const model::Lorsa& lorsa) const {
     model::CheckpointInfo info;

@@ -103,27 +103,8 @@ TEST_CASE("a signed Lorsa with all heads of an MHSA kept reproduces the MHSA", "
   layer.attn_scale = std::sqrt(6.0);
   layer.rope.rotary_dim = 6;
 
-  model::LorsaShape shape;
-  shape.d_model = D;
-  shape.num_ov_heads = N * A;
-  shape.num_qk_heads = N;
-  shape.d_qk = A;
-  shape.top_k = N * A;
-  shape.activation = model::Activation::kTopKSigned;
-  shape.attn_scale = layer.attn_scale;
-  shape.rope = layer.rope;
-  model::LorsaWeights w;
-  const auto per_kv = [&](const at::Tensor& x) { return at::repeat_interleave(x, N / Nkv, 0); };
-  w.W_Q = layer.W_Q.transpose(1, 2).reshape({N * A, D}).contiguous();
-  w.W_K = per_kv(layer.W_K).transpose(1, 2).reshape({N * A, D}).contiguous();
-  w.b_Q = layer.b_Q.clone();
-  w.b_K = per_kv(layer.b_K).contiguous();
-  w.W_V = per_kv(layer.W_V).transpose(1, 2).reshape({N * A, D}).contiguous();
-  w.b_V = per_kv(layer.b_V).reshape({N * A}).contiguous();
-  w.W_O = layer.W_O.reshape({N * A, D}).contiguous();
-  w.b_D = layer.b_O.clone();
   const at::Tensor x = at::randn({2, 8, D}, at::kDouble);
-  REQUIRE(relative_error(model::Lorsa(shape, w).reconstruct(x).y_BTD,
+  REQUIRE(relative_error(test::exact_lorsa(layer).reconstruct(x).y_BTD,
                          kernels::mhsa_forward(layer, x)) < 1e-12);
 }
 
