@@ -102,6 +102,13 @@ fi
 run 4 lorsa-cache extract a.yaml --set out.path=file/cache
 err_has "file/cache"
 
+begin "a file that cannot grow"
+run 4 bash -c 'trap "" XFSZ; ulimit -f 60; exec lorsa-cache extract a.yaml --set out.path=full --set out.shard_bytes=1MiB'
+err_has "full/layer-[02]"
+holds test -z "$(find full -name 'shard-*')"
+run 0 lorsa-cache extract a.yaml --set out.path=full --set out.shard_bytes=1MiB --quiet
+run 0 lorsa-cache verify full --quiet
+
 begin "extract, twice"
 run 0 lorsa-cache extract a.yaml
 out_has "cache/layer-0: 77 rows, 15 held out, 1232 tokens"
