@@ -51,10 +51,12 @@ std::string digest_of(const std::vector<std::filesystem::path>& paths) {
   return hex_of(digest.data(), digest.size());
 }
 
-/// Sequences of one forward pass. On the CPU few, so that what a block writes is still in the cache
-/// when the next one reads it; on CUDA all.
+/// Sequences of one forward pass: on CUDA all, on the CPU as many as bound the memory (SmolLM2: 40
+/// MB). Passes of 512 tokens keep activations in the cache but pack the weights and meet at
+/// barriers four times as often: with 2 busy cores they took 1.2 times the processor time of 2048
+/// (Xeon with AVX-512, November 2026).
 int64_t rows_per_pass(c10::Device device, int64_t num_positions) {
-  constexpr int64_t kTokens = 512;
+  constexpr int64_t kTokens = 2048;
   return device.is_cpu() ? std::max<int64_t>(1, kTokens / num_positions)
                          : std::numeric_limits<int64_t>::max();
 }

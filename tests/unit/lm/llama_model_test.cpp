@@ -80,9 +80,9 @@ TEST_CASE("attention applied to the cached input gives the cached target", "[lm]
 TEST_CASE("activations of many rows equal those of one row at a time", "[lm]") {
   at::manual_seed(1);
   const Golden golden("tiny-llama3");
-  const at::Tensor tokens = at::randint(0, 97, {21, 90}, at::kLong);
+  const at::Tensor tokens = at::randint(0, 97, {21, 220}, at::kLong);
   const auto all = golden.model.activations(tokens, {0, 2});
-  for (const int64_t row : {0, 4, 5, 20}) {
+  for (const int64_t row : {0, 8, 9, 20}) {
     const auto one = golden.model.activations(tokens.narrow(0, row, 1), {0, 2});
     for (size_t i = 0; i < 2; ++i) {
       CAPTURE(row, i);
