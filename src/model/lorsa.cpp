@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "lorsa/core/error.h"
 #include "lorsa/kernels/attention.h"
@@ -12,7 +14,8 @@
 namespace lorsa::model {
 namespace {
 
-// Everything that the forward pass computes up to z, kept for the backward pass and for z-patterns.
+// Everything that the forward pass computes up to z, kept for the backward
+// pass.
 struct Projections {
   at::Tensor x_PD;
   at::Tensor q_BTSE, k_BTSE;  // after norm and RoPE
@@ -21,7 +24,8 @@ struct Projections {
   kernels::RopeTable rope;
 };
 
-Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+/// All but v_BTSG.
+Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
   LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == shape.d_model,
               ShapeError,
               "Lorsa: expected input [B, T, ",
@@ -55,7 +59,13 @@ Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Te
   };
   p.q_BTSE = heads(w.W_Q, w.b_Q, w.q_norm, p.q_norm);
   p.k_BTSE = heads(w.W_K, w.b_K, w.k_norm, p.k_norm);
-  p.v_BTSG = at::addmm(w.b_V, p.x_PD, w.W_V.t()).view({B, T, shape.num_qk_heads, shape.group()});
+  return p;
+}
+
+Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+  Projections p = project_qk(shape, w, x_BTD);
+  p.v_BTSG = at::addmm(w.b_V, p.x_PD, w.W_V.t())
+                 .view({x_BTD.size(0), x_BTD.size(1), shape.num_qk_heads, shape.group()});
   return p;
 }
 
@@ -67,6 +77,30 @@ kernels::Selection selection_of(Activation activation) {
       return kernels::Selection::kSigned;
   }
   throw Error("unknown activation");
+}
+
+// Values of the keys that z_patterns gathers at a time: 64 MiB in float32.
+constexpr int64_t kGatheredValues = int64_t{1} << 24;
+
+void check_queries(const std::vector<PatternQuery>& queries, int64_t B, int64_t T, int64_t H) {
+  for (const PatternQuery& query : queries) {
+    LORSA_CHECK(query.row >= 0 && query.row < B && query.position >= 0 && query.position < T &&
+                    query.head >= 0 && query.head < H,
+                ShapeError,
+                "z_patterns: query (row ",
+                query.row,
+                ", position ",
+                query.position,
+                ", head ",
+                query.head,
+                ") is outside [",
+                B,
+                ", ",
+                T,
+                ", ",
+                H,
+                "]");
+  }
 }
 
 }  // namespace
@@ -110,9 +144,6 @@ void validate(const LorsaShape& s) {
 
 Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights)
     : shape_(std::move(shape)), weights_(std::move(weights)) {
-  if (shape_.attn_scale == 0.0) {
-    shape_.attn_scale = std::sqrt(static_cast<double>(shape_.d_qk));
-  }
   validate(shape_);
   for (const auto& [name, tensor] : std::as_const(weights_).named()) {
     const std::vector<int64_t> expected = weight_shape(shape_, name);
@@ -218,40 +249,51 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
 at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
                              const std::vector<PatternQuery>& queries) const {
   const at::NoGradGuard no_grad;
-  const Projections p = project(shape_, weights_, x_BTD);
-  const int64_t B = x_BTD.size(0);
+  const Projections p = project_qk(shape_, weights_, x_BTD);
   const int64_t T = x_BTD.size(1);
-  at::Tensor out = at::zeros({static_cast<int64_t>(queries.size()), T}, x_BTD.options());
-  for (size_t i = 0; i < queries.size(); ++i) {
-    const PatternQuery& query = queries[i];
-    LORSA_CHECK(query.row >= 0 && query.row < B && query.position >= 0 && query.position < T &&
-                    query.head >= 0 && query.head < shape_.num_ov_heads,
-                ShapeError,
-                "z_patterns: query (row ",
-                query.row,
-                ", position ",
-                query.position,
-                ", head ",
-                query.head,
-                ") is outside [",
-                B,
-                ", ",
-                T,
-                ", ",
-                shape_.num_ov_heads,
-                "]");
-    const int64_t s = query.head / shape_.group();
-    const int64_t live = query.position + 1;
-    const at::Tensor k_jE = p.k_BTSE.select(0, query.row).select(1, s).narrow(0, 0, live);
-    const at::Tensor q_E = p.q_BTSE.select(0, query.row).select(0, query.position).select(0, s);
-    const at::Tensor weights = at::softmax(at::mv(k_jE, q_E) / shape_.attn_scale, 0);
-    const at::Tensor v_j = p.v_BTSG.select(0, query.row)
-                               .select(1, s)
-                               .select(1, query.head % shape_.group())
-                               .narrow(0, 0, live);
-    out.select(0, static_cast<int64_t>(i)).narrow(0, 0, live).copy_(weights * v_j);
+  const auto n = static_cast<int64_t>(queries.size());
+  if (n == 0) {
+    return at::zeros({0, T}, x_BTD.options());
   }
-  return out;
+  check_queries(queries, x_BTD.size(0), T, shape_.num_ov_heads);
+  const auto column = [&](int64_t PatternQuery::*field) {
+    at::Tensor out_n = at::empty({n}, at::kLong);
+    int64_t* out = out_n.mutable_data_ptr<int64_t>();
+    for (const PatternQuery& query : queries) {
+      *out++ = query.*field;
+    }
+    return out_n.to(x_BTD.device());
+  };
+  const at::Tensor row_n = column(&PatternQuery::row);
+  const at::Tensor position_n = column(&PatternQuery::position);
+  const at::Tensor head_n = column(&PatternQuery::head);
+  const at::Tensor s_n = at::floor_divide(head_n, shape_.group());
+  // Values of the asked heads only: a batch asks for few of tens of thousands.
+  const auto [head_m, place_n, unused] =
+      at::_unique2(head_n, /*sorted=*/true, /*return_inverse=*/true);
+  const at::Tensor v_BmT =
+      at::addmm(
+          weights_.b_V.index_select(0, head_m), p.x_PD, weights_.W_V.index_select(0, head_m).t())
+          .view({x_BTD.size(0), T, -1})
+          .transpose(1, 2);
+  const at::Tensor future_T = at::arange(T, row_n.options());
+
+  at::Tensor out_nT = at::empty({n, T}, x_BTD.options());
+  // The keys of a query are copied: a slice of queries at a time bounds that.
+  const int64_t slice = std::max<int64_t>(1, kGatheredValues / (T * shape_.d_qk));
+  for (int64_t begin = 0; begin < n; begin += slice) {
+    const int64_t size = std::min(slice, n - begin);
+    const auto part = [&](const at::Tensor& all_n) { return all_n.narrow(0, begin, size); };
+    const at::Tensor q_nE1 =
+        at::index(p.q_BTSE, {part(row_n), part(position_n), part(s_n)}).unsqueeze(2);
+    const at::Tensor k_nTE = at::index(p.k_BTSE.transpose(1, 2), {part(row_n), part(s_n)});
+    const at::Tensor score_nT = at::bmm(k_nTE, q_nE1).squeeze(2).div_(shape_.attn_scale);
+    score_nT.masked_fill_(future_T.unsqueeze(0) > part(position_n).unsqueeze(1),
+                          -std::numeric_limits<double>::infinity());
+    const at::Tensor v_nT = at::index(v_BmT, {part(row_n), part(place_n)});
+    out_nT.narrow(0, begin, size).copy_(at::softmax(score_nT, 1).mul_(v_nT));
+  }
+  return out_nT;
 }
 
 at::Tensor Lorsa::output_norms() const {
@@ -271,8 +313,8 @@ void Lorsa::fold(double input_scale, double target_scale) {
 void Lorsa::to_unit_form() {
   const at::NoGradGuard no_grad;
   const at::Tensor norm_H = output_norms();
-  // A head that writes nothing keeps a zero row and gets activation 0, which is the length of what
-  // it writes.
+  // A head that writes nothing keeps a zero row and gets activation 0, which is
+  // the length of what it writes.
   const at::Tensor divisor_H = at::where(norm_H > 0, norm_H, at::ones_like(norm_H));
   weights_.W_V.mul_(norm_H.unsqueeze(1));
   weights_.b_V.mul_(norm_H);
