@@ -6,10 +6,10 @@
 
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
+#include "lorsa/core/utf8.h"
 #include "lorsa/io/checksum.h"
 #include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
-#include "utf8.h"
 
 namespace lorsa::data {
 namespace {
@@ -176,7 +176,7 @@ std::optional<std::string> CorpusReader::Impl::whole_file() {
     return std::nullopt;
   }
   ++judged;
-  const size_t invalid = first_invalid_utf8(text);
+  const size_t invalid = find_invalid_utf8(text);
   if (invalid != std::string::npos) {
     skip(path(), concat("byte ", invalid, " is not valid UTF-8"));
     return std::nullopt;

@@ -13,6 +13,7 @@
 #include "lm/split_pattern.h"
 #include "lm/utf8.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/utf8.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::lm {

@@ -19,13 +19,6 @@ struct Utf8Character {
 /// Appends `code` as UTF-8.
 void append_utf8(uint32_t code, std::string& out);
 
-/// Offset of the first byte that is not part of well-formed UTF-8 (surrogates and overlong forms
-/// are not); npos if there is none.
-[[nodiscard]] size_t find_invalid_utf8(std::string_view text) noexcept;
-
-/// `bytes` with every maximal ill-formed part replaced by U+FFFD (Unicode 3.9, as Python does).
-[[nodiscard]] std::string replace_invalid_utf8(std::string_view bytes);
-
 /// White_Space of Unicode.
 [[nodiscard]] bool is_white_space(uint32_t code) noexcept;
 

@@ -3,6 +3,7 @@
 #include "lm/bpe_merge.h"
 #include "lm/utf8.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/utf8.h"
 #include "support/test.h"
 
 namespace lorsa::lm {
