@@ -90,11 +90,12 @@ def context_text(context, source, colour):
 def print_head(head, colour):
     context = head["contexts"][0]
     source, weight = max(context["z_pattern"], key=lambda entry: abs(entry[1]))
+    back = context["position"] - source
+    distance = "from the token itself" if back == 0 else f"from the source {back} token{'s' if back > 1 else ''} back"
     promoted = ", ".join(json.dumps(text, ensure_ascii=False) for _, text, _ in head["logit_effect"]["top"][:4])
     print(f"\n  head {head['head']} (QK head {head['qk_head']}): acts at {100 * head['rate']:.1f} % of the tokens, "
           f"promotes {promoted}")
-    print(f"    activation {context['value']:.2f}, {100 * weight / context['value']:.0f} % of it from the source "
-          f"{context['position'] - source} tokens back:")
+    print(f"    activation {context['value']:.2f}, {100 * weight / context['value']:.0f} % of it {distance}:")
     print(f"    {context_text(context, source, colour)}")
 
 
