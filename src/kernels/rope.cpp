@@ -17,7 +17,7 @@ namespace {
 at::Tensor inverse_frequencies(const RopeSpec& spec) {
   const at::Tensor exponent =
       at::arange(0, spec.rotary_dim, 2, at::kLong).to(at::kFloat) / spec.rotary_dim;
-  const at::Tensor frequency = 1.0 / at::pow(spec.base, exponent);
+  at::Tensor frequency = 1.0 / at::pow(spec.base, exponent);
   switch (spec.scaling) {
     case RopeScaling::kNone:
       return frequency;

@@ -207,7 +207,7 @@ void read_llama(const Json& json, const std::string& where, ModelConfig& config)
 std::string model_name(const Json& json,
                        const std::string& where,
                        const std::filesystem::path& folder) {
-  const auto recorded = member_or<std::string>(json, "_name_or_path", where, "");
+  auto recorded = member_or<std::string>(json, "_name_or_path", where, "");
   if (!recorded.empty() && !std::filesystem::path(recorded).is_absolute()) {
     return recorded;
   }
