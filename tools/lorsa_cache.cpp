@@ -27,10 +27,7 @@ struct Arguments {
 };
 
 void run_extract(const Arguments& arguments) {
-  lorsa::collect::ExtractConfig config;
-  lorsa::config::Fields fields;
-  describe(fields, config);
-  lorsa::config::load(fields, arguments.config.path, arguments.config.overrides);
+  const auto config = lorsa::tools::load_config<lorsa::collect::ExtractConfig>(arguments.config);
   if (arguments.quiet) {
     lorsa::set_console_level(lorsa::LogLevel::kWarning);
   }
@@ -84,13 +81,6 @@ void run_verify(const Arguments& arguments) {
               "; remove the layer's folder and extract it again");
 }
 
-std::string extract_keys() {
-  lorsa::collect::ExtractConfig config;
-  lorsa::config::Fields fields;
-  describe(fields, config);
-  return lorsa::config::help_text(fields);
-}
-
 void define(CLI::App& app, Arguments& arguments) {
   app.require_subcommand(1);
   app.footer(
@@ -103,7 +93,8 @@ void define(CLI::App& app, Arguments& arguments) {
   CLI::App* extract = app.add_subcommand(
       "extract",
       "Write the activation caches of a configuration; continues an unfinished extraction");
-  lorsa::tools::add_config_arguments(*extract, arguments.config, extract_keys());
+  lorsa::tools::add_config_arguments(
+      *extract, arguments.config, lorsa::tools::config_keys<lorsa::collect::ExtractConfig>());
   extract->add_flag("--dry-run",
                     arguments.dry_run,
                     "Print rows, tokens, bytes, free space and time; write nothing");

@@ -16,10 +16,7 @@ struct Arguments {
 };
 
 void run_train(const Arguments& arguments) {
-  lorsa::train::RunConfig config;
-  lorsa::config::Fields fields;
-  describe(fields, config);
-  lorsa::config::load(fields, arguments.config.path, arguments.config.overrides);
+  const auto config = lorsa::tools::load_config<lorsa::train::RunConfig>(arguments.config);
   if (arguments.quiet) {
     lorsa::set_console_level(lorsa::LogLevel::kWarning);
   }
@@ -37,13 +34,6 @@ void run_train(const Arguments& arguments) {
             << " tokens/s)\ncheckpoint: " << summary.final_checkpoint.string() << '\n';
 }
 
-std::string train_keys() {
-  lorsa::train::RunConfig config;
-  lorsa::config::Fields fields;
-  describe(fields, config);
-  return lorsa::config::help_text(fields);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -56,7 +46,8 @@ int main(int argc, char** argv) {
       "the same command is "
       "run again.\nExample: lorsa-train configs/smollm2-train.yaml --set train.tokens=1M",
       [&](CLI::App& app) {
-        lorsa::tools::add_config_arguments(app, arguments.config, train_keys());
+        lorsa::tools::add_config_arguments(
+            app, arguments.config, lorsa::tools::config_keys<lorsa::train::RunConfig>());
         app.add_flag("--dry-run",
                      arguments.dry_run,
                      "Print parameters, memory, FLOPs a token and steps; write nothing");

@@ -3,6 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
+
+#include "lorsa/config/fields.h"
 
 namespace lorsa::tools {
 
@@ -28,5 +31,24 @@ struct ConfigArguments {
 /// Adds CONFIG.yaml and --set to `app`, and `keys` (what config::help_text() says) behind its
 /// options. `arguments` must outlive the app.
 void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::string& keys);
+
+/// The configuration that `arguments` name, read strictly.
+template <typename Config>
+Config load_config(const ConfigArguments& arguments) {
+  Config config;
+  config::Fields fields;
+  describe(fields, config);
+  config::load(fields, arguments.path, arguments.overrides);
+  return config;
+}
+
+/// What `--help` says of a configuration's keys.
+template <typename Config>
+std::string config_keys() {
+  Config config;
+  config::Fields fields;
+  describe(fields, config);
+  return config::help_text(fields);
+}
 
 }  // namespace lorsa::tools
