@@ -144,6 +144,9 @@ void validate(const LorsaShape& s) {
 
 Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights)
     : shape_(std::move(shape)), weights_(std::move(weights)) {
+  if (shape_.attn_scale == 0.0) {
+    shape_.attn_scale = std::sqrt(static_cast<double>(shape_.d_qk));
+  }
   validate(shape_);
   for (const auto& [name, tensor] : std::as_const(weights_).named()) {
     const std::vector<int64_t> expected = weight_shape(shape_, name);

@@ -48,7 +48,11 @@ Inputs make(const Case& c, at::ScalarType dtype) {
   in.k = at::randn({c.B, c.T, c.S, c.E}, dtype);
   in.v = at::randn({c.B, c.T, c.S, c.G}, dtype);
   const int64_t P = c.B * c.T;
-  in.head_PK = at::rand({P, c.S * c.G}).argsort(/*dim=*/int64_t{1}).narrow(1, 0, c.K).to(at::kInt).contiguous();
+  in.head_PK = at::rand({P, c.S * c.G})
+                   .argsort(/*dim=*/int64_t{1})
+                   .narrow(1, 0, c.K)
+                   .to(at::kInt)
+                   .contiguous();
   in.grad_PK = at::randn({P, c.K}, dtype);
   in.grad_PK.masked_fill_(at::rand({P, c.K}) < 0.3, 0.0);
   return in;
