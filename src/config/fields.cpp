@@ -66,6 +66,16 @@ std::string print_count(int64_t value) {
   return std::to_string(value);
 }
 
+/// `parse`, then refuses what lies outside `range`.
+template <typename Range, typename Parse>
+auto within(const std::shared_ptr<Range>& range, Parse parse) {
+  return [range, parse](const std::string& text) {
+    const auto parsed = parse(text);
+    range->require(static_cast<double>(parsed), text);
+    return parsed;
+  };
+}
+
 }  // namespace
 
 void Fields::Range::require(double value, const std::string& text) const {
@@ -124,10 +134,12 @@ void Fields::section(const std::string& name, const std::string& help) {
   sections_.emplace_back(name, help);
 }
 
-Fields::Last Fields::add(Field field, std::shared_ptr<Range> range) {
-  if (!sections_.empty()) {
-    field.key = concat(sections_.back().first, ".", field.key);
-  }
+Fields::Last Fields::add(const std::string& key,
+                         const std::string& help,
+                         Field field,
+                         std::shared_ptr<Range> range) {
+  field.key = sections_.empty() ? key : concat(sections_.back().first, ".", key);
+  field.help = help;
   for (const Field& known : fields_) {
     LORSA_CHECK(known.key != field.key, Error, "config key ", field.key, " is described twice");
   }
@@ -144,96 +156,50 @@ Fields::Last Fields::add(Field field, std::shared_ptr<Range> range) {
 
 Fields::Last Fields::count(const std::string& key, int64_t& value, const std::string& help) {
   const auto range = std::make_shared<Range>();
-  Field field = scalar_field(
-      "count",
-      value,
-      [range](const std::string& text) {
-        const int64_t parsed = parse_count(text);
-        range->require(static_cast<double>(parsed), text);
-        return parsed;
-      },
-      print_count);
-  field.key = key;
-  field.help = help;
+  Field field = scalar_field("count", value, within(range, parse_count), print_count);
   field.default_text = print_short_count(value);
-  return add(std::move(field), range);
+  return add(key, help, std::move(field), range);
 }
 
 Fields::Last Fields::bytes(const std::string& key, int64_t& value, const std::string& help) {
   const auto range = std::make_shared<Range>();
   range->low = 0.0;
-  Field field = scalar_field(
-      "bytes",
-      value,
-      [range](const std::string& text) {
-        const int64_t parsed = parse_bytes(text);
-        range->require(static_cast<double>(parsed), text);
-        return parsed;
-      },
-      print_bytes);
-  field.key = key;
-  field.help = help;
-  return add(std::move(field), range);
+  Field field = scalar_field("bytes", value, within(range, parse_bytes), print_bytes);
+  return add(key, help, std::move(field), range);
 }
 
 Fields::Last Fields::number(const std::string& key, double& value, const std::string& help) {
   const auto range = std::make_shared<Range>();
-  Field field = scalar_field(
-      "number",
-      value,
-      [range](const std::string& text) {
-        const double parsed = parse_number(text);
-        range->require(parsed, text);
-        return parsed;
-      },
-      print_number);
-  field.key = key;
-  field.help = help;
-  return add(std::move(field), range);
+  Field field = scalar_field("number", value, within(range, parse_number), print_number);
+  return add(key, help, std::move(field), range);
 }
 
 Fields::Last Fields::boolean(const std::string& key, bool& value, const std::string& help) {
   Field field = scalar_field(
       "boolean", value, parse_boolean, [](bool set) { return set ? "true" : "false"; });
-  field.key = key;
-  field.help = help;
-  return add(std::move(field), nullptr);
+  return add(key, help, std::move(field), nullptr);
 }
 
 Fields::Last Fields::text(const std::string& key, std::string& value, const std::string& help) {
   Field field = scalar_field("text", value, same_text, print_text);
-  field.key = key;
-  field.help = help;
   field.takes_quoted = true;
-  return add(std::move(field), nullptr);
+  return add(key, help, std::move(field), nullptr);
 }
 
 Fields::Last Fields::text_list(const std::string& key,
                                std::vector<std::string>& value,
                                const std::string& help) {
   Field field = list_field("list of text", value, same_text, print_text);
-  field.key = key;
-  field.help = help;
   field.takes_quoted = true;
-  return add(std::move(field), nullptr);
+  return add(key, help, std::move(field), nullptr);
 }
 
 Fields::Last Fields::count_list(const std::string& key,
                                 std::vector<int64_t>& value,
                                 const std::string& help) {
   const auto range = std::make_shared<Range>();
-  Field field = list_field(
-      "list of counts",
-      value,
-      [range](const std::string& text) {
-        const int64_t parsed = parse_count(text);
-        range->require(static_cast<double>(parsed), text);
-        return parsed;
-      },
-      print_count);
-  field.key = key;
-  field.help = help;
-  return add(std::move(field), range);
+  Field field = list_field("list of counts", value, within(range, parse_count), print_count);
+  return add(key, help, std::move(field), range);
 }
 
 Fields::Last Fields::add_choice(const std::string& key,
@@ -254,9 +220,7 @@ Fields::Last Fields::add_choice(const std::string& key,
     return static_cast<size_t>(word - words.begin());
   };
   Field field;
-  field.key = key;
   field.type = "one of";
-  field.help = help;
   field.choices = words;
   field.takes_quoted = true;
   field.check = [find](const std::string& text) { static_cast<void>(find(text)); };
@@ -271,7 +235,7 @@ Fields::Last Fields::add_choice(const std::string& key,
     LORSA_CHECK(index < words.size(), Error, "config key ", key, " holds a value without a word");
     return print_text(words[index]);
   };
-  return add(std::move(field), nullptr);
+  return add(key, help, std::move(field), nullptr);
 }
 
 }  // namespace lorsa::config

@@ -129,7 +129,10 @@ class Fields {
   };
 
   // Shared with the parsing closures of each field; null for fields that are not numbers.
-  Last add(Field field, std::shared_ptr<Range> range);
+  Last add(const std::string& key,
+           const std::string& help,
+           Field field,
+           std::shared_ptr<Range> range);
   void set_range(size_t index, double low, double high);
 
   std::vector<Field> fields_;
