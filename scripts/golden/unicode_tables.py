@@ -70,8 +70,8 @@ def main() -> None:
     for first, last in numeric:
         out.write(f"    {{0x{first:05x}, 0x{last:05x}}},\n")
     out.write("};\n// clang-format on\n\n}  // namespace\n\n")
-    out.write("std::span<const StandIn> stand_ins() { return kStandIns; }\n\n")
-    out.write("std::span<const CodeRange> numeric_ranges() { return kNumeric; }\n\n}  // namespace lorsa::lm\n")
+    out.write("std::span<const StandIn> stand_ins() {\n  return kStandIns;\n}\n\n")
+    out.write("std::span<const CodeRange> numeric_ranges() {\n  return kNumeric;\n}\n\n}  // namespace lorsa::lm\n")
 
 
 if __name__ == "__main__":

@@ -288,8 +288,12 @@ constexpr CodeRange kNumeric[] = {
 
 }  // namespace
 
-std::span<const StandIn> stand_ins() { return kStandIns; }
+std::span<const StandIn> stand_ins() {
+  return kStandIns;
+}
 
-std::span<const CodeRange> numeric_ranges() { return kNumeric; }
+std::span<const CodeRange> numeric_ranges() {
+  return kNumeric;
+}
 
 }  // namespace lorsa::lm
