@@ -56,7 +56,7 @@ fi
 [[ -z $configure_only ]] || exit 0
 
 for program in "$LORSA_BUILD_DIR"/bin/lorsa-*; do
-  if ldd "$program" | grep -E 'torch_cuda|c10_cuda|libcuda\.'; then  # libtorch_cpu itself loads the wheel's cudart
+  if ldd "$program" | grep -E 'torch_cuda|c10_cuda|libcuda\.'; then
     echo "test_no_cuda: $program loads CUDA libraries" >&2
     exit 1
   fi
