@@ -205,8 +205,8 @@ Fields::Last Fields::count_list(const std::string& key,
 Fields::Last Fields::add_choice(const std::string& key,
                                 const std::vector<std::string>& words,
                                 const std::string& help,
-                                std::function<void(size_t)> set_index,
-                                std::function<size_t()> get_index) {
+                                const std::function<void(size_t)>& set_index,
+                                const std::function<size_t()>& get_index) {
   const auto find = [words](const std::string& text) {
     const auto word = std::find(words.begin(), words.end(), text);
     if (word == words.end()) {

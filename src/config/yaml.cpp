@@ -15,6 +15,13 @@ Position to_position(const YAML::Mark& mark) {
   return mark.is_null() ? Position{} : Position{mark.line + 1, mark.column + 1};
 }
 
+YamlNode node_of(YamlNode::Kind kind, const YAML::Mark& mark) {
+  YamlNode node;
+  node.kind = kind;
+  node.position = to_position(mark);
+  return node;
+}
+
 /// Builds the tree from the parser's events: yaml-cpp's own nodes keep the last of duplicate keys
 /// and forget anchors.
 class TreeBuilder final : public YAML::EventHandler {
@@ -33,7 +40,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     refuse_anchor(mark, anchor);
-    add(YamlNode{.kind = YamlNode::Kind::kNull, .position = to_position(mark)});
+    add(node_of(YamlNode::Kind::kNull, mark));
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
@@ -51,10 +58,10 @@ class TreeBuilder final : public YAML::EventHandler {
     refuse_anchor(mark, anchor);
     refuse_tag(mark, tag);
     // yaml-cpp marks plain scalars "?" and quoted or block ones "!".
-    add(YamlNode{.kind = YamlNode::Kind::kScalar,
-                 .position = to_position(mark),
-                 .text = value,
-                 .quoted = tag == "!"});
+    YamlNode node = node_of(YamlNode::Kind::kScalar, mark);
+    node.text = value;
+    node.quoted = tag == "!";
+    add(std::move(node));
   }
 
   void OnSequenceStart(const YAML::Mark& mark,
@@ -110,7 +117,7 @@ class TreeBuilder final : public YAML::EventHandler {
         !levels_.back().has_key) {
       refuse(mark, "expected a word as key, found a list or a map; is a bracket left open?");
     }
-    levels_.push_back(Level{.node = {.kind = kind, .position = to_position(mark)}});
+    levels_.push_back(Level{.node = node_of(kind, mark)});
   }
 
   void close() {

@@ -29,10 +29,10 @@ struct YamlNode {
 
   Kind kind = Kind::kNull;
   Position position;
-  std::string text{};                ///< kScalar
-  bool quoted = false;               ///< kScalar
-  std::vector<YamlNode> items{};     ///< kList
-  std::vector<YamlEntry> entries{};  ///< kMap, in the order of the text
+  std::string text{};              ///< kScalar
+  bool quoted = false;             ///< kScalar
+  std::vector<YamlNode> items{};   ///< kList
+  std::vector<YamlEntry> entries;  ///< kMap, in the order of the text
 };
 
 struct YamlEntry {

@@ -319,7 +319,7 @@ TrainSummary train(const RunConfig& config, Progress::Visible progress) {
   start.lorsa.fold(info.input_scale, info.target_scale);
   info.normalization = model::Normalization::kFolded;
   folder.save_final(start.lorsa, info, config);
-  const TrainSummary summary = summary_of(folder, start.state, false);
+  TrainSummary summary = summary_of(folder, start.state, false);
   log_info("trained ",
            summary.tokens,
            " tokens in ",

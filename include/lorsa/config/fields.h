@@ -115,8 +115,8 @@ class Fields {
   Last add_choice(const std::string& key,
                   const std::vector<std::string>& words,
                   const std::string& help,
-                  std::function<void(size_t)> set_index,
-                  std::function<size_t()> get_index);
+                  const std::function<void(size_t)>& set_index,
+                  const std::function<size_t()>& get_index);
 
   struct Range {
     double low = -std::numeric_limits<double>::infinity();
