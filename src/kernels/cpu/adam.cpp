@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "kernels/adam_coefficients.h"
 #include "kernels/cpu/simd.h"
 
 namespace lorsa::kernels::cpu {
@@ -16,29 +17,10 @@ LORSA_INLINE uint16_t to_bfloat16(float x) {
   return static_cast<uint16_t>(x != x ? 0x7fc0U : rounded);
 }
 
-template <typename T>
-struct Coefficients {
-  T beta1, new1, beta2, new2, gradient_scale, keep, step_size, root_scale, eps;
-
-  explicit Coefficients(const AdamHyper& h) {
-    const double correction1 = 1.0 - std::pow(h.beta1, static_cast<double>(h.step));
-    const double correction2 = 1.0 - std::pow(h.beta2, static_cast<double>(h.step));
-    beta1 = static_cast<T>(h.beta1);
-    new1 = static_cast<T>(1.0 - h.beta1);
-    beta2 = static_cast<T>(h.beta2);
-    new2 = static_cast<T>(1.0 - h.beta2);
-    gradient_scale = static_cast<T>(h.gradient_scale);
-    keep = static_cast<T>(1.0 - h.learning_rate * h.weight_decay);
-    step_size = static_cast<T>(h.learning_rate / correction1);
-    root_scale = static_cast<T>(1.0 / std::sqrt(correction2));
-    eps = static_cast<T>(h.eps);
-  }
-};
-
 /// p <- keep p - lr m^ / (sqrt(v^) + eps), with m^ and v^ the bias-corrected moments.
 template <typename T>
 LORSA_INLINE void adam_block(const AdamArrays<T>& arrays,
-                             const Coefficients<T>& c,
+                             const AdamCoefficients<T>& c,
                              int64_t start,
                              int64_t n) {
   T* __restrict p = arrays.parameter + start;
@@ -65,7 +47,7 @@ LORSA_INLINE void adam_block(const AdamArrays<T>& arrays,
 
 template <typename T>
 LORSA_INLINE void adam_blocks_body(const AdamArrays<T>& arrays,
-                                   const Coefficients<T>& c,
+                                   const AdamCoefficients<T>& c,
                                    int64_t begin,
                                    int64_t end) {
   for (int64_t block = begin; block < end; ++block) {
@@ -98,14 +80,14 @@ LORSA_INLINE void squared_norm_body(
 }
 
 LORSA_SIMD_CLONES void run_adam(const AdamArrays<float>& arrays,
-                                const Coefficients<float>& c,
+                                const AdamCoefficients<float>& c,
                                 int64_t begin,
                                 int64_t end) {
   adam_blocks_body(arrays, c, begin, end);
 }
 
 LORSA_SIMD_CLONES void run_adam(const AdamArrays<double>& arrays,
-                                const Coefficients<double>& c,
+                                const AdamCoefficients<double>& c,
                                 int64_t begin,
                                 int64_t end) {
   adam_blocks_body(arrays, c, begin, end);
@@ -117,14 +99,14 @@ void adam_blocks(const AdamArrays<float>& arrays,
                  const AdamHyper& hyper,
                  int64_t begin,
                  int64_t end) {
-  run_adam(arrays, Coefficients<float>(hyper), begin, end);
+  run_adam(arrays, AdamCoefficients<float>(hyper), begin, end);
 }
 
 void adam_blocks(const AdamArrays<double>& arrays,
                  const AdamHyper& hyper,
                  int64_t begin,
                  int64_t end) {
-  run_adam(arrays, Coefficients<double>(hyper), begin, end);
+  run_adam(arrays, AdamCoefficients<double>(hyper), begin, end);
 }
 
 LORSA_SIMD_CLONES void squared_norm_blocks(

@@ -1,30 +1,10 @@
-#include <cmath>
-
+#include "kernels/adam_coefficients.h"
 #include "kernels/cuda/adam.cuh"
 
 namespace lorsa::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-template <typename T>
-struct Coefficients {
-  T beta1, new1, beta2, new2, gradient_scale, keep, step_size, root_scale, eps;
-
-  explicit Coefficients(const AdamHyper& h) {
-    const double correction1 = 1.0 - std::pow(h.beta1, static_cast<double>(h.step));
-    const double correction2 = 1.0 - std::pow(h.beta2, static_cast<double>(h.step));
-    beta1 = static_cast<T>(h.beta1);
-    new1 = static_cast<T>(1.0 - h.beta1);
-    beta2 = static_cast<T>(h.beta2);
-    new2 = static_cast<T>(1.0 - h.beta2);
-    gradient_scale = static_cast<T>(h.gradient_scale);
-    keep = static_cast<T>(1.0 - h.learning_rate * h.weight_decay);
-    step_size = static_cast<T>(h.learning_rate / correction1);
-    root_scale = static_cast<T>(1.0 / std::sqrt(correction2));
-    eps = static_cast<T>(h.eps);
-  }
-};
 
 /// p <- keep p - lr m^ / (sqrt(v^) + eps), with m^ and v^ the bias-corrected moments.
 template <typename T, int V>
@@ -34,7 +14,7 @@ __global__ void __launch_bounds__(kThreads) adam_kernel(T* parameter,
                                                         T* second_moment,
                                                         __nv_bfloat16* bfloat16_copy,
                                                         int64_t n,
-                                                        Coefficients<T> c) {
+                                                        AdamCoefficients<T> c) {
   const int64_t stride = static_cast<int64_t>(gridDim.x) * kThreads * V;
   for (int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * V; i < n;
        i += stride) {
@@ -89,7 +69,7 @@ cudaError_t adam_step(T* parameter,
   if (n == 0) {
     return cudaSuccess;
   }
-  const Coefficients<T> coefficients(hyper);
+  const AdamCoefficients<T> coefficients(hyper);
   const auto launch = [&](auto kernel, int width) {
     // Enough blocks to fill any device; the stride covers the rest.
     const int64_t wanted = (n + static_cast<int64_t>(kThreads) * width - 1) / (kThreads * width);
