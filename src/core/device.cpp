@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <optional>
@@ -73,17 +74,17 @@ std::string processor_name() {
 
 }  // namespace
 
-c10::Device resolve_device(const std::string& name) {
+c10::Device resolve_device(const std::string& name, int64_t local_rank) {
   if (name == "cpu") {
     return c10::Device(c10::kCPU);
   }
   if (name == "auto") {
     const c10::Device device =
-        num_cuda_devices() > 0 ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+        num_cuda_devices() > 0 ? resolve_device("cuda", local_rank) : c10::Device(c10::kCPU);
     log_info("device: auto -> ", device_description(device));
     return device;
   }
-  const std::optional<int> index = cuda_index(name);
+  std::optional<int> index = cuda_index(name);
   LORSA_CHECK(index.has_value(),
               ConfigError,
               "device: expected auto, cpu, cuda or cuda:N, found '",
@@ -95,10 +96,14 @@ c10::Device resolve_device(const std::string& name) {
               name,
               ": this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON");
   const int count = num_cuda_devices();
+  if (name == "cuda" && count > 1) {
+    index = static_cast<int>(std::min<int64_t>(local_rank, 127));
+  }
   LORSA_CHECK(*index < count,
               DeviceError,
               "device ",
               name,
+              name == "cuda" ? concat(" for local rank ", *index) : std::string(),
               ": this machine has ",
               count,
               " usable CUDA devices; use auto or cpu");

@@ -2,16 +2,18 @@
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string>
 
 namespace lorsa {
 
 /// Turns "auto", "cpu", "cuda" or "cuda:1" into a device that exists.
 ///
-/// "auto" takes the first CUDA device where one can be used and the CPU elsewhere, and logs the
-/// choice once. Throws DeviceError if a CUDA device is named that this build or this machine does
-/// not have, ConfigError for any other text.
-[[nodiscard]] c10::Device resolve_device(const std::string& name);
+/// "auto" takes a CUDA device where one can be used and the CPU elsewhere, and logs the choice
+/// once. "auto" and "cuda" take device `local_rank` (LaunchRank), or the only one where a launcher
+/// shows each process its own. Throws DeviceError if a CUDA device is asked for that this build or
+/// this machine does not have, ConfigError for any other text.
+[[nodiscard]] c10::Device resolve_device(const std::string& name, int64_t local_rank = 0);
 
 /// Threads that CPU kernels and LibTorch's CPU operators use from now on; 0 leaves LibTorch's
 /// choice.
