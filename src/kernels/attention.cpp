@@ -9,18 +9,16 @@
 #include <vector>
 
 #include "kernels/cpu/attention_rows.h"
+#include "kernels/grouped_attention.h"
 #include "lorsa/core/error.h"
 
-// On the CPU the two products of every (sequence, QK head) run query block by query block, so that
-// keys after the block are never touched, and the blocks' scores stay in the second-level cache.
-// LibTorch's own CPU attention reaches a fifth of its matrix product's rate at these sizes, and its
-// backward cannot use that few heads are kept.
+// LibTorch's own CPU attention cannot use in its backward that few heads are kept.
 
 namespace lorsa::kernels {
 namespace {
 
 // 128 queries x 2048 keys x 4 bytes = 1 MiB of scores: fits the second-level cache of current
-// server cores. Smaller blocks skip more of the masked half but make the products smaller.
+// server cores.
 constexpr int64_t kQueryBlock = 128;
 
 struct Sizes {
@@ -52,40 +50,6 @@ Sizes check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
 // apart.
 at::Tensor head_matrix(const at::Tensor& x_BTSW, int64_t b, int64_t s) {
   return x_BTSW.select(0, b).select(1, s);
-}
-
-template <typename T>
-void forward_cpu(const at::Tensor& q,
-                 const at::Tensor& k,
-                 const at::Tensor& v,
-                 const Sizes& n,
-                 T scale,
-                 at::Tensor& z_BTSG,
-                 at::Tensor& lse_BST) {
-  T* lse = lse_BST.data_ptr<T>();
-  at::parallel_for(0, n.B * n.S, 1, [&](int64_t begin, int64_t end) {
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
-    const at::Tensor scores = at::empty({std::min(kQueryBlock, n.T) * n.T}, q.options());
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t b = unit / n.S;
-      const int64_t s = unit % n.S;
-      const at::Tensor q_TE = head_matrix(q, b, s);
-      const at::Tensor k_TE = head_matrix(k, b, s);
-      const at::Tensor v_TG = head_matrix(v, b, s);
-      const at::Tensor z_TG = head_matrix(z_BTSG, b, s);
-      for (int64_t first = 0; first < n.T; first += kQueryBlock) {
-        const int64_t last = std::min(first + kQueryBlock, n.T);
-        at::Tensor block = scores.narrow(0, 0, (last - first) * last).view({last - first, last});
-        at::mm_out(block, q_TE.slice(0, first, last), k_TE.slice(0, 0, last).t());
-        T* row = block.template data_ptr<T>();
-        for (int64_t t = first; t < last; ++t, row += last) {
-          lse[unit * n.T + t] = cpu::softmax_row(row, t + 1, last, scale);
-        }
-        at::Tensor z_block = z_TG.slice(0, first, last);
-        at::mm_out(z_block, block, v_TG.slice(0, 0, last));
-      }
-    }
-  });
 }
 
 // A kept head's gradient at one position, within one sequence and QK head.
@@ -350,15 +314,11 @@ AttentionResult attention_forward(const at::Tensor& q_BTSE,
   }
   at::Tensor z = at::empty({n.B, n.T, n.S, n.G}, q_BTSE.options());
   at::Tensor lse = at::empty({n.B, n.S, n.T}, q_BTSE.options());
-  if (q_BTSE.scalar_type() == at::kDouble) {
-    forward_cpu<double>(q_BTSE, k_BTSE, v_BTSG, n, 1.0 / attn_scale, z, lse);
-  } else {
-    LORSA_CHECK(q_BTSE.scalar_type() == at::kFloat,
-                ShapeError,
-                "attention on the CPU: expected float32 or float64, found ",
-                q_BTSE.scalar_type());
-    forward_cpu<float>(q_BTSE, k_BTSE, v_BTSG, n, static_cast<float>(1.0 / attn_scale), z, lse);
-  }
+  LORSA_CHECK(q_BTSE.scalar_type() == at::kFloat || q_BTSE.scalar_type() == at::kDouble,
+              ShapeError,
+              "attention on the CPU: expected float32 or float64, found ",
+              q_BTSE.scalar_type());
+  grouped_attention_cpu(q_BTSE, k_BTSE, v_BTSG, 1.0 / attn_scale, z, lse);
   return {z.view({n.B * n.T, n.S * n.G}), lse};
 }
 

@@ -1,9 +1,11 @@
 #include "lorsa/kernels/mhsa.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <cmath>
 
+#include "kernels/grouped_attention.h"
 #include "lorsa/core/error.h"
 #include "lorsa/kernels/pointwise.h"
 
@@ -129,11 +131,21 @@ at::Tensor causal_attention(const at::Tensor& q_BTNA,
                             double attn_scale) {
   const int64_t N = q_BTNA.size(2);
   const int64_t M = k_BTMA.size(2);
+  const at::ScalarType dtype = q_BTNA.scalar_type();
+  const bool recorded =
+      c10::GradMode::is_enabled() &&
+      (q_BTNA.requires_grad() || k_BTMA.requires_grad() || v_BTMA.requires_grad());
+  if (q_BTNA.is_cpu() && (dtype == at::kFloat || dtype == at::kDouble) && !recorded) {
+    const at::Tensor z_BTNA =
+        at::empty({q_BTNA.size(0), q_BTNA.size(1), N, v_BTMA.size(3)}, q_BTNA.options());
+    grouped_attention_cpu(q_BTNA, k_BTMA, v_BTMA, 1.0 / attn_scale, z_BTNA, at::Tensor());
+    return z_BTNA;
+  }
   at::Tensor k = k_BTMA.transpose(1, 2);
   at::Tensor v = v_BTMA.transpose(1, 2);
   // On CUDA only the 16-bit kernels know grouped keys; without the copies float32 would fall back
   // to a kernel that stores all T^2 weights.
-  const bool repeat = N != M && !q_BTNA.is_cpu() && q_BTNA.scalar_type() == at::kFloat;
+  const bool repeat = N != M && !q_BTNA.is_cpu() && dtype == at::kFloat;
   if (repeat) {
     k = k.repeat_interleave(N / M, 1);
     v = v.repeat_interleave(N / M, 1);

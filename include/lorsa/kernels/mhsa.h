@@ -36,8 +36,9 @@ struct Mhsa {
 /// Causal softmax attention with grouped key heads, [B, T, N, A]: query head n reads key head
 /// n / (N / Nkv).
 ///
-/// q [B, T, N, A]; k, v [B, T, Nkv, A]; any strides with a contiguous last dimension. attn_scale is
-/// a divisor. Memory grows with T, not with T^2, wherever LibTorch has a fused kernel.
+/// q [B, T, N, A], contiguous over its last two dimensions; k, v [B, T, Nkv, A], over the last.
+/// attn_scale is a divisor. Memory grows with T, not with T^2, wherever LibTorch has a fused
+/// kernel.
 [[nodiscard]] at::Tensor causal_attention(const at::Tensor& q_BTNA,
                                           const at::Tensor& k_BTMA,
                                           const at::Tensor& v_BTMA,
