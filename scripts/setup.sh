@@ -9,7 +9,8 @@ usage: scripts/setup.sh [--dev]
 Installs the Debian packages that are missing (as root; otherwise says which) and makes .venv with the packages of
 scripts/requirements.txt (torch 2.11.0 brings LibTorch: 4.7 GB). Does nothing where all is there.
 
-  --dev   also the tools of scripts/format.sh and scripts/lint.sh (clang-format, clang-tidy)
+  --dev   also the tools of scripts/format.sh and scripts/lint.sh (clang-format, clang-tidy) and what some tests need
+          (scripts/requirements-dev.txt)
 
 LORSA_PYTHON names the Python to make .venv with; default: the first of python3 in PATH that is 3.11 or newer and has venv.
 TEXT
@@ -20,9 +21,13 @@ packages=(
   libxxhash-dev libyaml-cpp-dev ninja-build nlohmann-json3-dev pkg-config python3 python3-venv
 )
 
+dev=
 for argument in "$@"; do
   case "$argument" in
-    --dev) packages+=(clang-format clang-tidy) ;;
+    --dev)
+      packages+=(clang-format clang-tidy)
+      dev=1
+      ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -30,7 +35,6 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
-requirements=$root/scripts/requirements.txt
 needed_gb=8
 
 say() { echo "setup: $*"; }
@@ -69,8 +73,8 @@ find_python() {
   return 1
 }
 
-install_python_packages() {
-  local stamp python free_gb
+install_python_packages() { # REQUIREMENTS
+  local requirements=$1 stamp python free_gb
   stamp=$venv/lorsa-$(sha256sum "$requirements" | cut -c 1-16)
   if [[ -e $stamp && -x $venv/bin/python ]]; then
     return
@@ -91,5 +95,6 @@ install_python_packages() {
 }
 
 install_packages
-install_python_packages
+install_python_packages "$root/scripts/requirements.txt"
+[[ -z $dev ]] || install_python_packages "$root/scripts/requirements-dev.txt"
 say "complete"

@@ -1,10 +1,12 @@
 // lorsa-cache: extract activations of a language model, describe caches, check them.
 
 #include <iostream>
+#include <optional>
 
 #include "lorsa/collect/cache_report.h"
 #include "lorsa/collect/extract.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/launch.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/data/cache_reader.h"
@@ -35,8 +37,15 @@ void run_extract(const Arguments& arguments) {
     std::cout << plan_text(lorsa::collect::plan_extraction(config));
     return;
   }
+  const lorsa::LaunchRank rank = lorsa::launch_rank();
+  const bool speaks = rank.rank == 0;
+  if (!speaks) {
+    lorsa::set_console_level(lorsa::LogLevel::kWarning);
+  }
   const lorsa::StopSignal stop;
-  std::cout << report_text(lorsa::collect::extract(config, {arguments.progress(), {}}));
+  const auto report = lorsa::collect::extract(
+      config, {speaks ? arguments.progress() : Progress::Visible::kNo, {}, rank});
+  std::cout << (speaks ? report_text(report) : "");
 }
 
 void run_info(const Arguments& arguments) {
@@ -57,18 +66,24 @@ void run_info(const Arguments& arguments) {
 void run_verify(const Arguments& arguments) {
   size_t num_defects = 0;
   for (const auto& folder : lorsa::collect::cache_folders(arguments.folder)) {
-    const lorsa::data::Manifest manifest = lorsa::data::read_manifest(folder);
-    Progress progress("verify", manifest.num_rows, "rows", 0, arguments.progress());
-    const auto defects = lorsa::data::verify_cache(
-        folder, [&](int64_t done, int64_t /*total*/) { progress.update(done); });
-    progress.finish();
+    std::optional<Progress> progress;
+    const auto defects = lorsa::data::verify_cache(folder, [&](int64_t done, int64_t total) {
+      if (!progress) {
+        progress.emplace("verify", total, "bytes", 0, arguments.progress());
+      }
+      progress->update(done);
+    });
+    if (progress) {
+      progress->finish();
+    }
     for (const lorsa::data::Defect& defect : defects) {
       std::cout << (folder / defect.file).string()
                 << (defect.row >= 0 ? lorsa::concat(": row ", defect.row) : "") << ": "
                 << defect.message << '\n';
     }
     if (defects.empty()) {
-      std::cout << folder.string() << ": sound, " << manifest.num_rows << " rows\n";
+      std::cout << folder.string() << ": sound, " << lorsa::data::read_manifest(folder).num_rows
+                << " rows\n";
     }
     num_defects += defects.size();
   }

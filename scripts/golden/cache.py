@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/cache_v1*: small activation caches of format 1 (docs/formats.md), made without lorsa.
+"""Writes tests/golden/cache_v1* and cache_v2*: small activation caches of formats 1 and 2 (docs/formats.md), made
+without lorsa.
 
 Needs numpy, safetensors, h5py and xxhash (scripts/golden/requirements.txt).
 """
@@ -74,7 +75,8 @@ def write_dataset(file: h5py.File, name: str, kind: h5py.h5t.TypeID, values: num
     return h5py.h5d.create(file.id, name.encode(), kind, space, plist).get_offset()
 
 
-def write_shard(path: pathlib.Path, columns: dict) -> None:
+def write_shard(path: pathlib.Path, columns: dict, schema: int) -> str:
+    """Writes the file and returns its digest: of all bytes in format 1, of those outside the rows in format 2."""
     offsets = {}
     with h5py.File(path, "w") as file:
         file.attrs.create("complete", 1, dtype="<i4")
@@ -85,9 +87,50 @@ def write_shard(path: pathlib.Path, columns: dict) -> None:
         for name, values in columns.items():
             file.seek(offsets[name])
             file.write(values.tobytes())
+    content = path.read_bytes()
+    if schema == 2:
+        outside = numpy.ones(len(content), dtype=bool)
+        for name, values in columns.items():
+            if name != "checksum":
+                outside[offsets[name] : offsets[name] + values.nbytes] = False
+        content = numpy.frombuffer(content, dtype="u1")[outside].tobytes()
+    return "xxh3:" + xxhash.xxh3_64_hexdigest(content)
 
 
-def write_cache(name: str, dtype: str, store: str) -> None:
+def to_int8(values: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """values [n, T, D] float32 -> int8 values and the float32 scale [n, T] of every position."""
+    scale = (numpy.abs(values).max(axis=2) / numpy.float32(127)).astype("<f4")
+    return numpy.rint(values / scale[..., None]).astype("i1"), scale
+
+
+def store_activation(values: numpy.ndarray, dtype: str) -> tuple[dict, numpy.ndarray]:
+    """What is stored of float values ("" the values, "_scale" their scales) and the float32 values that readers see."""
+    if dtype == "bfloat16":
+        bits = to_bfloat16_bits(values)
+        return {"": bits}, from_bfloat16_bits(bits)
+    if dtype == "int8":
+        stored, scale = to_int8(values.astype("<f4"))
+        return {"": stored, "_scale": scale}, stored.astype("<f4") * scale[..., None]
+    return {"": values.astype("<f4")}, values.astype("<f4")
+
+
+def row_checksums(columns: dict, row: int, schema: int) -> list[int]:
+    def digest(names: list[str]) -> int:
+        return xxhash.xxh3_64_intdigest(b"".join(columns[name][row].tobytes() for name in names if name in columns))
+
+    sums = [digest(["input", "input_scale"]), digest(["target", "target_scale"]) if "target" in columns else 0]
+    return sums if schema == 1 else [*sums, digest(["tokens", "scored", "document", "heldout"])]
+
+
+def manifest_text(manifest: dict, schema: int) -> str:
+    if schema == 1:
+        return json.dumps(manifest, indent=1) + "\n"
+    zeros = "xxh3:" + "0" * 16
+    text = json.dumps({**manifest, "file_checksum": zeros}, indent=2) + "\n"
+    return text.replace(zeros, "xxh3:" + xxhash.xxh3_64_hexdigest(text.encode()))
+
+
+def write_cache(name: str, schema: int, dtype: str, store: str) -> None:
     folder = GOLDEN / name
     folder.mkdir(parents=True, exist_ok=True)
     random = numpy.random.default_rng(7)
@@ -98,37 +141,31 @@ def write_cache(name: str, dtype: str, store: str) -> None:
     weights = {key: random.standard_normal(shape).astype("<f4") for key, shape in shapes.items()}
     save_file(weights, folder / "attention.safetensors")
 
-    half = dtype == "bfloat16"
-    raw = random.standard_normal((len(TOKENS), T, D))
-    inputs = to_bfloat16_bits(raw) if half else raw.astype("<f4")
-    seen = from_bfloat16_bits(inputs) if half else inputs
+    inputs, seen = store_activation(random.standard_normal((len(TOKENS), T, D)), dtype)
     exact = numpy.stack([attention(weights, row.astype("f8")) for row in seen])
-    targets = to_bfloat16_bits(exact) if half else exact.astype("<f4")
+    targets, seen_targets = store_activation(exact, dtype)
     scored = (~numpy.isin(TOKENS, UNSCORED)).astype("u1")
 
     shards = []
     for first in range(0, len(TOKENS), ROWS_PER_SHARD):
         rows = slice(first, first + ROWS_PER_SHARD)
-        checksum = [
-            [xxhash.xxh3_64_intdigest(x.tobytes()),
-             xxhash.xxh3_64_intdigest(t.tobytes()) if store == "input_and_target" else 0]
-            for x, t in zip(inputs[rows], targets[rows])
-        ]
-        columns = {
-            "input": inputs[rows], "target": targets[rows], "tokens": TOKENS[rows], "scored": scored[rows],
-            "document": DOCUMENT[rows], "heldout": HELDOUT[rows], "checksum": numpy.array(checksum, dtype="<u8"),
+        columns = {"input" + part: values[rows] for part, values in inputs.items()}
+        if store == "input_and_target":
+            columns |= {"target" + part: values[rows] for part, values in targets.items()}
+        columns |= {
+            "tokens": TOKENS[rows], "scored": scored[rows], "document": DOCUMENT[rows], "heldout": HELDOUT[rows],
         }
-        if store == "input":
-            del columns["target"]
+        num_rows = len(columns["tokens"])
+        sums = [row_checksums(columns, row, schema) for row in range(num_rows)]
+        columns["checksum"] = numpy.array(sums, dtype="<u8")
         file = f"shard-{len(shards):05d}.h5"
-        write_shard(folder / file, columns)
-        digest = xxhash.xxh3_64_hexdigest((folder / file).read_bytes())
-        shards.append({"file": file, "num_rows": len(inputs[rows]), "checksum": "xxh3:" + digest})
+        digest = write_shard(folder / file, columns, schema)
+        shards.append({"file": file, "num_rows": num_rows, "checksum": digest})
 
     # Over scored tokens of training rows; the values as readers see them.
     chosen = (scored == 1) & (HELDOUT == 0)[:, None]
     x = seen[chosen].astype("f8")
-    t = (from_bfloat16_bits(targets) if half else targets)[chosen].astype("f8")
+    t = seen_targets[chosen].astype("f8")
 
     def stats(values: numpy.ndarray) -> dict:
         squares = (values**2).sum(axis=1)
@@ -136,7 +173,7 @@ def write_cache(name: str, dtype: str, store: str) -> None:
 
     manifest = {
         "format": "lorsa activation cache",
-        "schema": 1,
+        "schema": schema,
         "model": {"name": "golden", "architecture": "LlamaForCausalLM", "weights_sha256": "0" * 64},
         "layer": 3,
         "input_convention": "rms_normalized",
@@ -166,7 +203,7 @@ def write_cache(name: str, dtype: str, store: str) -> None:
         "shards": shards,
         "complete": True,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (folder / "manifest.json").write_text(manifest_text(manifest, schema))
     expected = {
         "input": seen.astype("f8").flatten().tolist(),
         "target": exact.flatten().tolist(),
@@ -179,5 +216,7 @@ def write_cache(name: str, dtype: str, store: str) -> None:
 
 
 if __name__ == "__main__":
-    write_cache("cache_v1", dtype="bfloat16", store="input_and_target")
-    write_cache("cache_v1_input", dtype="float32", store="input")
+    write_cache("cache_v1", 1, dtype="bfloat16", store="input_and_target")
+    write_cache("cache_v1_input", 1, dtype="float32", store="input")
+    write_cache("cache_v2", 2, dtype="bfloat16", store="input_and_target")
+    write_cache("cache_v2_int8", 2, dtype="int8", store="input_and_target")

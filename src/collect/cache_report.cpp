@@ -37,14 +37,6 @@ int64_t bytes_on_disk(const std::filesystem::path& folder) {
   return bytes;
 }
 
-std::string store_word(data::StoreMode store) {
-  return store == data::StoreMode::kInput ? "input" : "input_and_target";
-}
-
-std::string dtype_word(data::StoreDtype dtype) {
-  return dtype == data::StoreDtype::kBFloat16 ? "bfloat16" : "float32";
-}
-
 io::Json stats_json(const data::ActivationStats& stats) {
   return {{"mean_norm", stats.mean_norm}, {"second_moment", stats.second_moment}};
 }
@@ -105,9 +97,9 @@ std::string cache_text(const std::filesystem::path& folder, const data::Manifest
             " held out");
   lines.add("tokens", manifest.num_tokens, ", ", manifest.num_scored_tokens, " scored");
   lines.add("stored",
-            store_word(manifest.store),
+            to_string(manifest.store),
             ", ",
-            dtype_word(manifest.dtype),
+            to_string(manifest.dtype),
             ", ",
             manifest.shards.size(),
             " shards, ",
@@ -134,8 +126,8 @@ io::Json cache_json(const std::filesystem::path& folder, const data::Manifest& m
           {"weights_sha256", manifest.weights_sha256},
           {"layer", manifest.layer},
           {"input_convention", manifest.input_convention},
-          {"store", store_word(manifest.store)},
-          {"dtype", dtype_word(manifest.dtype)},
+          {"store", to_string(manifest.store)},
+          {"dtype", to_string(manifest.dtype)},
           {"context_length", manifest.context_length},
           {"d_model", manifest.d_model},
           {"num_rows", manifest.num_rows},
@@ -190,7 +182,7 @@ std::string report_text(const ExtractReport& report) {
                           static_cast<double>(report.num_rows) *
                           static_cast<double>(report.num_rows - report.rows_before);
     out << format_si(tokens / report.seconds) << " tokens/s, " << format_duration(report.seconds)
-        << '\n';
+        << ", of which " << format_duration(report.write_wait_s) << " waiting for writing\n";
   }
   return out.str();
 }

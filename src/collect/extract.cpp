@@ -59,15 +59,11 @@ std::vector<std::unique_ptr<data::CacheWriter>> open_writers(
     const data::Manifest manifest =
         make_manifest(job, state.layer, tokenizer, model.weights_sha256(), corpus_digests);
     writers.push_back(std::make_unique<data::CacheWriter>(
-        state.folder, manifest, model.attention(state.layer), job.rows_per_shard));
-    LORSA_CHECK(writers.back()->num_rows() == state.rows_done,
-                FormatError,
-                state.folder.string(),
-                ": expected ",
-                state.rows_done,
-                " rows in finished shards, found ",
-                writers.back()->num_rows(),
-                " (is another extraction writing there?)");
+        state.folder,
+        manifest,
+        model.attention(state.layer),
+        job.rows_per_shard,
+        data::WriterRank{job.rank.rank, job.rank.world_size, job.config.run.rank_timeout_s}));
   }
   return writers;
 }
@@ -81,7 +77,7 @@ int64_t expected_rows(const Job& job, const RowSource& source) {
 }
 
 /// Feeds batches to the model and the results to the writers until the rows end or a signal comes.
-/// Returns the number of rows the caches then have.
+/// Returns the number of rows that the caches get, those of other ranks included.
 int64_t run_pass(const Job& job,
                  const lm::LanguageModel& model,
                  RowSource& source,
@@ -90,7 +86,7 @@ int64_t run_pass(const Job& job,
                  const ExtractOptions& options) {
   const int64_t context = job.config.data.context_length;
   const std::vector<int64_t> layers = job.open_layers();
-  int64_t rows = job.first_row();
+  int64_t rows = batch.first_row;
   const int64_t expected = expected_rows(job, source);
   Progress progress("extract", expected * context, "tokens", rows * context, options.progress);
   for (; !batch.rows.empty(); batch = source.next()) {
@@ -121,12 +117,15 @@ int64_t run_pass(const Job& job,
     }
   }
   progress.finish();
-  return rows;
+  return batch.first_row;
 }
 
 void fill_report(const Job& job, ExtractReport& report) {
   for (const LayerState& state : job.layers) {
     report.folders.push_back(state.folder);
+  }
+  if (job.rank.rank != 0) {
+    return;
   }
   const data::Manifest manifest = data::read_manifest(report.folders.front());
   report.num_rows = manifest.num_rows;
@@ -136,6 +135,9 @@ void fill_report(const Job& job, ExtractReport& report) {
 }
 
 void warn_about(const Job& job, const ExtractReport& report) {
+  if (job.rank.rank != 0) {
+    return;
+  }
   if (report.corpus_ended) {
     log_warning("the corpus ended after ",
                 report.num_tokens,
@@ -156,14 +158,16 @@ void warn_about(const Job& job, const ExtractReport& report) {
 }  // namespace
 
 ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options) {
-  const Job job = prepare_job(config);
-  if (!job.complete()) {
+  const Job job = prepare_job(config, options.rank);
+  // One rank looks: others may be writing already. They begin a new cache behind rank 0.
+  if (!job.complete() && job.rank.rank == 0) {
     check_space(job);
   }
   if (config.run.threads > 0) {
     set_num_threads(static_cast<int>(config.run.threads));
   }
   ExtractReport report;
+  report.rank = job.rank;
   const lm::LanguageModel model = load_model(job);
   // Reading all weights and the whole corpus once: both while the tokenizer is built and the first
   // rows are packed.
@@ -179,29 +183,34 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
   }
   const lm::Tokenizer tokenizer(config.model.path);
   const auto start = std::chrono::steady_clock::now();
-  RowSource source(config.data, tokenizer, source_options(job, job.first_row()));
+  RowSourceOptions rows = source_options(job);
+  rows.wanted = [&job](int64_t row) { return job.wants(row); };
+  RowSource source(config.data, tokenizer, rows);
   RowBatch first = source.next();
-  LORSA_CHECK(!first.rows.empty() || job.first_row() > 0,
+  LORSA_CHECK(!first.rows.empty() || first.first_row > 0,
               FormatError,
               "data.files: the corpus does not fill one row of data.context_length = ",
               config.data.context_length,
               " tokens");
   check_same_sources(job, *sha256.get(), digests);
-  log_info("extract: ",
-           job.open_layers().size(),
-           " layers of ",
-           job.model.name,
-           " in ",
-           job.config.model.dtype,
-           " on ",
-           device_description(job.device),
-           job.first_row() > 0 ? concat(", going on at row ", job.first_row()) : "");
+  log_info(
+      "extract: ",
+      job.open_layers().size(),
+      " layers of ",
+      job.model.name,
+      " in ",
+      job.config.model.dtype,
+      " on ",
+      device_description(job.device),
+      first.first_row > 0 ? concat(", from row ", first.first_row, " on") : "",
+      job.rank.world_size > 1 ? concat(", rank ", job.rank.rank, " of ", job.rank.world_size) : "");
   LayerWriters writers(
       open_writers(job, model, tokenizer, digests),
       config.out.dtype == data::StoreDtype::kBFloat16 ? at::kBFloat16 : at::kFloat);
-  run_pass(job, model, source, std::move(first), writers, options);
-  writers.finish();
-  report.rows_before = job.first_row();
+  report.num_rows = run_pass(job, model, source, std::move(first), writers, options);
+  writers.finish(report.num_rows);
+  report.rows_before = job.rows_done(report.num_rows);
+  report.write_wait_s = writers.wait_s();
   report.seconds = seconds_since(start);
   fill_report(job, report);
   warn_about(job, report);

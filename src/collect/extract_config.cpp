@@ -39,8 +39,10 @@ void describe(config::Fields& fields, ExtractConfig& config) {
   fields.choice(
       "dtype",
       config.out.dtype,
-      {{"bfloat16", data::StoreDtype::kBFloat16}, {"float32", data::StoreDtype::kFloat32}},
-      "What activations are stored in.");
+      {{"bfloat16", data::StoreDtype::kBFloat16},
+       {"float32", data::StoreDtype::kFloat32},
+       {"int8", data::StoreDtype::kInt8}},
+      "What activations are stored in; int8 has a float32 scale per position and activation.");
   fields
       .bytes("shard_bytes",
              config.out.shard_bytes,
@@ -58,6 +60,11 @@ void describe(config::Fields& fields, ExtractConfig& config) {
              config.run.threads,
              "CPU threads of the model's forward pass; 0 leaves the choice to LibTorch.")
       .between(0, 1024);
+  fields
+      .number("rank_timeout_s",
+              config.run.rank_timeout_s,
+              "How long one of several processes (torchrun, mpirun, srun) waits for another.")
+      .at_least(1.0);
 }
 
 }  // namespace lorsa::collect

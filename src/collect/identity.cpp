@@ -11,6 +11,7 @@ std::string identity_yaml(const ExtractConfig& config, int64_t layer) {
   kept.out.path = std::string(".");  // g++ 12 warns falsely about assigning the literal
   kept.run.device = defaults.run.device;
   kept.run.threads = defaults.run.threads;
+  kept.run.rank_timeout_s = defaults.run.rank_timeout_s;
   config::Fields fields;
   describe(fields, kept);
   return config::to_yaml(fields);

@@ -8,7 +8,8 @@
 namespace lorsa::collect {
 
 /// The configuration as YAML, without what may change between runs that continue one another:
-/// device, threads, the place of the folder and the other layers. Stored in the manifest.
+/// device, threads, time-outs, the place of the folder and the other layers. Stored in the
+/// manifest.
 ///
 /// batch_sequences stays in: it can change the rounding of the model's products. model.dtype must
 /// be resolved, or moving from CPU to CUDA under `auto` would change it unseen.

@@ -1,7 +1,6 @@
 #include "job.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "identity.h"
 #include "lorsa/core/device.h"
@@ -12,7 +11,7 @@ namespace lorsa::collect {
 namespace {
 
 /// Upper bound of what a shard holds beside its rows (HDF5's own structures, 4096-byte alignment
-/// of seven datasets).
+/// of nine datasets).
 constexpr int64_t kShardOverheadBytes = 256 * 1024;
 constexpr int64_t kManifestBytes = 1024 * 1024;
 
@@ -48,14 +47,23 @@ int64_t most_rows_of_corpus(const data::CorpusConfig& config) {
   return data::CorpusReader(config).bytes_total() / body + 1;
 }
 
-int64_t item_bytes(data::StoreDtype dtype) {
-  return dtype == data::StoreDtype::kBFloat16 ? 2 : 4;
+/// Bytes that one position of an activation takes.
+int64_t position_bytes(data::StoreDtype dtype, int64_t d_model) {
+  switch (dtype) {
+    case data::StoreDtype::kBFloat16:
+      return 2 * d_model;
+    case data::StoreDtype::kFloat32:
+      return 4 * d_model;
+    case data::StoreDtype::kInt8:
+      break;
+  }
+  return d_model + 4;  // and its scale
 }
 
 int64_t row_bytes(const ExtractConfig& config, int64_t d_model) {
   const int64_t copies = config.out.store == data::StoreMode::kInputAndTarget ? 2 : 1;
-  const int64_t per_token = copies * d_model * item_bytes(config.out.dtype) + 4 + 1;
-  return config.data.context_length * per_token + 8 + 1 + 16;  // document, heldout, checksum
+  const int64_t per_token = copies * position_bytes(config.out.dtype, d_model) + 4 + 1;
+  return config.data.context_length * per_token + 8 + 1 + 24;  // document, heldout, checksum
 }
 
 int64_t attention_bytes(const lm::ModelConfig& model) {
@@ -70,8 +78,9 @@ LayerState find_state(const ExtractConfig& config, int64_t layer) {
   if (std::filesystem::exists(state.folder / "manifest.json")) {
     const data::Manifest manifest = data::read_manifest(state.folder);
     check_same_configuration(state.folder, manifest.config_yaml, identity_yaml(config, layer));
+    state.rows_done = manifest.num_rows;
     for (const data::ShardInfo& shard : manifest.shards) {
-      state.rows_done += shard.num_rows;
+      state.finished_shards.insert(data::shard_number(shard));
     }
     state.complete = manifest.complete;
     state.corpus_digests = manifest.corpus_digests;
@@ -119,12 +128,20 @@ std::vector<int64_t> Job::open_layers() const {
   return open;
 }
 
-int64_t Job::first_row() const {
-  int64_t first = std::numeric_limits<int64_t>::max();
+bool Job::wants(int64_t row) const {
+  const int64_t shard = row / rows_per_shard;
+  return shard % rank.world_size == rank.rank &&
+         std::any_of(layers.begin(), layers.end(), [&](const LayerState& state) {
+           return !state.complete && !state.finished_shards.contains(shard);
+         });
+}
+
+int64_t Job::rows_done(int64_t num_rows) const {
+  int64_t done = num_rows;
   for (const LayerState& state : layers) {
-    first = state.complete ? first : std::min(first, state.rows_done);
+    done = state.complete ? done : std::min(done, state.rows_done);
   }
-  return complete() ? max_rows : first;
+  return done;
 }
 
 int64_t Job::bytes_per_layer(int64_t num_rows) const {
@@ -150,10 +167,11 @@ int64_t Job::free_bytes() const {
   return bytes;
 }
 
-Job prepare_job(const ExtractConfig& config) {
+Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
   Job job;
   job.config = config;
-  job.device = resolve_device(config.run.device);
+  job.rank = rank;
+  job.device = resolve_device(config.run.device, rank.local_rank);
   job.config.model.dtype = resolved_dtype(config.model.dtype, job.device);
   job.model = lm::read_model_config(config.model.path);
   job.config.layers = checked_layers(config, job.model);

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "lorsa/collect/extract_config.h"
+#include "lorsa/core/launch.h"
 #include "lorsa/data/manifest.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/lm/tokenizer.h"
@@ -19,6 +21,7 @@ struct LayerState {
   int64_t layer = 0;
   std::filesystem::path folder;
   int64_t rows_done = 0;  ///< in finished shards
+  std::set<int64_t> finished_shards;
   bool complete = false;
   std::vector<std::string> corpus_digests;  ///< of its manifest; empty where there is none
   std::string weights_sha256;
@@ -28,6 +31,7 @@ struct LayerState {
 /// anything heavy is loaded.
 struct Job {
   ExtractConfig config;  ///< layers ascending, model.dtype resolved
+  LaunchRank rank;
   c10::Device device = c10::kCPU;
   lm::ModelConfig model;
   std::vector<LayerState> layers;
@@ -38,8 +42,10 @@ struct Job {
   [[nodiscard]] bool complete() const;
   /// Layers that still need rows, ascending.
   [[nodiscard]] std::vector<int64_t> open_layers() const;
-  /// Where the pass over the corpus has to begin: rows that all open layers have.
-  [[nodiscard]] int64_t first_row() const;
+  /// True if an open layer needs row `row` from this rank: shard i is that of rank i % world size.
+  [[nodiscard]] bool wants(int64_t row) const;
+  /// Of num_rows rows of every layer, those in finished shards of all open layers.
+  [[nodiscard]] int64_t rows_done(int64_t num_rows) const;
   /// Bytes that all open layers still need at most at a time if the cache gets num_rows rows.
   [[nodiscard]] int64_t needed_bytes(int64_t num_rows) const;
   [[nodiscard]] int64_t bytes_per_layer(int64_t num_rows) const;
@@ -48,7 +54,7 @@ struct Job {
 };
 
 /// Throws as extract() documents.
-[[nodiscard]] Job prepare_job(const ExtractConfig& config);
+[[nodiscard]] Job prepare_job(const ExtractConfig& config, const LaunchRank& rank);
 
 /// The model with the blocks that the open layers need; one block, on the CPU, if all are complete
 /// and only its digest is wanted.

@@ -1,9 +1,8 @@
 #include "layer_writers.h"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/slice.h>
 
-#include <algorithm>
+#include <chrono>
 
 namespace lorsa::collect {
 namespace {
@@ -15,26 +14,28 @@ at::Tensor on_cpu(const at::Tensor& tensor, at::ScalarType store_dtype) {
   return tensor.is_cpu() ? tensor : tensor.to(store_dtype).to(at::kCPU);
 }
 
-/// The rows of `block` from `first` on.
-data::RowBlock rows_from(const data::RowBlock& block, int64_t first) {
-  data::RowBlock rest;
-  rest.input_BTD = block.input_BTD.slice(0, first);
-  rest.target_BTD = block.target_BTD.slice(0, first);
-  rest.tokens_BT = block.tokens_BT.slice(0, first);
-  rest.scored_BT = block.scored_BT.slice(0, first);
-  rest.document.assign(block.document.begin() + first, block.document.end());
-  rest.heldout.assign(block.heldout.begin() + first, block.heldout.end());
-  return rest;
-}
+/// Adds the time of its life to `seconds`.
+class AddedTime {
+ public:
+  explicit AddedTime(double& seconds) : seconds_(seconds) {}
+
+  ~AddedTime() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+  AddedTime(const AddedTime&) = delete;
+  AddedTime& operator=(const AddedTime&) = delete;
+
+ private:
+  double& seconds_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
 
 }  // namespace
 
 LayerWriters::LayerWriters(std::vector<std::unique_ptr<data::CacheWriter>> writers,
                            at::ScalarType store_dtype)
     : writers_(std::move(writers)), store_dtype_(store_dtype), queue_(kBatchesWaiting) {
-  for (const auto& writer : writers_) {
-    rows_done_.push_back(writer->num_rows());
-  }
   thread_ = std::thread([this] { run(); });
 }
 
@@ -58,26 +59,29 @@ void LayerWriters::run() {
 
 void LayerWriters::append(const LayerBatch& batch) {
   for (size_t i = 0; i < writers_.size(); ++i) {
-    const data::RowBlock& block = batch.blocks[i];
-    const auto num_rows = static_cast<int64_t>(block.document.size());
-    const int64_t first = std::clamp<int64_t>(rows_done_[i] - batch.first_row, 0, num_rows);
-    if (first == num_rows) {
+    if (!writers_[i]->wants(batch.first_row)) {
       continue;
     }
-    data::RowBlock rows = rows_from(block, first);
+    data::RowBlock rows = batch.blocks[i];
     rows.input_BTD = on_cpu(rows.input_BTD, store_dtype_);
     rows.target_BTD = on_cpu(rows.target_BTD, store_dtype_);
-    writers_[i]->append(rows);
+    writers_[i]->append_at(batch.first_row, rows);
   }
 }
 
 void LayerWriters::push(LayerBatch batch) {
+  const AddedTime waiting(wait_s_);
   if (!queue_.push(std::move(batch))) {
-    drain();
+    join();
   }
 }
 
 void LayerWriters::drain() {
+  const AddedTime waiting(wait_s_);
+  join();
+}
+
+void LayerWriters::join() {
   queue_.close();
   if (thread_.joinable()) {
     thread_.join();
@@ -87,10 +91,11 @@ void LayerWriters::drain() {
   }
 }
 
-void LayerWriters::finish() {
-  drain();
+void LayerWriters::finish(int64_t num_rows) {
+  const AddedTime waiting(wait_s_);
+  join();
   for (const auto& writer : writers_) {
-    writer->finish();
+    writer->finish(num_rows);
   }
 }
 

@@ -20,7 +20,7 @@ struct LayerBatch {
 
 /// Writes the caches of several layers on a thread of its own, two batches behind the model.
 ///
-/// Layers may differ in the rows that finished shards hold already: what a layer has is not written
+/// Layers may differ in the shards that are finished already: what a layer has is not written
 /// again. An error of the thread is thrown by the next push(), drain() or finish().
 class LayerWriters {
  public:
@@ -33,16 +33,20 @@ class LayerWriters {
   void push(LayerBatch batch);
   /// Waits until everything pushed is written; nothing can be pushed afterwards.
   void drain();
-  /// drain(), then marks every cache complete.
-  void finish();
+  /// drain(), then CacheWriter::finish() of every cache.
+  void finish(int64_t num_rows);
+
+  /// Seconds that push(), drain() and finish() have taken: what the model waited for.
+  [[nodiscard]] double wait_s() const { return wait_s_; }
 
  private:
   void run();
   void append(const LayerBatch& batch);
+  void join();
 
   std::vector<std::unique_ptr<data::CacheWriter>> writers_;
-  std::vector<int64_t> rows_done_;  ///< at the start, by layer
   const at::ScalarType store_dtype_;
+  double wait_s_ = 0.0;
   std::exception_ptr error_;  ///< set by the thread before it ends, read after join()
   BoundedQueue<LayerBatch> queue_;
   std::thread thread_;

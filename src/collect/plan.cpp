@@ -23,7 +23,7 @@ double seconds_since(Clock::time_point start) {
 /// Counts the rows, or estimates them, into `plan`. Returns a first batch for the probe.
 RowBatch count_rows(const Job& job, const lm::Tokenizer& tokenizer, ExtractPlan& plan) {
   const Clock::time_point start = Clock::now();
-  RowSource source(job.config.data, tokenizer, source_options(job, 0));
+  RowSource source(job.config.data, tokenizer, source_options(job));
   RowBatch first = source.next();
   int64_t rows = static_cast<int64_t>(first.rows.size());
   bool ended = first.rows.empty();
@@ -62,7 +62,7 @@ double measured_rate(const Job& job, const RowBatch& batch) {
 }  // namespace
 
 ExtractPlan plan_extraction(const ExtractConfig& config) {
-  const Job job = prepare_job(config);
+  const Job job = prepare_job(config, {});
   if (config.run.threads > 0) {
     set_num_threads(static_cast<int>(config.run.threads));
   }
@@ -75,7 +75,7 @@ ExtractPlan plan_extraction(const ExtractConfig& config) {
               config.data.context_length,
               " tokens");
   plan.num_layers = static_cast<int64_t>(job.layers.size());
-  plan.rows_done = std::min(job.complete() ? plan.num_rows : job.first_row(), plan.num_rows);
+  plan.rows_done = job.rows_done(plan.num_rows);
   plan.bytes_per_layer = job.bytes_per_layer(plan.num_rows);
   plan.needed_bytes = job.needed_bytes(plan.num_rows);
   plan.free_bytes = job.free_bytes();

@@ -26,10 +26,9 @@ data::RowBlock without_activations(const std::vector<data::Row>& rows) {
   return block;
 }
 
-RowSourceOptions source_options(const Job& job, int64_t first_row) {
+RowSourceOptions source_options(const Job& job) {
   RowSourceOptions options;
   options.max_rows = job.max_rows;
-  options.skip_rows = first_row;
   options.batch_rows = job.config.run.batch_sequences;
   options.vocabulary_size = job.model.vocabulary_size;
   // A quarter of the cores keeps up with a model on a fast device and leaves a CPU model its own.

@@ -13,7 +13,7 @@ namespace lorsa::collect {
 /// activations stay undefined.
 [[nodiscard]] data::RowBlock without_activations(const std::vector<data::Row>& rows);
 
-/// How a job reads its rows, from row `first_row` on.
-[[nodiscard]] RowSourceOptions source_options(const Job& job, int64_t first_row);
+/// How a job reads all its rows.
+[[nodiscard]] RowSourceOptions source_options(const Job& job);
 
 }  // namespace lorsa::collect

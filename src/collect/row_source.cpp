@@ -96,7 +96,9 @@ RowSource::~RowSource() {
 }
 
 RowBatch RowSource::next() {
-  return queue_.pop().value_or(RowBatch());
+  std::optional<RowBatch> batch = queue_.pop();
+  // The thread is behind its last change of rows_delivered_ when the queue is closed.
+  return batch.has_value() ? std::move(*batch) : RowBatch{rows_delivered_, {}};
 }
 
 double RowSource::rows_per_byte() const {
@@ -158,7 +160,7 @@ bool RowSource::deliver(std::vector<data::Row>& rows, Rest rest) {
     }
     const auto first = rows.begin() + static_cast<std::ptrdiff_t>(taken);
     const auto last = first + size;
-    if (rows_delivered_ + size > options_.skip_rows) {
+    if (options_.wanted(rows_delivered_)) {
       wanted = queue_.push(
           {rows_delivered_, {std::make_move_iterator(first), std::make_move_iterator(last)}});
     }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -13,8 +14,10 @@
 namespace lorsa::collect {
 
 struct RowSourceOptions {
-  int64_t max_rows = 0;         ///< stop after this many, skipped ones included
-  int64_t skip_rows = 0;        ///< not handed out: an earlier run has them
+  int64_t max_rows = 0;  ///< stop after this many, those not wanted included
+  /// Whether the batch that begins with a row is handed out; an earlier run or another rank may
+  /// have it. Called on the source's thread.
+  std::function<bool(int64_t)> wanted = [](int64_t /*first_row*/) { return true; };
   int64_t batch_rows = 8;       ///< rows of one next()
   int64_t vocabulary_size = 0;  ///< of the model: an id beyond it is a FormatError
   int64_t num_tokenizers = 1;   ///< documents that are tokenised at the same time
@@ -41,8 +44,8 @@ class RowSource {
 
   /// Rows first_row .. first_row + batch_rows - 1, first_row a multiple of batch_rows: a resumed
   /// run puts the same rows into the same forward pass, hence the same rounding, as one that was
-  /// never ended. Fewer in the last batch, none (no rows) behind it. Throws what reading or
-  /// tokenising threw.
+  /// never ended. Fewer in the last batch; behind it none, with the number of all rows as
+  /// first_row. Throws what reading or tokenising threw.
   [[nodiscard]] RowBatch next();
 
   /// Rows made per byte of the corpus so far; the whole corpus has this many bytes. Any thread.

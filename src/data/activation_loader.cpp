@@ -1,6 +1,7 @@
 #include "lorsa/data/activation_loader.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -36,17 +37,51 @@ void check_options(const LoaderOptions& options) {
               options.rank);
 }
 
-Batch pinned(Batch batch) {
-  for (at::Tensor* tensor : {&batch.input_BTD,
-                             &batch.target_BTD,
-                             &batch.tokens_BT,
-                             &batch.scored_BT,
-                             &batch.heldout_B,
-                             &batch.document_B}) {
-    *tensor = tensor->pin_memory();
-  }
-  return batch;
+std::array<const at::Tensor*, 6> tensors_of(const Batch& batch) {
+  return {&batch.input_BTD,
+          &batch.target_BTD,
+          &batch.tokens_BT,
+          &batch.scored_BT,
+          &batch.heldout_B,
+          &batch.document_B};
 }
+
+/// Memory of batches that the consumer is done with: fresh memory costs a page fault every 4 KiB,
+/// as much as the reading itself.
+class BatchPool {
+ public:
+  /// A batch for read_into(): one that nobody else holds any more, or a new one.
+  Batch take(const CacheReader& reader, int64_t num_rows) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (Batch& batch : lent_) {
+      if (is_free(batch)) {
+        std::swap(batch, lent_.back());
+        Batch found = std::move(lent_.back());
+        lent_.pop_back();
+        return found;
+      }
+    }
+    return reader.make_batch(num_rows, BatchMemory::kPageable);
+  }
+
+  /// Remembers a batch that is handed out.
+  void lend(const Batch& batch) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    lent_.push_back(batch);
+  }
+
+ private:
+  // The consumer may hold a tensor or a view of it.
+  static bool is_free(const Batch& batch) {
+    const auto tensors = tensors_of(batch);
+    return std::all_of(tensors.begin(), tensors.end(), [](const at::Tensor* tensor) {
+      return !tensor->defined() || (tensor->use_count() == 1 && tensor->storage().use_count() == 1);
+    });
+  }
+
+  std::mutex mutex_;
+  std::vector<Batch> lent_;
+};
 
 }  // namespace
 
@@ -108,10 +143,19 @@ struct ActivationLoader::Impl {
 
   using Outcome = std::variant<Batch, std::exception_ptr>;
 
-  [[nodiscard]] Outcome read(int64_t batch) const {
+  [[nodiscard]] Outcome read(int64_t batch) {
     try {
-      Batch result = reader.read(rows_of_batch(batch));
-      return options.pin_memory ? pinned(std::move(result)) : std::move(result);
+      // LibTorch keeps pinned memory until copies out of it are done, so that is left to it.
+      Batch result = options.pin_memory
+                         ? reader.make_batch(options.batch_rows, BatchMemory::kPinned)
+                         : pool.take(reader, options.batch_rows);
+      reader.read_into(rows_of_batch(batch), result);
+      if (options.pin_memory) {
+        result.target_BTD = result.target_BTD.pin_memory();  // as it is if it is pinned already
+      } else {
+        pool.lend(result);
+      }
+      return result;
     } catch (...) {
       return std::current_exception();
     }
@@ -136,6 +180,7 @@ struct ActivationLoader::Impl {
 
   const CacheReader& reader;
   const LoaderOptions options;
+  BatchPool pool;
   std::mutex mutex;
   std::condition_variable changed;
   std::map<int64_t, Outcome> ready;

@@ -1,24 +1,25 @@
 #include "lorsa/data/cache_writer.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <chrono>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "data/attention_file.h"
-#include "data/manifest_json.h"
+#include "data/plan_difference.h"
 #include "data/shard_format.h"
+#include "data/shard_record.h"
 #include "data/shard_writer.h"
 #include "data/stored_rows.h"
-#include "io/file_descriptor.h"
+#include "data/writer_lock.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/core/progress.h"
+#include "lorsa/core/stop_signal.h"
 #include "lorsa/io/checksum.h"
 #include "lorsa/io/files.h"
 
@@ -29,50 +30,32 @@ bool is_temporary(const std::string& name) {
   return name.ends_with(".tmp");
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    lines.push_back(line);
-  }
-  return lines;
+/// Rows [first, first + count) of `rows`.
+RowBlock slice(const RowBlock& rows, int64_t first, int64_t count) {
+  RowBlock part;
+  part.input_BTD = rows.input_BTD.narrow(0, first, count);
+  part.target_BTD = rows.target_BTD.narrow(0, first, count);
+  part.tokens_BT = rows.tokens_BT.narrow(0, first, count);
+  part.scored_BT = rows.scored_BT.narrow(0, first, count);
+  part.document.assign(rows.document.begin() + first, rows.document.begin() + first + count);
+  part.heldout.assign(rows.heldout.begin() + first, rows.heldout.begin() + first + count);
+  return part;
 }
 
-/// Lines of `text` that `other` does not have, each behind `sign`.
-std::string lines_only_in(const std::string& text, const std::string& other, const char* sign) {
-  std::vector<std::string> known_lines = lines_of(other);
-  const std::multiset<std::string> known(known_lines.begin(), known_lines.end());
-  std::string result;
-  for (const std::string& line : lines_of(text)) {
-    if (!known.contains(line)) {
-      result += concat("\n  ", sign, " ", line);
-    }
-  }
-  return result;
+/// The shard that a file in a cache's folder belongs to, whatever its suffixes: that of
+/// "shard-00003.h5.short.tmp" is 3.
+std::optional<int64_t> shard_of_file(const std::string& name) {
+  const size_t end = name.find('.');
+  return end == std::string::npos ? std::nullopt : shard_index(name.substr(0, end) + ".h5");
 }
 
-/// Empty if both plans agree.
-std::string difference(const Manifest& before, const Manifest& now) {
-  const io::Json old_plan = plan_json(before);
-  const io::Json new_plan = plan_json(now);
-  std::string text;
-  for (const auto& [key, value] : old_plan.items()) {
-    if (value == new_plan.at(key)) {
-      continue;
-    }
-    if (key != "config") {
-      text +=
-          concat("\n  ", key, ": ", value.dump(), " in the folder, now ", new_plan.at(key).dump());
-      continue;
-    }
-    text += lines_only_in(before.config_yaml, now.config_yaml, "-");
-    text += lines_only_in(now.config_yaml, before.config_yaml, "+");
-  }
-  // Only the order of lines or their number differs.
-  return text.empty() && old_plan != new_plan ? "\n  config" : text;
-}
-
-void check_plan(const Manifest& plan, int64_t rows_per_shard) {
+void check_plan(const Manifest& plan, int64_t rows_per_shard, const WriterRank& rank) {
+  LORSA_CHECK(rank.world_size >= 1 && rank.rank >= 0 && rank.rank < rank.world_size,
+              ConfigError,
+              "rank: expected 0 to ",
+              rank.world_size - 1,
+              ", found ",
+              rank.rank);
   const auto positive = [](const char* name, int64_t value) {
     LORSA_CHECK(value > 0, ConfigError, name, ": expected 1 or more, found ", value);
   };
@@ -87,31 +70,40 @@ struct CacheWriter::Impl {
   Impl(const std::filesystem::path& cache_folder,
        const Manifest& plan,
        const kernels::Mhsa& attention,
-       int64_t rows_per_shard)
-      : folder(cache_folder), manifest(plan) {
-    check_plan(plan, rows_per_shard);
+       int64_t rows_per_shard,
+       const WriterRank& part)
+      : folder(prepared(cache_folder, plan, rows_per_shard, part)),
+        rank(part),
+        manifest(plan),
+        lock(std::in_place, folder, part.rank, part.world_size) {
+    manifest.schema = Manifest::kSchema;
     manifest.rows_per_shard = rows_per_shard;
-    io::make_directories(folder);
-    take_lock();
-    if (std::filesystem::exists(folder / kManifestFile)) {
-      continue_cache();
-    } else {
+    const bool there = std::filesystem::exists(folder / kManifestFile);
+    if (!there && rank.rank == 0) {
       start_cache(attention);
+      return;
     }
+    if (!there) {
+      wait_for("rank 0 to begin the cache", 0, [&] {
+        return std::filesystem::exists(folder / kManifestFile);
+      });
+    }
+    continue_cache();
   }
 
-  // The kernel drops the lock with the process, so a killed extraction leaves none behind.
-  void take_lock() {
-    lock = io::FileDescriptor(folder, O_RDONLY | O_DIRECTORY);
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      throw IoError(concat(folder.string(), ": another extraction is writing this cache"));
-    }
+  static std::filesystem::path prepared(const std::filesystem::path& folder,
+                                        const Manifest& plan,
+                                        int64_t rows_per_shard,
+                                        const WriterRank& part) {
+    check_plan(plan, rows_per_shard, part);
+    io::make_directories(folder);
+    return folder;
   }
 
   void start_cache(const kernels::Mhsa& attention) {
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
-      LORSA_CHECK(name == kAttentionFile || is_temporary(name),
+      LORSA_CHECK(name == kAttentionFile || is_temporary(name) || is_lock_file_name(name),
                   ConfigError,
                   folder.string(),
                   ": expected an empty folder or an activation cache, found ",
@@ -120,21 +112,20 @@ struct CacheWriter::Impl {
                   kManifestFile);
     }
     remove_leftovers();
-    manifest.num_rows = 0;
-    manifest.num_heldout_rows = 0;
-    manifest.num_tokens = 0;
-    manifest.num_scored_tokens = 0;
-    manifest.shards.clear();
     manifest.complete = false;
-    manifest.sums = StatisticsSums{};
-    manifest.sums.target.assign(static_cast<size_t>(manifest.d_model), 0.0);
     manifest.attention = save_attention(folder, attention, manifest.d_model);
     write_manifest(folder, manifest);
   }
 
   void continue_cache() {
     Manifest before = read_manifest(folder);
-    const std::string differences = difference(before, manifest);
+    LORSA_CHECK(before.complete || before.schema == Manifest::kSchema,
+                ConfigError,
+                folder.string(),
+                ": holds an unfinished cache of format ",
+                before.schema,
+                ", which this version cannot continue (take another folder, or delete this one)");
+    const std::string differences = plan_difference(before, manifest);
     LORSA_CHECK(differences.empty(),
                 ConfigError,
                 folder.string(),
@@ -142,7 +133,6 @@ struct CacheWriter::Impl {
                 "(take another folder, or delete this one):",
                 differences);
     manifest = std::move(before);
-    already_complete = manifest.complete;
     const std::string checksum = io::file_xxh3(folder / kAttentionFile);
     LORSA_CHECK(checksum == manifest.attention.checksum,
                 FormatError,
@@ -152,23 +142,41 @@ struct CacheWriter::Impl {
                 ", found ",
                 checksum);
     for (const ShardInfo& info : manifest.shards) {
-      const ShardFile checked(folder / info.file, manifest, info.num_rows);
+      const int64_t number = data::shard_number(info);
+      if (owns(number)) {
+        const ShardFile checked(folder / info.file, manifest, info.num_rows);
+      }
+      finished.insert(number);
     }
-    if (!already_complete) {
+    num_rows = manifest.num_rows;
+    while (finished.contains(next_row / manifest.rows_per_shard)) {
+      next_row += manifest.rows_per_shard;
+    }
+    already_complete = manifest.complete;
+    if (already_complete) {
+      lock.reset();
+    } else {
       remove_leftovers();
     }
   }
 
-  // What an interrupted run left: temporary files, and a shard renamed just before the manifest
-  // could list it.
+  [[nodiscard]] bool owns(int64_t number) const { return number % rank.world_size == rank.rank; }
+
+  [[nodiscard]] bool wants_shard(int64_t number) const {
+    return owns(number) && !finished.contains(number);
+  }
+
+  // What an interrupted run left: temporary files, and a shard renamed just before its record was
+  // written. Each rank removes what would have been its own, for the others may be writing already.
   void remove_leftovers() const {
     std::vector<std::filesystem::path> leftovers;
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
-      const bool listed = std::any_of(manifest.shards.begin(),
-                                      manifest.shards.end(),
-                                      [&](const ShardInfo& info) { return info.file == name; });
-      if (is_temporary(name) || (is_shard_file_name(name) && !listed)) {
+      const std::optional<int64_t> of_shard = shard_of_file(name);
+      const bool own = of_shard.has_value() ? owns(*of_shard) : rank.rank == 0;
+      const std::optional<int64_t> whole_shard = shard_index(name);
+      if (own &&
+          (is_temporary(name) || (whole_shard.has_value() && !finished.contains(*whole_shard)))) {
         leftovers.push_back(entry.path());
       }
     }
@@ -179,64 +187,104 @@ struct CacheWriter::Impl {
     }
   }
 
-  void append(const RowBlock& rows) {
-    LORSA_CHECK(!manifest.complete, Error, folder.string(), ": the cache is complete");
+  void append(int64_t first_row, const RowBlock& rows) {
+    LORSA_CHECK(lock.has_value(), Error, folder.string(), ": rows behind the end of the cache");
     LORSA_CHECK(!failed, IoError, folder.string(), ": an earlier write failed");
-    const int64_t first_row = manifest.num_rows + (shard ? shard->num_rows() : 0);
-    const StoredRows stored = make_stored_rows(rows, manifest, first_row);
+    check_rows(rows, manifest);
+
+    // All of it is checked before any of it is written.
+    struct Piece {
+      int64_t first_row;
+      StoredRows rows;
+    };
+
+    std::vector<Piece> pieces;
+    const auto count = static_cast<int64_t>(rows.document.size());
+    for (int64_t done = 0; done < count;) {
+      const int64_t row = first_row + done;
+      const int64_t in_shard = row % manifest.rows_per_shard;
+      const int64_t size = std::min(count - done, manifest.rows_per_shard - in_shard);
+      if (wants_shard(row / manifest.rows_per_shard)) {
+        pieces.push_back({row, make_stored_rows(slice(rows, done, size), manifest, row)});
+      }
+      done += size;
+    }
     try {
-      append(stored);
+      for (const Piece& piece : pieces) {
+        store(piece.first_row, piece.rows);
+      }
     } catch (...) {
       failed = true;
       shard.reset();  // removes its temporary file now: the disk may be full
       throw;
     }
+    next_row = first_row + count;
   }
 
-  void append(const StoredRows& stored) {
-    for (int64_t done = 0; done < stored.num_rows();) {
-      if (!shard) {
-        open_shard();
-      }
-      const int64_t count = std::min(stored.num_rows() - done, shard->room());
-      shard->append(stored, done, count);
-      for (int64_t row = done; row < done + count; ++row) {
-        const auto at_row = static_cast<size_t>(row);
-        add_sums(pending.sums, stored.sums[at_row]);
-        pending.num_heldout_rows += stored.heldout[at_row];
-        pending.num_scored_tokens += stored.scored_count[at_row];
-      }
-      done += count;
-      if (shard->room() == 0) {
-        close_shard();
-      }
+  /// `rows` lie in one shard.
+  void store(int64_t first_row, const StoredRows& rows) {
+    const int64_t number = first_row / manifest.rows_per_shard;
+    const int64_t in_shard = first_row % manifest.rows_per_shard;
+    if (!shard) {
+      open_shard(number);
+    }
+    LORSA_CHECK(number == open_number && in_shard == shard->num_rows(),
+                Error,
+                folder.string(),
+                ": expected row ",
+                open_number * manifest.rows_per_shard + shard->num_rows(),
+                " next, found row ",
+                first_row);
+    shard->append(rows, 0, rows.num_rows());
+    for (size_t row = 0; row < rows.document.size(); ++row) {
+      add_sums(record.sums, rows.sums[row]);
+      record.num_heldout_rows += rows.heldout[row];
+      record.num_scored_tokens += rows.scored_count[row];
+    }
+    if (shard->room() == 0) {
+      close_shard();
     }
   }
 
-  void open_shard() {
-    pending = manifest;
-    shard.emplace(
-        folder / shard_file_name(manifest.shards.size()), manifest, manifest.rows_per_shard);
+  void open_shard(int64_t number) {
+    lock->check_in_place();
+    open_number = number;
+    record = ShardRecord{};
+    record.info.file = shard_file_name(static_cast<size_t>(number));
+    record.sums.target.assign(static_cast<size_t>(manifest.d_model), 0.0);
+    shard.emplace(folder / record.info.file, manifest, manifest.rows_per_shard);
   }
 
   void close_shard() {
-    const std::string file = shard_file_name(manifest.shards.size());
-    const int64_t rows = shard->num_rows();
-    shard->finish();
+    lock->check_in_place();
+    record.info.num_rows = shard->num_rows();
+    record.info.checksum = shard->finish();
     shard.reset();
-    pending.shards.push_back({file, rows, io::file_xxh3(folder / file)});
-    pending.num_rows += rows;
-    pending.num_tokens += rows * manifest.context_length;
-    write_manifest(folder, pending);
-    manifest = std::move(pending);
+    write_shard_record(folder, record);
+    finished.insert(open_number);
+    num_rows += record.info.num_rows;
   }
 
-  void finish() {
-    if (manifest.complete) {
+  void finish(int64_t total_rows) {
+    if (!lock) {
       return;
     }
     LORSA_CHECK(!failed, IoError, folder.string(), ": an earlier write failed");
+    LORSA_CHECK(total_rows > 0,
+                FormatError,
+                folder.string(),
+                ": expected at least one row of ",
+                manifest.context_length,
+                " tokens, found none");
     if (shard) {
+      const int64_t end = open_number * manifest.rows_per_shard + shard->num_rows();
+      LORSA_CHECK(end == total_rows,
+                  Error,
+                  folder.string(),
+                  ": expected rows up to ",
+                  total_rows,
+                  ", found them up to ",
+                  end);
       try {
         close_shard();
       } catch (...) {
@@ -245,50 +293,146 @@ struct CacheWriter::Impl {
         throw;
       }
     }
-    LORSA_CHECK(manifest.num_rows > 0,
+    const int64_t num_shards = (total_rows + manifest.rows_per_shard - 1) / manifest.rows_per_shard;
+    for (int64_t number = rank.rank; number < num_shards; number += rank.world_size) {
+      LORSA_CHECK(finished.contains(number),
+                  Error,
+                  folder.string(),
+                  ": rows of ",
+                  shard_file_name(static_cast<size_t>(number)),
+                  " were never appended");
+    }
+    if (rank.rank == 0) {
+      wait_for_shards(num_shards);
+      complete(total_rows, num_shards);
+    }
+    lock.reset();
+  }
+
+  void wait_for_shards(int64_t num_shards) const {
+    for (int64_t number = 0; number < num_shards; ++number) {
+      if (!owns(number)) {
+        const std::filesystem::path path = folder / record_file_name(number);
+        const int64_t owner = number % rank.world_size;
+        wait_for(
+            concat("rank ", owner, " to finish ", shard_file_name(static_cast<size_t>(number))),
+            owner,
+            [&] { return std::filesystem::exists(path); });
+      }
+    }
+  }
+
+  /// Waits until `done`; gives up when `other` was alive and is not any more, or after the
+  /// time-out.
+  template <typename Done>
+  void wait_for(const std::string& what, int64_t other, const Done& done) const {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = Clock::now();
+    bool was_alive = false;
+    bool said = false;
+    while (!done()) {
+      const bool alive = WriterLock::is_held(folder, other);
+      LORSA_CHECK(alive || !was_alive || done(),
+                  DeviceError,
+                  folder.string(),
+                  ": waiting for ",
+                  what,
+                  ", but that rank has ended; run the same command again to go on");
+      was_alive = was_alive || alive;
+      const double waited = std::chrono::duration<double>(Clock::now() - start).count();
+      LORSA_CHECK(waited < rank.timeout_s,
+                  DeviceError,
+                  folder.string(),
+                  ": waited ",
+                  format_duration(waited),
+                  " for ",
+                  what,
+                  "; run the same command again to go on");
+      if (StopSignal::requested()) {
+        throw Interrupted(concat("stopped by a signal while waiting for ", what));
+      }
+      if (waited > 5.0 && !said) {
+        said = true;
+        log_info(folder.string(), ": waiting for ", what);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+
+  void complete(int64_t total_rows, int64_t num_shards) {
+    lock->check_in_place();
+    const std::vector<ShardRecord> records = read_shard_records(folder, manifest.d_model);
+    Manifest whole = manifest;
+    set_totals(whole, records);
+    LORSA_CHECK(whole.num_rows == total_rows && static_cast<int64_t>(records.size()) == num_shards,
                 FormatError,
                 folder.string(),
-                ": expected at least one row of ",
-                manifest.context_length,
-                " tokens, found none");
-    Manifest finished = manifest;
-    set_statistics(finished);
-    finished.complete = true;
-    write_manifest(folder, finished);
-    manifest = std::move(finished);
+                ": expected ",
+                total_rows,
+                " rows in ",
+                num_shards,
+                " shards, found records of ",
+                whole.num_rows,
+                " in ",
+                records.size());
+    whole.complete = true;
+    write_manifest(folder, whole);
+    manifest = std::move(whole);
+    for (int64_t number = 0; number < num_shards; ++number) {
+      std::error_code ignored;  // the manifest holds all that a record says
+      std::filesystem::remove(folder / record_file_name(number), ignored);
+    }
   }
 
   std::filesystem::path folder;
-  Manifest manifest;  // what the file says
-  Manifest pending;   // what it will say once the open shard is finished
+  WriterRank rank;
+  Manifest manifest;               // what the file says
+  std::optional<WriterLock> lock;  // until there is nothing left to write
+  std::set<int64_t> finished;      // shards, as far as known here
+  int64_t num_rows = 0;            // in them
+  int64_t next_row = 0;            // of append() without a number
   bool already_complete = false;
   bool failed = false;
-  io::FileDescriptor lock;
-  std::optional<ShardWriter> shard;
+  std::optional<ShardWriter> shard;  // the open one
+  int64_t open_number = 0;
+  ShardRecord record;
 };
 
 CacheWriter::CacheWriter(const std::filesystem::path& folder,
                          const Manifest& plan,
                          const kernels::Mhsa& attention,
-                         int64_t rows_per_shard)
-    : impl_(std::make_unique<Impl>(folder, plan, attention, rows_per_shard)) {}
+                         int64_t rows_per_shard,
+                         const WriterRank& rank)
+    : impl_(std::make_unique<Impl>(folder, plan, attention, rows_per_shard, rank)) {}
 
 CacheWriter::~CacheWriter() = default;
 
 int64_t CacheWriter::num_rows() const {
-  return impl_->manifest.num_rows;
+  return impl_->num_rows;
 }
 
 bool CacheWriter::already_complete() const {
   return impl_->already_complete;
 }
 
+bool CacheWriter::wants(int64_t row) const {
+  return !impl_->manifest.complete && impl_->wants_shard(row / impl_->manifest.rows_per_shard);
+}
+
+void CacheWriter::append_at(int64_t first_row, const RowBlock& rows) {
+  impl_->append(first_row, rows);
+}
+
 void CacheWriter::append(const RowBlock& rows) {
-  impl_->append(rows);
+  impl_->append(impl_->next_row, rows);
+}
+
+void CacheWriter::finish(int64_t num_rows) {
+  impl_->finish(num_rows);
 }
 
 void CacheWriter::finish() {
-  impl_->finish();
+  impl_->finish(impl_->next_row);
 }
 
 }  // namespace lorsa::data

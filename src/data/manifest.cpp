@@ -7,7 +7,9 @@
 
 #include "data/manifest_json.h"
 #include "data/shard_format.h"
+#include "data/shard_record.h"
 #include "lorsa/core/error.h"
+#include "lorsa/io/files.h"
 
 namespace lorsa::data {
 namespace {
@@ -20,8 +22,9 @@ using Words = std::array<std::pair<std::string_view, Enum>, N>;
 
 constexpr Words<StoreMode, 2> kStoreWords = {
     {{"input_and_target", StoreMode::kInputAndTarget}, {"input", StoreMode::kInput}}};
-constexpr Words<StoreDtype, 2> kDtypeWords = {
-    {{"bfloat16", StoreDtype::kBFloat16}, {"float32", StoreDtype::kFloat32}}};
+constexpr Words<StoreDtype, 3> kDtypeWords = {{{"bfloat16", StoreDtype::kBFloat16},
+                                               {"float32", StoreDtype::kFloat32},
+                                               {"int8", StoreDtype::kInt8}}};
 constexpr Words<kernels::RopeScaling, 3> kScalingWords = {
     {{"none", kernels::RopeScaling::kNone},
      {"linear", kernels::RopeScaling::kLinear},
@@ -132,15 +135,6 @@ Json statistics_json(const Manifest& manifest) {
               {"target_mean", manifest.target_mean}};
 }
 
-Json sums_json(const StatisticsSums& sums) {
-  return Json{{"num_tokens", sums.num_tokens},
-              {"input_norm", sums.input_norm},
-              {"input_square", sums.input_square},
-              {"target_norm", sums.target_norm},
-              {"target_square", sums.target_square},
-              {"target", sums.target}};
-}
-
 void read_statistics(const Json& json, const std::string& where, Manifest& manifest) {
   const auto stats = [&](const std::string& key) {
     const Json values = member<Json>(json, key, where);
@@ -158,24 +152,6 @@ void read_statistics(const Json& json, const std::string& where, Manifest& manif
               manifest.d_model,
               " numbers, found ",
               manifest.target_mean.size());
-}
-
-StatisticsSums sums_of(const Json& json, int64_t d_model, const std::string& where) {
-  StatisticsSums sums;
-  sums.num_tokens = count(json, "num_tokens", where, 0);
-  sums.input_norm = member<double>(json, "input_norm", where);
-  sums.input_square = member<double>(json, "input_square", where);
-  sums.target_norm = member<double>(json, "target_norm", where);
-  sums.target_square = member<double>(json, "target_square", where);
-  sums.target = list<double>(json, "target", where);
-  LORSA_CHECK(static_cast<int64_t>(sums.target.size()) == d_model,
-              FormatError,
-              where,
-              ": target: expected d_model = ",
-              d_model,
-              " numbers, found ",
-              sums.target.size());
-  return sums;
 }
 
 void read_shards(const Json& json, const std::string& where, Manifest& manifest) {
@@ -287,37 +263,41 @@ void write_manifest(const std::filesystem::path& folder, const Manifest& manifes
                        {"attn_scale", manifest.attention.attn_scale},
                        {"qk_norm_eps", manifest.attention.qk_norm_eps},
                        {"rope", rope_json(manifest.attention.rope)}};
-  json["num_rows"] = manifest.num_rows;
-  json["num_heldout_rows"] = manifest.num_heldout_rows;
-  json["num_tokens"] = manifest.num_tokens;
-  json["num_scored_tokens"] = manifest.num_scored_tokens;
-  if (manifest.complete) {
-    json["statistics"] = statistics_json(manifest);
-  } else {
-    json["sums"] = sums_json(manifest.sums);
-  }
-  json["shards"] = Json::array();
-  for (const ShardInfo& shard : manifest.shards) {
-    json["shards"].push_back(
-        {{"file", shard.file}, {"num_rows", shard.num_rows}, {"checksum", shard.checksum}});
-  }
   json["complete"] = manifest.complete;
-  io::write_json(folder / kManifestFile, json);
+  if (manifest.complete) {
+    json["num_rows"] = manifest.num_rows;
+    json["num_heldout_rows"] = manifest.num_heldout_rows;
+    json["num_tokens"] = manifest.num_tokens;
+    json["num_scored_tokens"] = manifest.num_scored_tokens;
+    json["statistics"] = statistics_json(manifest);
+    json["shards"] = Json::array();
+    for (const ShardInfo& shard : manifest.shards) {
+      json["shards"].push_back(
+          {{"file", shard.file}, {"num_rows", shard.num_rows}, {"checksum", shard.checksum}});
+    }
+  }
+  io::write_sealed_json(folder / kManifestFile, json);
 }
 
 Manifest read_manifest(const std::filesystem::path& folder) {
   const std::string where = (folder / kManifestFile).string();
-  const Json json = io::read_json(folder / kManifestFile);
-  const auto schema = member<int64_t>(json, "schema", where);
-  LORSA_CHECK(schema == Manifest::kSchema,
+  const std::string text = io::read_file(folder / kManifestFile);
+  const Json json = io::parse_json(text, where);
+  Manifest manifest;
+  manifest.schema = member<int64_t>(json, "schema", where);
+  LORSA_CHECK(manifest.schema >= Manifest::kOldestSchema && manifest.schema <= Manifest::kSchema,
               FormatError,
               where,
               ": schema: expected ",
+              Manifest::kOldestSchema,
+              " to ",
               Manifest::kSchema,
               ", found ",
-              schema,
+              manifest.schema,
               " (written by another version)");
-  Manifest manifest;
+  if (manifest.schema > 1) {
+    io::check_seal(text, where);
+  }
   const Json model = member<Json>(json, "model", where);
   manifest.model_name = member<std::string>(model, "name", where + ": model");
   manifest.architecture = member<std::string>(model, "architecture", where + ": model");
@@ -341,19 +321,28 @@ Manifest read_manifest(const std::filesystem::path& folder) {
   manifest.attention.qk_norm_eps = member<double>(attention, "qk_norm_eps", where + ": attention");
   manifest.attention.rope =
       rope_of(member<Json>(attention, "rope", where + ": attention"), where + ": attention: rope");
+  manifest.complete = member<bool>(json, "complete", where);
+  if (!manifest.complete && manifest.schema > 1) {
+    set_totals(manifest, read_shard_records(folder, manifest.d_model));
+    check_counts(manifest, where);
+    return manifest;
+  }
   manifest.num_rows = count(json, "num_rows", where, 0);
   manifest.num_heldout_rows = count(json, "num_heldout_rows", where, 0);
   manifest.num_tokens = count(json, "num_tokens", where, 0);
   manifest.num_scored_tokens = count(json, "num_scored_tokens", where, 0);
   check_counts(manifest, where);
-  manifest.complete = member<bool>(json, "complete", where);
   if (manifest.complete) {
     read_statistics(member<Json>(json, "statistics", where), where + ": statistics", manifest);
-  } else {
-    manifest.sums = sums_of(member<Json>(json, "sums", where), manifest.d_model, where + ": sums");
   }
   read_shards(json, where, manifest);
   return manifest;
+}
+
+int64_t shard_number(const ShardInfo& shard) {
+  const std::optional<int64_t> number = shard_index(shard.file);
+  LORSA_CHECK(number.has_value(), Error, shard.file, ": not the name of a shard");
+  return *number;
 }
 
 double normalization_scale(const ActivationStats& stats, int64_t d_model) {

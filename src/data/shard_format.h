@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "io/file_descriptor.h"
 #include "io/hdf5.h"
 #include "lorsa/data/manifest.h"
+#include "lorsa/io/checksum.h"
 
 namespace lorsa::data {
 
@@ -23,21 +25,42 @@ inline constexpr const char* kShardMark = "complete";
 /// "shard-00007.h5"
 [[nodiscard]] std::string shard_file_name(size_t index);
 
-/// True for the names that shard_file_name() makes.
-[[nodiscard]] bool is_shard_file_name(const std::string& name);
+/// The number in a name that shard_file_name() makes; nothing for other names.
+[[nodiscard]] std::optional<int64_t> shard_index(const std::string& file_name);
 
+/// What activations are in memory as they are stored; int8 for kInt8.
 [[nodiscard]] c10::ScalarType scalar_type(StoreDtype dtype);
 
-/// Positions in the list that shard_datasets() returns; /target is last because store: input has
-/// none.
-enum ShardPart : size_t { kTokens, kScored, kDocument, kHeldout, kChecksum, kInput, kTarget };
+/// Datasets of a shard. A cache has those of activations that it stores, and scales with kInt8.
+enum ShardPart : size_t {
+  kTokens,
+  kScored,
+  kDocument,
+  kHeldout,
+  kChecksum,
+  kInputScale,
+  kTargetScale,
+  kInput,
+  kTarget,
+  kNumShardParts
+};
 
-/// The datasets of a shard with `num_rows` rows; offsets still unknown.
+/// Checksums of one row, the columns of /checksum. Format 1 has no kLabelSum.
+enum RowSum : size_t {
+  kInputSum,   ///< of the row's bytes in /input, then /input_scale
+  kTargetSum,  ///< likewise
+  kLabelSum,   ///< of the row's bytes in /tokens, /scored, /document and /heldout
+  kNumRowSums
+};
+
+[[nodiscard]] size_t num_row_sums(int64_t schema);
+
+/// The datasets of a shard with `num_rows` rows in the order of the file; offsets still unknown.
 [[nodiscard]] std::vector<io::Hdf5Dataset> shard_datasets(const Manifest& manifest,
                                                           int64_t num_rows);
 
 /// Where one shard's bytes lie. Holds no open file: a cache may have more shards than a process may
-/// have files, and opening one costs microseconds beside reading a row.
+/// have files.
 class ShardFile {
  public:
   /// Opens and checks it through HDF5. Throws IoError or FormatError.
@@ -49,8 +72,13 @@ class ShardFile {
 
   [[nodiscard]] io::FileDescriptor open() const;
 
+  [[nodiscard]] bool has(ShardPart part) const;
+
   /// Bytes of one row of a part.
   [[nodiscard]] size_t row_bytes(ShardPart part) const;
+
+  /// Where row `row` of a part begins in the file.
+  [[nodiscard]] uint64_t offset(ShardPart part, int64_t row) const;
 
   /// Reads `count` rows of a part from `row` (counted in the shard) on.
   void read(const io::FileDescriptor& file,
@@ -59,10 +87,32 @@ class ShardFile {
             int64_t count,
             void* destination) const;
 
+  /// The same, with the bytes added to `hash`.
+  void read_hashed(const io::FileDescriptor& file,
+                   ShardPart part,
+                   int64_t row,
+                   int64_t count,
+                   void* destination,
+                   io::Xxh3& hash) const;
+
+  [[nodiscard]] const std::vector<io::Hdf5Dataset>& datasets() const { return datasets_; }
+
  private:
+  [[nodiscard]] const io::Hdf5Dataset& dataset(ShardPart part) const;
+
   std::filesystem::path path_;
   int64_t num_rows_;
   std::vector<io::Hdf5Dataset> datasets_;
 };
+
+/// The dataset of `part` among those of a shard; null if there is none.
+[[nodiscard]] const io::Hdf5Dataset* find_part(const std::vector<io::Hdf5Dataset>& datasets,
+                                               ShardPart part);
+
+/// "xxh3:..." of the bytes of an open shard that belong to no row: HDF5's structures, what fills up
+/// to the alignment, and /checksum, in file order. With the rows' checksums this covers every byte.
+[[nodiscard]] std::string structure_checksum(const io::FileDescriptor& file,
+                                             const std::filesystem::path& path,
+                                             const std::vector<io::Hdf5Dataset>& datasets);
 
 }  // namespace lorsa::data

@@ -39,16 +39,20 @@ ShardWriter::ShardWriter(const std::filesystem::path& path,
           pending_.temporary_path(), shard_datasets(manifest, capacity), kShardMark)),
       file_(pending_.temporary_path(), O_RDWR) {}
 
-void ShardWriter::write(const void* data, size_t bytes_per_row, size_t part, int64_t count) {
+void ShardWriter::write(const void* data, size_t bytes_per_row, ShardPart part, int64_t count) {
   const uint64_t offset =
-      layout_.datasets.at(part).offset + bytes_per_row * static_cast<uint64_t>(num_rows_);
-  io::pwrite_all(
-      file_, data, bytes_per_row * static_cast<size_t>(count), offset, pending_.temporary_path());
+      find_part(layout_.datasets, part)->offset + bytes_per_row * static_cast<uint64_t>(num_rows_);
+  const size_t size = bytes_per_row * static_cast<size_t>(count);
+  io::pwrite_all(file_, data, size, offset, pending_.temporary_path());
+  io::begin_writeback(file_, offset, size);
 }
 
 void ShardWriter::append(const StoredRows& rows, int64_t first, int64_t count) {
   LORSA_CHECK(count <= room(), Error, path_.string(), ": more rows than the shard has room for");
   const auto write_tensor = [&](const at::Tensor& tensor, ShardPart part) {
+    if (!tensor.defined()) {
+      return;
+    }
     const size_t bytes_per_row = tensor.nbytes() / static_cast<size_t>(tensor.size(0));
     const auto* data = static_cast<const char*>(tensor.const_data_ptr());
     write(data + bytes_per_row * static_cast<size_t>(first), bytes_per_row, part, count);
@@ -57,11 +61,14 @@ void ShardWriter::append(const StoredRows& rows, int64_t first, int64_t count) {
   write_tensor(rows.scored_BT, kScored);
   write(rows.document.data() + first, sizeof(int64_t), kDocument, count);
   write(rows.heldout.data() + first, sizeof(uint8_t), kHeldout, count);
-  write(rows.checksum.data() + 2 * first, 2 * sizeof(uint64_t), kChecksum, count);
+  write(rows.checksum.data() + kNumRowSums * static_cast<size_t>(first),
+        kNumRowSums * sizeof(uint64_t),
+        kChecksum,
+        count);
+  write_tensor(rows.input_scale_BT, kInputScale);
+  write_tensor(rows.target_scale_BT, kTargetScale);
   write_tensor(rows.input_BTD, kInput);
-  if (rows.target_BTD.defined()) {
-    write_tensor(rows.target_BTD, kTarget);
-  }
+  write_tensor(rows.target_BTD, kTarget);
   num_rows_ += count;
 }
 
@@ -86,14 +93,17 @@ void ShardWriter::shrink() {
   layout_ = std::move(layout);
 }
 
-void ShardWriter::finish() {
+std::string ShardWriter::finish() {
   if (num_rows_ < capacity_) {
     shrink();
   } else {
     file_.close(pending_.temporary_path());
   }
   io::set_hdf5_mark(pending_.temporary_path(), layout_);
+  const io::FileDescriptor file(pending_.temporary_path(), O_RDONLY);
+  std::string checksum = structure_checksum(file, pending_.temporary_path(), layout_.datasets);
   pending_.commit();
+  return checksum;
 }
 
 }  // namespace lorsa::data

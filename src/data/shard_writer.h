@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "data/shard_format.h"
 #include "data/stored_rows.h"
 #include "io/file_descriptor.h"
 #include "io/hdf5.h"
@@ -25,11 +26,12 @@ class ShardWriter {
   /// Writes rows [first, first + count) of `rows`. Throws IoError.
   void append(const StoredRows& rows, int64_t first, int64_t count);
 
-  /// Cuts the shard to the rows it got, marks it complete, syncs and renames it. Throws IoError.
-  void finish();
+  /// Cuts the shard to the rows it got, marks it complete, syncs and renames it. Returns its
+  /// structure_checksum(). Throws IoError.
+  [[nodiscard]] std::string finish();
 
  private:
-  void write(const void* data, size_t bytes_per_row, size_t part, int64_t count);
+  void write(const void* data, size_t bytes_per_row, ShardPart part, int64_t count);
   void shrink();
 
   std::filesystem::path path_;

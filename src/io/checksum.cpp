@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#define XXH_STATIC_LINKING_ONLY  // the state, to place it ourselves
 #include <xxhash.h>
 
 #include <array>
@@ -34,19 +35,42 @@ uint64_t xxh3(const void* data, size_t size) noexcept {
   return XXH3_64bits(data, size);
 }
 
-std::string file_xxh3(const std::filesystem::path& path) {
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
-                                                                       &XXH3_freeState);
-  LORSA_CHECK(state != nullptr, Error, "XXH3_createState failed");
-  LORSA_CHECK(XXH3_64bits_reset(state.get()) == XXH_OK, Error, "XXH3_64bits_reset failed");
-  for_each_block(path, [&](const void* data, size_t size) {
-    LORSA_CHECK(
-        XXH3_64bits_update(state.get(), data, size) == XXH_OK, Error, "XXH3_64bits_update failed");
-  });
-  const unsigned long long digest = XXH3_64bits_digest(state.get());
+// XXH3's state must lie at a multiple of 64, which new respects.
+struct Xxh3::State {
+  XXH3_state_t state;
+};
+
+Xxh3::Xxh3() : state_(std::make_unique<State>()) {
+  reset();
+}
+
+Xxh3::~Xxh3() = default;
+Xxh3::Xxh3(Xxh3&&) noexcept = default;
+Xxh3& Xxh3::operator=(Xxh3&&) noexcept = default;
+
+// These fail for null pointers only.
+void Xxh3::update(const void* data, size_t size) noexcept {
+  static_cast<void>(XXH3_64bits_update(&state_->state, data, size));
+}
+
+uint64_t Xxh3::digest() const noexcept {
+  return XXH3_64bits_digest(&state_->state);
+}
+
+void Xxh3::reset() noexcept {
+  static_cast<void>(XXH3_64bits_reset(&state_->state));
+}
+
+std::string xxh3_text(uint64_t digest) {
   std::array<char, 17> hex{};
-  std::snprintf(hex.data(), hex.size(), "%016llx", digest);
+  std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(digest));
   return concat("xxh3:", hex.data());
+}
+
+std::string file_xxh3(const std::filesystem::path& path) {
+  Xxh3 hash;
+  for_each_block(path, [&](const void* data, size_t size) { hash.update(data, size); });
+  return xxh3_text(hash.digest());
 }
 
 std::string file_sha256(const std::filesystem::path& path) {

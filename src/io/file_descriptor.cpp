@@ -78,6 +78,11 @@ void pwrite_all(const FileDescriptor& file,
   }
 }
 
+void begin_writeback(const FileDescriptor& file, uint64_t offset, size_t size) noexcept {
+  static_cast<void>(::sync_file_range(
+      file.get(), static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE));
+}
+
 void pread_exact(const FileDescriptor& file,
                  void* data,
                  size_t size,

@@ -53,6 +53,10 @@ void pwrite_all(const FileDescriptor& file,
                 uint64_t offset,
                 const std::filesystem::path& path);
 
+/// Asks the kernel to begin writing what pwrite_all() left in memory, so that fsync has little to
+/// wait for at the end. A hint: never fails.
+void begin_writeback(const FileDescriptor& file, uint64_t offset, size_t size) noexcept;
+
 /// Reads exactly `size` bytes at `offset`. IoError if the call fails, FormatError if the file ends
 /// before; `what` says in the message what was read.
 void pread_exact(const FileDescriptor& file,

@@ -12,7 +12,7 @@
 
 namespace lorsa::io {
 
-enum class Hdf5Type { kBFloat16, kFloat32, kInt32, kInt64, kUInt8, kUInt64 };
+enum class Hdf5Type { kBFloat16, kFloat32, kInt8, kInt32, kInt64, kUInt8, kUInt64 };
 
 /// Bytes of one element.
 [[nodiscard]] size_t item_bytes(Hdf5Type type);

@@ -23,6 +23,7 @@ std::string hdf5_message() {
 
 size_t item_bytes(Hdf5Type type) {
   switch (type) {
+    case Hdf5Type::kInt8:
     case Hdf5Type::kUInt8:
       return 1;
     case Hdf5Type::kBFloat16:

@@ -20,6 +20,7 @@ class Hdf5Visit {
  public:
   Hdf5Visit()
       : lock_(mutex()),
+        no_cleanup_(keep_from_cleaning_up()),
         quiet_(H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_) >= 0 &&
                H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0) {}
 
@@ -33,12 +34,20 @@ class Hdf5Visit {
   Hdf5Visit& operator=(const Hdf5Visit&) = delete;
 
  private:
+  // Every identifier is closed where it was made. What the library itself leaks of damaged files it
+  // would try to close at the program's exit and complain that it cannot.
+  static bool keep_from_cleaning_up() {
+    static const bool done = H5dont_atexit() >= 0;
+    return done;
+  }
+
   static std::mutex& mutex() {
     static std::mutex instance;
     return instance;
   }
 
   std::lock_guard<std::mutex> lock_;
+  bool no_cleanup_;
   H5E_auto2_t print_ = nullptr;
   void* print_data_ = nullptr;
   bool quiet_;  // after what its initialiser fills
@@ -100,6 +109,8 @@ Hdf5TypeId make_type(Hdf5Type type, const std::string& where) {
       return copy(H5T_STD_I32LE);
     case Hdf5Type::kInt64:
       return copy(H5T_STD_I64LE);
+    case Hdf5Type::kInt8:
+      return copy(H5T_STD_I8LE);
     case Hdf5Type::kUInt8:
       return copy(H5T_STD_U8LE);
     case Hdf5Type::kUInt64:

@@ -16,6 +16,8 @@ std::string name_of(Hdf5Type type) {
       return "bfloat16";
     case Hdf5Type::kFloat32:
       return "float32";
+    case Hdf5Type::kInt8:
+      return "int8";
     case Hdf5Type::kInt32:
       return "int32";
     case Hdf5Type::kInt64:

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "lorsa/core/error.h"
+#include "lorsa/io/checksum.h"
 #include "lorsa/io/files.h"
 
 namespace lorsa::io {
@@ -226,6 +227,28 @@ struct Reader<uint64_t> {
   }
 };
 
+constexpr const char* kSealKey = "file_checksum";
+constexpr std::string_view kSealPrefix = "xxh3:";
+constexpr size_t kSealDigits = 16;
+
+/// Where the digits of the seal stand in `text`. A quote inside a JSON string is written \", so the
+/// member cannot be mistaken for text.
+size_t seal_digits(const std::string& text, const std::string& where) {
+  const std::string member = concat("\"", kSealKey, "\": \"", kSealPrefix);
+  const size_t found = text.rfind(member);
+  LORSA_CHECK(found != std::string::npos && found + member.size() + kSealDigits < text.size(),
+              FormatError,
+              where,
+              ": ",
+              kSealKey,
+              ": expected \"",
+              kSealPrefix,
+              "\" and ",
+              kSealDigits,
+              " digits, found nothing of that form");
+  return found + member.size();
+}
+
 }  // namespace
 
 Json parse_json(const std::string& text, const std::string& where) {
@@ -243,6 +266,40 @@ Json read_json(const std::filesystem::path& path) {
 
 void write_json(const std::filesystem::path& path, const Json& value) {
   write_file(path, value.dump(2) + "\n");
+}
+
+void write_sealed_json(const std::filesystem::path& path, const Json& value) {
+  Json sealed = value;
+  sealed[kSealKey] = xxh3_text(0);
+  std::string text = sealed.dump(2) + "\n";
+  text.replace(seal_digits(text, path.string()),
+               kSealDigits,
+               xxh3_text(xxh3(text.data(), text.size())).substr(kSealPrefix.size()));
+  write_file(path, text);
+}
+
+void check_seal(const std::string& text, const std::string& where) {
+  const size_t digits = seal_digits(text, where);
+  std::string blank = text;
+  blank.replace(digits, kSealDigits, kSealDigits, '0');
+  const std::string expected = xxh3_text(xxh3(blank.data(), blank.size()));
+  const std::string found = concat(kSealPrefix, text.substr(digits, kSealDigits));
+  LORSA_CHECK(found == expected,
+              FormatError,
+              where,
+              ": ",
+              kSealKey,
+              ": expected ",
+              expected,
+              " for the bytes of this file, found ",
+              found,
+              " (the file was damaged or edited)");
+}
+
+Json read_sealed_json(const std::filesystem::path& path) {
+  const std::string text = read_file(path);
+  check_seal(text, path.string());
+  return parse_json(text, path.string());
 }
 
 template <typename T>

@@ -124,6 +124,45 @@ run 2 lorsa-cache extract a.yaml --set data.context_length=32
 err_has "data.context_length: cache has 16, configuration says 32"
 err_lines 1
 
+begin "several ranks"
+write_config ranks.yaml ranks
+rank_pids=()
+for rank in 2 1; do
+  RANK=$rank WORLD_SIZE=3 LOCAL_RANK=$rank lorsa-cache extract ranks.yaml >"rank-$rank.out" 2>"rank-$rank.err" </dev/null &
+  rank_pids+=($!)
+done
+run 0 env RANK=0 WORLD_SIZE=3 LOCAL_RANK=0 lorsa-cache extract ranks.yaml
+out_has "ranks/layer-0: 77 rows"
+wait "${rank_pids[@]}"
+for rank in 1 2; do
+  holds test ! -s "rank-$rank.out"
+  holds test ! -s "rank-$rank.err"
+done
+last="diff of the caches of one and three ranks"
+holds diff -r cache ranks
+if command -v mpirun >/dev/null; then
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  run 0 mpirun -n 2 --oversubscribe "$(command -v lorsa-cache)" extract ranks.yaml --set out.path=mpi --quiet
+  last="diff of the caches of one rank and mpirun's two"
+  holds diff -r cache mpi
+fi
+run 5 env RANK=0 WORLD_SIZE=2 lorsa-cache extract a.yaml --set out.path=alone --set run.rank_timeout_s=1
+err_has "waited .* for rank 1 to finish shard-00001.h5"
+run 0 lorsa-cache extract a.yaml --set out.path=alone --quiet
+last="diff of a cache that one of two ranks began"
+holds diff -r cache alone
+run 2 env RANK=2 WORLD_SIZE=2 lorsa-cache extract a.yaml --set out.path=none
+err_has "RANK in the environment: expected a number from 0 to 1, found '2'"
+holds test ! -e none
+
+begin "int8"
+run 0 lorsa-cache extract a.yaml --set out.path=int8 --set out.dtype=int8 --quiet
+run 0 lorsa-cache info int8
+out_has "input_and_target, int8"
+run 0 lorsa-cache verify int8 --quiet
+run 2 lorsa-cache extract a.yaml --set out.path=int8
+err_has "out.dtype: cache has int8, configuration says float32"
+
 begin "info"
 run 0 lorsa-cache info cache
 out_has "^cache/layer-0$"

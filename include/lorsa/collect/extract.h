@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lorsa/collect/extract_config.h"
+#include "lorsa/core/launch.h"
 #include "lorsa/core/progress.h"
 
 namespace lorsa::collect {
@@ -15,6 +16,7 @@ struct ExtractOptions {
   /// Called on the calling thread with the rows handed to the writers so far, once per batch. What
   /// it throws ends the extraction as a kill would: only finished shards stay.
   std::function<void(int64_t)> on_rows;
+  LaunchRank rank;
 };
 
 /// What an extraction did.
@@ -24,9 +26,11 @@ struct ExtractReport {
   int64_t num_heldout_rows = 0;
   int64_t num_tokens = 0;
   int64_t rows_before = 0;        ///< of num_rows, found in finished shards
+  LaunchRank rank;                ///< counts above are known to rank 0; others know num_rows
   bool already_complete = false;  ///< nothing was left to do
   bool corpus_ended = false;      ///< before max_tokens were reached
   double seconds = 0.0;           ///< of reading, model and writing
+  double write_wait_s = 0.0;      ///< of them, what the model waited for writing
 };
 
 /// Writes the activation caches of all layers in one pass over the corpus: <out.path>/layer-N/.
@@ -36,10 +40,14 @@ struct ExtractReport {
 /// finished shards are not computed again, and the result is the one of an undisturbed run. The
 /// layers already complete are left alone.
 ///
+/// Several processes of one job (launch_rank()) share the folders: shard i is written by rank i %
+/// world size, and rank 0 completes the manifest once all are there. Each rank reads the corpus.
+///
 /// Throws ConfigError for settings that do not fit the model, and for a cache made under another
 /// configuration, corpus or model, naming what differs; IoError if the disk cannot hold the result
-/// (checked before anything is written); FormatError for a corpus or model that cannot be used;
-/// Interrupted if a StopSignal of the caller was raised, after the batch in work.
+/// (checked before anything is written) or another extraction writes there; DeviceError if another
+/// rank ended or made no headway for run.rank_timeout_s; FormatError for a corpus or model that
+/// cannot be used; Interrupted if a StopSignal of the caller was raised, after the batch in work.
 ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options = {});
 
 /// What extract() would do, measured on one batch.

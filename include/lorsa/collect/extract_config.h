@@ -28,6 +28,7 @@ struct ExtractConfig {
     std::string device = "auto";
     int64_t batch_sequences = 8;
     int64_t threads = 0;
+    double rank_timeout_s = 1800.0;
   };
 
   std::vector<int64_t> layers;

@@ -25,7 +25,8 @@ struct LoaderOptions {
 /// Worker threads fill `depth` batches ahead; next() waits only when the disk is behind. The order
 /// depends on (seed, position) alone (sampled_index over the training rows), so a loader started at
 /// a saved position continues with the very next batch. One consumer thread. A failed read surfaces
-/// in next(), naming file and row.
+/// in next(), naming file and row. A batch is the consumer's as long as it holds a tensor of it or
+/// a view of one; then its memory is used again.
 class ActivationLoader {
  public:
   ActivationLoader(const CacheReader& reader, const LoaderOptions& options);

@@ -14,8 +14,8 @@
 
 namespace lorsa::data {
 
-/// Rows of a cache. input and target [n, T, D] in the stored dtype (raw, not scaled), tokens [n, T]
-/// int32, scored [n, T] bool, heldout [n] bool, document [n] int64.
+/// Rows of a cache. input and target [n, T, D] raw, not scaled, in the stored dtype (float32 for
+/// int8), tokens [n, T] int32, scored [n, T] bool, heldout [n] bool, document [n] int64.
 struct Batch {
   at::Tensor input_BTD;
   at::Tensor target_BTD;  ///< recomputed in float32 from attention.safetensors for store: input
@@ -28,11 +28,15 @@ struct Batch {
 
 enum class Side { kTraining, kHeldout, kAll };
 
+/// kPinned: page-locked, for copies to a CUDA device.
+enum class BatchMemory { kPageable, kPinned };
+
 /// Random access to the rows of a finished cache folder.
 ///
 /// Opens every shard once through HDF5 to find its datasets' offsets, then reads rows with pread:
 /// read() may be called from several threads. Throws FormatError for a folder that is not a
-/// complete cache, naming file and dataset. Every row is checked against its checksum when read.
+/// complete cache, naming file and dataset. Every row is checked against its checksums the first
+/// time that it is read; reading it again costs what plain pread costs.
 class CacheReader {
  public:
   explicit CacheReader(const std::filesystem::path& folder);
@@ -46,6 +50,10 @@ class CacheReader {
   [[nodiscard]] const std::vector<int64_t>& rows(Side side) const;
   /// The rows in the given order. Throws IoError or FormatError naming shard and row.
   [[nodiscard]] Batch read(const std::vector<int64_t>& rows) const;
+  /// A batch that read_into() can fill with `num_rows` rows; values are not set.
+  [[nodiscard]] Batch make_batch(int64_t num_rows, BatchMemory memory) const;
+  /// read() into the memory of `batch`, made by make_batch() for as many rows.
+  void read_into(const std::vector<int64_t>& rows, Batch& batch) const;
   /// The layer's own attention (attention.safetensors + the manifest's RoPE), float32 on the CPU.
   [[nodiscard]] const kernels::Mhsa& attention() const;
 
@@ -61,9 +69,10 @@ struct Defect {
   std::string message;
 };
 
-/// Re-reads every byte against manifest and checksums. Returns all defects found; empty means
-/// sound. `on_rows` is told rows done.
+/// Re-reads every byte once against manifest and checksums. Returns all defects found; empty means
+/// sound. `on_bytes` is told the bytes done and those of all files. An unfinished cache has that
+/// defect; its finished shards are looked at all the same.
 [[nodiscard]] std::vector<Defect> verify_cache(
-    const std::filesystem::path& folder, const std::function<void(int64_t, int64_t)>& on_rows);
+    const std::filesystem::path& folder, const std::function<void(int64_t, int64_t)>& on_bytes);
 
 }  // namespace lorsa::data

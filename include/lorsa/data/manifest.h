@@ -10,37 +10,28 @@
 namespace lorsa::data {
 
 enum class StoreMode { kInputAndTarget, kInput };
-enum class StoreDtype { kBFloat16, kFloat32 };
+/// kInt8: every position of input and target has a float32 scale of its own (largest |x| / 127).
+enum class StoreDtype { kBFloat16, kFloat32, kInt8 };
 
 /// The word for it in configurations and manifests: "input_and_target", "input".
 [[nodiscard]] std::string to_string(StoreMode store);
-/// "bfloat16", "float32".
+/// "bfloat16", "float32", "int8".
 [[nodiscard]] std::string to_string(StoreDtype dtype);
 
 struct ShardInfo {
   std::string file;  ///< "shard-00000.h5"
   int64_t num_rows = 0;
-  std::string checksum;  ///< "xxh3:..." of the file's bytes
+  std::string checksum;  ///< "xxh3:..." of the file's bytes outside the datasets of rows (of all
+                         ///< bytes in format 1)
 };
+
+/// The number in the shard's file name.
+[[nodiscard]] int64_t shard_number(const ShardInfo& shard);
 
 /// Statistics of one activation over the scored tokens of training rows.
 struct ActivationStats {
   double mean_norm = 0.0;      ///< mean of |x| over scored tokens
   double second_moment = 0.0;  ///< mean of |x|^2 over scored tokens
-};
-
-/// Running sums over the scored tokens of the training rows in finished shards, from which the
-/// statistics are made. They stand in the manifest of an unfinished cache, so that a continued
-/// extraction ends with the very same statistics.
-struct StatisticsSums {
-  int64_t num_tokens = 0;
-  double input_norm = 0.0;
-  double input_square = 0.0;
-  double target_norm = 0.0;
-  double target_square = 0.0;
-  std::vector<double> target;  ///< [D]
-
-  bool operator==(const StatisticsSums&) const = default;
 };
 
 /// What attention.safetensors does not hold of the layer's attention, and its digest.
@@ -53,10 +44,13 @@ struct AttentionInfo {
   bool operator==(const AttentionInfo&) const = default;
 };
 
-/// manifest.json of a cache, format 1 (design section 6; docs/formats.md).
+/// manifest.json of a cache, format 2 (design section 6; docs/formats.md). While the cache is not
+/// complete, counts and shards are those of the shards finished so far, whatever their numbers.
 struct Manifest {
-  static constexpr int64_t kSchema = 1;
+  static constexpr int64_t kSchema = 2;        ///< what is written
+  static constexpr int64_t kOldestSchema = 1;  ///< complete caches of it are still read
 
+  int64_t schema = kSchema;
   std::string model_name;
   std::string architecture;
   std::string weights_sha256;
@@ -83,15 +77,16 @@ struct Manifest {
   std::string config_yaml;  ///< the extraction's resolved configuration, for the refusal to
                             ///< continue under another one
   std::vector<ShardInfo> shards;
-  StatisticsSums sums;  ///< while not complete
   bool complete = false;
 };
 
-/// Reads and checks `folder`/manifest.json. FormatError (file, key, expected, found) for an unknown
-/// schema or values that contradict each other, IoError if absent.
+/// Reads and checks `folder`/manifest.json and, where the cache is not complete, what the finished
+/// shards left beside it. FormatError (file, key, expected, found) for an unknown schema, a damaged
+/// file or values that contradict each other, IoError if absent.
 [[nodiscard]] Manifest read_manifest(const std::filesystem::path& folder);
 
-/// Writes it atomically.
+/// Writes it atomically, in format 2. Shards and counts of an unfinished cache are not written:
+/// they stand beside it.
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
 
 /// The factor sqrt(D) / mean norm that scales an activation for training. FormatError if the mean

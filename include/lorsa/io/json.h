@@ -18,6 +18,17 @@ using Json = nlohmann::ordered_json;
 /// Two-space indented, newline at the end, through write_file.
 void write_json(const std::filesystem::path& path, const Json& value);
 
+/// write_json() with a last member "file_checksum": the xxh3_text() of the file's own bytes, its
+/// sixteen digits taken as zeros. `value` must be an object without that member.
+void write_sealed_json(const std::filesystem::path& path, const Json& value);
+
+/// Checks the "file_checksum" of `text`, read from `where`. FormatError if it is not there or is
+/// not that of the other bytes.
+void check_seal(const std::string& text, const std::string& where);
+
+/// read_file + check_seal + parse_json.
+[[nodiscard]] Json read_sealed_json(const std::filesystem::path& path);
+
 /// Member `key` of object `object` as T. FormatError "<where>: <key>: expected ..., found ..." if
 /// absent or of another type; negative numbers are refused for unsigned T, fractions for integer T.
 template <typename T>

@@ -33,7 +33,7 @@ constexpr int64_t kGoldenRows = 77;
 constexpr int64_t kGoldenHeldoutRows = 15;
 
 inline ExtractOptions silent() {
-  return {Progress::Visible::kNo, {}};
+  return {Progress::Visible::kNo, {}, {}};
 }
 
 inline data::Batch all_rows(const std::filesystem::path& folder) {
@@ -43,7 +43,7 @@ inline data::Batch all_rows(const std::filesystem::path& folder) {
 
 /// Size of shards that hold `batches` batches of golden_config().
 inline int64_t shard_bytes_for(int64_t batches) {
-  const int64_t per_row = 16 * (2 * 24 * 4 + 5) + 25;
+  const int64_t per_row = 16 * (2 * 24 * 4 + 5) + 33;
   return batches * 4 * per_row;
 }
 

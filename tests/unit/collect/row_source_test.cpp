@@ -11,7 +11,7 @@ namespace {
 RowSourceOptions options_of(int64_t max_rows, int64_t skip_rows, int64_t num_tokenizers) {
   RowSourceOptions options;
   options.max_rows = max_rows;
-  options.skip_rows = skip_rows;
+  options.wanted = [skip_rows](int64_t row) { return row >= skip_rows; };
   options.batch_rows = 4;
   options.vocabulary_size = 1000;
   options.num_tokenizers = num_tokenizers;
@@ -67,7 +67,27 @@ TEST_CASE("RowSource skips the rows that are there and ends at max_rows", "[coll
     CHECK(rows[i].tokens == expected[i + 12]);
   }
   RowSource none(corpus, tokenizer, options_of(12, 12, 1));
-  CHECK(none.next().rows.empty());
+  const RowBatch end = none.next();
+  CHECK(end.rows.empty());
+  CHECK(end.first_row == 12);
+}
+
+TEST_CASE("RowSource hands out the batches that are wanted and then the number of all rows",
+          "[collect]") {
+  const lm::Tokenizer tokenizer(test::golden("collect/model"));
+  const data::CorpusConfig corpus = golden_config("unused").data;
+  const auto expected = golden_tokens();
+  RowSourceOptions options = options_of(1000, 0, 2);
+  options.wanted = [](int64_t row) { return row / 8 % 3 == 1; };
+  RowSource source(corpus, tokenizer, options);
+  std::vector<int64_t> firsts;
+  RowBatch batch = source.next();
+  for (; !batch.rows.empty(); batch = source.next()) {
+    firsts.push_back(batch.first_row);
+    CHECK(batch.rows.front().tokens == expected[static_cast<size_t>(batch.first_row)]);
+  }
+  CHECK(firsts == std::vector<int64_t>{8, 12, 32, 36, 56, 60});
+  CHECK(batch.first_row == kGoldenRows);
 }
 
 TEST_CASE("RowSource can be left in the middle", "[collect]") {

@@ -2,11 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <fstream>
 #include <map>
 #include <string>
 
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/data/cache_writer.h"
+#include "lorsa/io/checksum.h"
 #include "lorsa/io/files.h"
 #include "support/throws.h"
 
@@ -76,11 +78,11 @@ inline void write_cache(const std::filesystem::path& folder,
   writer.finish();
 }
 
-/// Name and bytes of every file in a folder.
+/// Name and digest of every file in a folder.
 inline std::map<std::string, std::string> contents(const std::filesystem::path& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    files[entry.path().filename().string()] = io::read_file(entry.path());
+    files[entry.path().filename().string()] = io::file_xxh3(entry.path());
   }
   return files;
 }
@@ -95,13 +97,28 @@ inline void edit(const std::filesystem::path& path,
   io::write_file(path, text.replace(at, from.size(), to));
 }
 
-/// Flips one bit of the first occurrence of `bytes` in a file.
+/// edit() of a file with a "file_checksum", which is made right again.
+inline void edit_sealed(const std::filesystem::path& path,
+                        const std::string& from,
+                        const std::string& to) {
+  edit(path, from, to);
+  std::string text = io::read_file(path);
+  const size_t digits = text.rfind("xxh3:") + 5;
+  text.replace(digits, 16, 16, '0');
+  text.replace(digits, 16, io::xxh3_text(io::xxh3(text.data(), text.size())).substr(5));
+  io::write_file(path, text);
+}
+
+/// Flips one bit of the first occurrence of `bytes` in a file, which stays the same file.
 inline void flip_bit(const std::filesystem::path& path, const std::string& bytes) {
   std::string content = io::read_file(path);
   const size_t at = content.find(bytes);
   REQUIRE(at != std::string::npos);
-  content[at + bytes.size() / 2] = static_cast<char>(content[at + bytes.size() / 2] ^ 0x10);
-  io::write_file(path, content);
+  const size_t flipped = at + bytes.size() / 2;
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(flipped));
+  file.put(static_cast<char>(content[flipped] ^ 0x10));
+  REQUIRE(file.flush().good());
 }
 
 /// The bytes of a contiguous CPU tensor.

@@ -1,4 +1,5 @@
-// Caches of format 1 that numpy, h5py, safetensors and xxhash made (scripts/golden/cache.py).
+// Caches of formats 1 and 2 that numpy, h5py, safetensors and xxhash made
+// (scripts/golden/cache.py).
 #include <ATen/ATen.h>
 
 #include <string>
@@ -18,8 +19,9 @@ at::Tensor expected(const io::Json& json, const std::string& key, at::IntArrayRe
 }
 
 TEST_CASE("a bfloat16 cache made by other programs is read bit for bit", "[data]") {
-  const CacheReader reader(test::golden("cache_v1"));
-  const io::Json json = io::read_json(test::golden("cache_v1.json"));
+  const std::string name = GENERATE("cache_v1", "cache_v2");
+  const CacheReader reader(test::golden(name));
+  const io::Json json = io::read_json(test::golden(name + ".json"));
   REQUIRE(reader.rows(Side::kAll) == std::vector<int64_t>{0, 1, 2});
   REQUIRE(reader.rows(Side::kTraining) == std::vector<int64_t>{0, 2});
   REQUIRE(reader.rows(Side::kHeldout) == std::vector<int64_t>{1});
@@ -32,7 +34,19 @@ TEST_CASE("a bfloat16 cache made by other programs is read bit for bit", "[data]
   REQUIRE(at::equal(batch.scored_BT.to(at::kDouble), expected(json, "scored", {3, 4})));
   REQUIRE(at::equal(batch.document_B.to(at::kDouble), expected(json, "document", {3})));
   REQUIRE(at::equal(batch.heldout_B.to(at::kDouble), expected(json, "heldout", {3})));
-  REQUIRE(verify_cache(test::golden("cache_v1"), {}).empty());
+  REQUIRE(verify_cache(test::golden(name), {}).empty());
+}
+
+TEST_CASE("an int8 cache made by other programs is read to the values they mean", "[data]") {
+  const CacheReader reader(test::golden("cache_v2_int8"));
+  const io::Json json = io::read_json(test::golden("cache_v2_int8.json"));
+  const Batch batch = reader.read({0, 1, 2});
+  REQUIRE(batch.input_BTD.scalar_type() == at::kFloat);
+  REQUIRE(at::equal(batch.input_BTD.to(at::kDouble), expected(json, "input", {3, 4, 6})));
+  // The golden target is exact; the stored one is off by half a step of 1/127 of its position's
+  // largest value.
+  REQUIRE(test::relative_error(batch.target_BTD, expected(json, "target", {3, 4, 6})) < 0.5 / 127);
+  REQUIRE(verify_cache(test::golden("cache_v2_int8"), {}).empty());
 }
 
 TEST_CASE("store: input gives the target that numpy computes from attention.safetensors",

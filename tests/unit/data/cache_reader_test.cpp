@@ -56,7 +56,7 @@ TEST_CASE("cut, foreign, missing and swapped shards are refused by name", "[data
 TEST_CASE("a cache of another dtype or width than its manifest says is refused", "[data]") {
   const test::TempDir folder;
   write_cache(folder.path(), 4);
-  test_cache::edit(folder / "manifest.json", "\"bfloat16\"", "\"float32\"");
+  test_cache::edit_sealed(folder / "manifest.json", "\"bfloat16\"", "\"float32\"");
   test::require_parts(refusal<FormatError>(folder.path()),
                       {"shard-00000.h5: /input: expected float32, found a float of 16 bits"});
 }
@@ -79,10 +79,11 @@ TEST_CASE("a flipped bit is found when its row is read, other rows are read on",
                        bytes_of(rows(6, 1).target_BTD[0].to(at::kBFloat16)));
   const CacheReader reader(folder.path());
   REQUIRE(reader.read({0, 5, 7}).rows.size() == 3);
-  test::require_parts(test::message_of<FormatError>([&] {
-                        static_cast<void>(reader.read({5, 6}));
-                      }),
-                      {(folder / "shard-00001.h5").string(), "/target: row 2", "checksum"});
+  test::require_parts(
+      test::message_of<FormatError>([&] {
+        static_cast<void>(reader.read({5, 6}));
+      }),
+      {(folder / "shard-00001.h5").string(), "/target: row 2: expected the bytes of its checksum"});
 }
 
 TEST_CASE("a shard that shrinks after opening is reported with file and row", "[data]") {

@@ -51,6 +51,56 @@ TEST_CASE("what is written is read back in the stored dtype, in any order", "[da
   }
 }
 
+TEST_CASE("int8 stores every position rounded to its own scale", "[data]") {
+  const test::TempDir folder;
+  write_cache(folder.path(), 10, plan(StoreMode::kInputAndTarget, StoreDtype::kInt8));
+  const CacheReader reader(folder.path());
+  REQUIRE(reader.manifest().dtype == StoreDtype::kInt8);
+  const Batch batch = reader.read({9, 2});
+  REQUIRE(batch.input_BTD.scalar_type() == at::kFloat);
+  const auto rounded = [](const at::Tensor& x) {
+    const at::Tensor scale = x.abs().amax(-1, true) / 127;
+    return (x / scale).round() * scale;
+  };
+  for (const auto& [slot, row] : {std::pair<int64_t, int64_t>{0, 9}, {1, 2}}) {
+    const RowBlock block = rows(row, 1);
+    // The scale's last bit may differ; a value half way between two steps would show as a whole
+    // one.
+    REQUIRE(test::relative_error(batch.input_BTD[slot], rounded(block.input_BTD[0])) < 1e-6);
+    REQUIRE(test::relative_error(batch.target_BTD[slot], rounded(block.target_BTD[0])) < 1e-6);
+  }
+  // Statistics are over what readers see.
+  const Batch all = reader.read(reader.rows(Side::kTraining));
+  const at::Tensor seen = all.input_BTD.index({all.scored_BT}).to(at::kDouble);
+  REQUIRE(reader.manifest().input_stats.second_moment ==
+          Approx(seen.square().sum(1).mean().item<double>()).epsilon(1e-12));
+  REQUIRE(verify_cache(folder.path(), {}).empty());
+}
+
+TEST_CASE("int8 keeps zeros and tiny and huge positions and refuses what is not finite", "[data]") {
+  const test::TempDir folder;
+  RowBlock block = rows(0, 1);
+  block.input_BTD[0][1].zero_();
+  block.input_BTD[0][2] *= 1e-38;
+  block.input_BTD[0][3] *= 1e37;
+  CacheWriter writer(
+      folder.path(), plan(StoreMode::kInput, StoreDtype::kInt8), attention(), kRowsPerShard);
+  writer.append(block);
+  writer.finish();
+  const at::Tensor read = CacheReader(folder.path()).read({0}).input_BTD[0];
+  REQUIRE(read[1].abs().max().item<float>() == 0.0F);
+  REQUIRE(test::relative_error(read[2] * 1e38, block.input_BTD[0][2] * 1e38) < 0.02);
+  REQUIRE(test::relative_error(read[3], block.input_BTD[0][3]) < 0.01);
+  const test::TempDir other;
+  CacheWriter strict(other.path(),
+                     plan(StoreMode::kInputAndTarget, StoreDtype::kInt8),
+                     attention(),
+                     kRowsPerShard);
+  block.target_BTD[0][4][5] = std::numeric_limits<double>::infinity();
+  test::require_parts(test::message_of<FormatError>([&] { strict.append(block); }),
+                      {"row 0, position 4", "finite", "a target"});
+}
+
 TEST_CASE("the statistics are those of the stored values at scored training positions", "[data]") {
   const test::TempDir folder;
   write_cache(folder.path(), 11);
@@ -127,7 +177,7 @@ TEST_CASE(
     REQUIRE(writer.num_rows() == 8);
   }  // two shards finished, the third dropped
   REQUIRE_FALSE(read_manifest(resumed.path()).complete);
-  // What a kill leaves: a half-written file, and a shard that the manifest did not get to list.
+  // What a kill leaves: half-written files, and a shard whose record was not written.
   io::write_file(resumed / "shard-00002.h5.tmp", "half");
   io::write_file(resumed / "manifest.json.tmp", "{");
   io::write_file(resumed / "shard-00002.h5", "renamed, but not listed");

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "cache_fixture.h"
+#include "data/shard_record.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::data {
@@ -32,7 +33,6 @@ Manifest filled() {
   manifest.input_stats = {1.0 / 3.0, 2.0 / 3.0};
   manifest.target_stats = {1e-9, 1e9};
   manifest.target_mean = {0.1, -0.2, 1.0 / 7.0};
-  manifest.sums = {8, 1.0 / 3.0, 0.7, 1e-3, 1e5, {0.3, 0.0, -1.0 / 3.0}};
   manifest.shards = {{"shard-00000.h5", 2, "xxh3:a"}, {"shard-00001.h5", 1, "xxh3:b"}};
   manifest.complete = true;
   return manifest;
@@ -76,14 +76,65 @@ TEST_CASE("a finished manifest keeps every field", "[data]") {
   REQUIRE(read.complete);
 }
 
-TEST_CASE("an unfinished manifest keeps its sums bit for bit", "[data]") {
+TEST_CASE("an unfinished manifest has the shards whose records stand beside it", "[data]") {
   const test::TempDir folder;
   Manifest written = filled();
   written.complete = false;
   write_manifest(folder.path(), written);
+  REQUIRE(read_manifest(folder.path()).shards.empty());
+  const ShardRecord last = {
+      {"shard-00003.h5", 2, "xxh3:d"}, 1, 9, {4, 2.0, 3.0, 8.0, 9.0, {1, 2, 4}}};
+  write_shard_record(folder.path(), last);
+  write_shard_record(folder.path(),
+                     {{"shard-00001.h5", 1, "xxh3:b"}, 0, 5, {4, 4.0, 5.0, 8.0, 7.0, {3, 2, 4}}});
+  const ShardRecord same = read_shard_record(folder.path(), 3, 3);
+  REQUIRE(same.sums == last.sums);
+  REQUIRE(same.info.checksum == "xxh3:d");
   const Manifest read = read_manifest(folder.path());
   REQUIRE_FALSE(read.complete);
-  REQUIRE(read.sums == written.sums);
+  REQUIRE(read.shards.size() == 2);
+  REQUIRE(shard_number(read.shards[0]) == 1);
+  REQUIRE(shard_number(read.shards[1]) == 3);
+  REQUIRE(read.num_rows == 3);
+  REQUIRE(read.num_heldout_rows == 1);
+  REQUIRE(read.num_scored_tokens == 14);
+  REQUIRE(read.num_statistics_tokens == 8);
+  REQUIRE(read.input_stats.mean_norm == 0.75);
+  REQUIRE(read.target_stats.second_moment == 2.0);
+  REQUIRE(read.target_mean == std::vector<double>{0.5, 0.5, 1.0});
+}
+
+TEST_CASE("a damaged shard record is refused by name", "[data]") {
+  const test::TempDir folder;
+  const auto refused = [&](const std::string& from, const std::string& to, auto edit) {
+    write_shard_record(folder.path(),
+                       {{"shard-00001.h5", 1, "xxh3:b"}, 0, 5, {4, 4.0, 5.0, 8.0, 7.0, {3, 2, 4}}});
+    edit(folder / "shard-00001.done", from, to);
+    const std::string message = test::message_of<FormatError>(
+        [&] { static_cast<void>(read_shard_record(folder.path(), 1, 3)); });
+    test::require_parts(message, {(folder / "shard-00001.done").string()});
+    return message;
+  };
+  test::require_parts(refused("xxh3:b", "xxh3:c", test_cache::edit), {"file_checksum"});
+  test::require_parts(refused("00001.h5", "00002.h5", test_cache::edit_sealed),
+                      {"file: expected shard-00001.h5, found shard-00002.h5"});
+  test::require_parts(refused("\"num_rows\": 1", "\"num_rows\": 0", test_cache::edit_sealed),
+                      {"num_rows", ">= 1"});
+  test::require_parts(refused("\"target\": [", "\"target\": [5,", test_cache::edit_sealed),
+                      {"target: expected d_model = 3 numbers, found 4"});
+}
+
+TEST_CASE("any changed byte of a manifest is found", "[data]") {
+  const test::TempDir folder;
+  write_manifest(folder.path(), filled());
+  const std::string good = io::read_file(folder / "manifest.json");
+  for (size_t i = 0; i < good.size(); ++i) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 1);
+    io::write_file(folder / "manifest.json", bad);
+    CAPTURE(i);
+    CHECK_THROWS_AS(read_manifest(folder.path()), FormatError);
+  }
 }
 
 TEST_CASE("a manifest that contradicts itself is refused with file, key, expected and found",
@@ -91,13 +142,14 @@ TEST_CASE("a manifest that contradicts itself is refused with file, key, expecte
   const test::TempDir folder;
   const auto refused = [&](const std::string& from, const std::string& to) {
     write_manifest(folder.path(), filled());
-    test_cache::edit(folder / "manifest.json", from, to);
+    test_cache::edit_sealed(folder / "manifest.json", from, to);
     const std::string message =
         test::message_of<FormatError>([&] { static_cast<void>(read_manifest(folder.path())); });
     test::require_parts(message, {(folder / "manifest.json").string()});
     return message;
   };
-  test::require_parts(refused("\"schema\": 1", "\"schema\": 2"), {"schema: expected 1, found 2"});
+  test::require_parts(refused("\"schema\": 2", "\"schema\": 3"),
+                      {"schema: expected 1 to 2, found 3"});
   test::require_parts(refused("\"d_model\": 3", "\"d_model\": 4"),
                       {"target_mean: expected d_model = 4 numbers, found 3"});
   test::require_parts(refused("\"d_model\": 3", "\"d_model\": 0"), {"d_model: expected", ">= 1"});
@@ -112,7 +164,7 @@ TEST_CASE("a manifest that contradicts itself is refused with file, key, expecte
                       {"num_rows: expected 8 as the shards hold, found 3"});
   test::require_parts(refused("\"store\": \"input\"", "\"store\": \"both\""),
                       {"store: expected one of input_and_target, input, found \"both\""});
-  test::require_parts(refused("\"float32\"", "\"float64\""), {"dtype", "bfloat16, float32"});
+  test::require_parts(refused("\"float32\"", "\"float64\""), {"dtype", "bfloat16, float32, int8"});
   test::require_parts(refused("shard-00001.h5", "../../secret.h5"),
                       {"shards[1]: file: expected shard-00001.h5, found ../../secret.h5"});
   test::require_parts(refused("shard-00001.h5", "shard-00000.h5"), {"shards[1]: file"});
