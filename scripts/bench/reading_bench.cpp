@@ -1,7 +1,7 @@
 // Times the shuffled reading of a cache against plain pread of the same bytes from the page cache.
 //
-// Rounds alternate between pread, a loader whose reader has read every row before, and a loader whose
-// reader checks every row against its checksum because it reads it for the first time.
+// Rounds alternate between pread, a loader whose reader has read every row before, and a loader
+// whose reader checks every row against its checksum because it reads it for the first time.
 
 #include <ATen/ATen.h>
 
@@ -84,8 +84,8 @@ class PlainReader {
     const auto& rows = reader.rows(data::Side::kTraining);
     for (size_t i = 0; i < rows.size(); ++i) {
       const auto size = static_cast<int64_t>(rows.size());
-      order_.push_back(rows[static_cast<size_t>(
-          data::sampled_index(static_cast<int64_t>(i), size, 0))]);
+      order_.push_back(
+          rows[static_cast<size_t>(data::sampled_index(static_cast<int64_t>(i), size, 0))]);
     }
   }
 

@@ -83,7 +83,8 @@ WriterLock::WriterLock(const std::filesystem::path& folder, int64_t rank, int64_
   }
 }
 
-// Removed while it is still locked; a writer that had opened it before sees that it is not in place.
+// Removed while it is still locked; a writer that had opened it before sees that it is not in
+// place.
 WriterLock::~WriterLock() {
   if (in_place() && ::unlink(path_.c_str()) != 0) {
     log_warning(io::errno_message(path_, "cannot remove the lock file"));
@@ -96,7 +97,9 @@ bool WriterLock::try_lock() {
     return in_place();
   }
   if (errno == ENOSYS || errno == ENOLCK || errno == EOPNOTSUPP) {
-    log_warning(io::errno_message(path_, "this file system has no locks: a second extraction into the folder would go unnoticed"));
+    log_warning(io::errno_message(
+        path_,
+        "this file system has no locks: a second extraction into the folder would go unnoticed"));
     return true;
   }
   LORSA_CHECK(errno == EWOULDBLOCK, IoError, io::errno_message(path_, "cannot lock"));
@@ -105,7 +108,9 @@ bool WriterLock::try_lock() {
 
 bool WriterLock::in_place() const {
   struct stat locked {};
+
   struct stat there {};
+
   return ::fstat(file_.get(), &locked) == 0 && ::stat(path_.c_str(), &there) == 0 &&
          locked.st_ino == there.st_ino && locked.st_dev == there.st_dev;
 }

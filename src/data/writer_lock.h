@@ -23,8 +23,8 @@ class WriterLock {
   WriterLock(const WriterLock&) = delete;
   WriterLock& operator=(const WriterLock&) = delete;
 
-  /// Throws IoError if the lock file is not the one that was locked any more: the folder was removed,
-  /// and perhaps another extraction made it anew.
+  /// Throws IoError if the lock file is not the one that was locked any more: the folder was
+  /// removed, and perhaps another extraction made it anew.
   void check_in_place() const;
 
   /// True if a process holds the lock of `rank`.

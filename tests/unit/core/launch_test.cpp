@@ -23,6 +23,7 @@ class Environment {
   }
 
   ~Environment() { clear(); }
+
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
 

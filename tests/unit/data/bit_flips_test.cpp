@@ -69,7 +69,8 @@ class Cache {
   [[nodiscard]] std::vector<Defect> defects_with_flip(const Byte& byte, int bit) const {
     const std::string good = io::read_file(folder_ / byte.file);
     std::string bad = good;
-    bad[byte.offset] = static_cast<char>(static_cast<unsigned char>(bad[byte.offset]) ^ (1U << bit));
+    bad[byte.offset] =
+        static_cast<char>(static_cast<unsigned char>(bad[byte.offset]) ^ (1U << bit));
     io::write_file(folder_ / byte.file, bad);
     std::vector<Defect> defects = verify_cache(folder_, {});
     io::write_file(folder_ / byte.file, good);

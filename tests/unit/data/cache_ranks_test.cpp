@@ -80,7 +80,8 @@ TEST_CASE("another number of ranks continues what some ranks have begun", "[data
     CHECK_FALSE(writer.wants(3));
     CHECK(writer.wants(4));
     CHECK_FALSE(writer.wants(12));
-    writer.append(rows(4, 19));  // behind the leading finished shards; the middle one is passed over
+    writer.append(
+        rows(4, 19));  // behind the leading finished shards; the middle one is passed over
     writer.finish();
   }
   SECTION("two ranks") {
@@ -102,9 +103,8 @@ TEST_CASE("rank 0 says which rank it waited for in vain", "[data]") {
   std::future<std::string> message;
   {
     const CacheWriter rank_1(other.path(), plan(), attention(), kRowsPerShard, {1, 2, 60.0});
-    message = std::async(std::launch::async, [&] {
-      return test::message_of<DeviceError>([&] { patient.finish(8); });
-    });
+    message = std::async(std::launch::async,
+                         [&] { return test::message_of<DeviceError>([&] { patient.finish(8); }); });
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
   test::require_parts(message.get(), {"rank 1", "has ended", "run the same command again"});
@@ -128,13 +128,10 @@ TEST_CASE("a rank twice, and another job's living rank, are second writers", "[d
       }),
       {folder.path().string(), "another extraction", "process"});
   const test::TempDir other;
-  {
-    const CacheWriter begun(other.path(), plan(), attention(), kRowsPerShard);
-  }
+  { const CacheWriter begun(other.path(), plan(), attention(), kRowsPerShard); }
   const CacheWriter rank_2(other.path(), plan(), attention(), kRowsPerShard, {2, 3, 60.0});
   test::require_parts(test::message_of<IoError>([&] {
-                        const CacheWriter alone(
-                            other.path(), plan(), attention(), kRowsPerShard);
+                        const CacheWriter alone(other.path(), plan(), attention(), kRowsPerShard);
                       }),
                       {other.path().string(), "another extraction", "rank 2"});
 }
