@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "io/file_descriptor.h"
 #include "lorsa/core/error.h"
@@ -23,6 +26,15 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) {
     ::munmap(const_cast<char*>(data_), size_);
   }
+}
+
+void MappedFile::release(size_t begin, size_t end) const {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t first = begin / page * page;
+  // Whole pages, neighbours' bytes in them too: nothing is lost, for the map is read-only. The
+  // result is advice that the kernel may decline.
+  static_cast<void>(
+      ::madvise(const_cast<char*>(data_) + first, std::min(end, size_) - first, MADV_DONTNEED));
 }
 
 }  // namespace lorsa::io

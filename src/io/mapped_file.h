@@ -18,6 +18,10 @@ class MappedFile {
 
   [[nodiscard]] size_t size() const { return size_; }
 
+  /// Gives the memory of bytes [begin, end) back: reading them again fetches them from the page
+  /// cache or the disk. Addresses and contents stay.
+  void release(size_t begin, size_t end) const;
+
  private:
   const char* data_ = nullptr;
   size_t size_ = 0;

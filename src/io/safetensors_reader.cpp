@@ -170,6 +170,11 @@ at::Tensor SafetensorsReader::read_checked(const std::string& name,
   return result;
 }
 
+void SafetensorsReader::release(const std::string& name) const {
+  const TensorEntry& entry = impl_->find(name);
+  impl_->file.release(entry.begin, entry.end);
+}
+
 const std::map<std::string, std::string>& SafetensorsReader::metadata() const {
   return impl_->header.metadata;
 }

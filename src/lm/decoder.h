@@ -2,8 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <memory>
-
 #include "lm/weight_files.h"
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/lm/language_model.h"
@@ -20,8 +18,9 @@ struct AttentionStep {
   at::Tensor output_BTD;
 };
 
-/// The blocks of one architecture. A new architecture is one more implementation and one more line
-/// in make_decoder(); LanguageModel owns the loop over layers, the taps and the edits.
+/// The blocks of one architecture (architectures.h lists them); LanguageModel owns the loop over
+/// layers, the taps and the edits. Every attention() and attend() goes through
+/// kernels::causal_attention.
 ///
 /// A block is cut in two, so that the attention's output can be taken or replaced between: attend()
 /// reads the residual, finish_block() adds the attention's output and the MLP (one after the other,
@@ -40,24 +39,26 @@ class Decoder {
                             at::Tensor& residual_BTD,
                             const at::Tensor& attention_BTD) const = 0;
   [[nodiscard]] virtual at::Tensor final_norm(const at::Tensor& residual_BTD) const = 0;
-  /// Gain of the final norm [D].
-  [[nodiscard]] virtual const at::Tensor& final_gain() const = 0;
-  /// The unembedding [V, D].
+  /// What the final norm does to a direction d [n, D] added to its input, float32, without the
+  /// division by the input's scale: gain d, and for a LayerNorm gain (d - mean d).
+  [[nodiscard]] virtual at::Tensor final_norm_direction(const at::Tensor& directions_nD) const = 0;
+  /// The unembedding [V, D]; undefined where the head was skipped, as is the final norm.
   [[nodiscard]] virtual const at::Tensor& unembedding() const = 0;
-  /// The layer's attention with the norm's gain folded in, float32 on the CPU.
+  /// The layer's attention as LanguageModel::attention() gives it.
   [[nodiscard]] virtual kernels::Mhsa attention(int64_t layer) const = 0;
 };
 
-/// Where the weights go and how many blocks are loaded.
+/// Where the weights go and which of them are loaded.
 struct Placement {
   c10::Device device;
   at::ScalarType dtype;
   int64_t num_layers;
-};
+  Head head;
 
-/// Loads the decoder that config.architecture names. Throws FormatError.
-[[nodiscard]] std::unique_ptr<const Decoder> make_decoder(const ModelConfig& config,
-                                                          const WeightFiles& weights,
-                                                          const Placement& placement);
+  /// Without a head nothing reads what the last block's MLP writes.
+  [[nodiscard]] bool has_mlp(int64_t layer) const {
+    return head == Head::kLoad || layer + 1 < num_layers;
+  }
+};
 
 }  // namespace lorsa::lm

@@ -8,7 +8,7 @@
 #include <array>
 #include <mutex>
 
-#include "lm/decoder.h"
+#include "lm/architectures.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/checksum.h"
 
@@ -70,6 +70,7 @@ struct LanguageModel::Impl {
   c10::Device device;
   at::ScalarType dtype;
   int64_t loaded_layers = 0;
+  Head head;
   std::vector<std::filesystem::path> weight_paths;
   std::unique_ptr<const Decoder> decoder;
   mutable std::once_flag digest_once;
@@ -79,13 +80,15 @@ struct LanguageModel::Impl {
       : config(read_model_config(folder)),
         device(target),
         dtype(compute_dtype_of(options.dtype, target)),
-        loaded_layers(std::min(options.num_layers, config.num_layers)) {
+        loaded_layers(std::min(options.num_layers, config.num_layers)),
+        head(options.head) {
     LORSA_CHECK(
         loaded_layers >= 0, ConfigError, "model: ", loaded_layers, " layers were asked for");
     const c10::NoGradGuard no_grad;
     const WeightFiles weights(folder);
     weight_paths = weights.paths();
-    decoder = make_decoder(config, weights, {device, dtype, loaded_layers});
+    decoder = architecture_named(config.architecture, folder.string())
+                  .make_decoder(config, weights, {device, dtype, loaded_layers, head});
   }
 
   void check_layer(int64_t layer) const {
@@ -146,7 +149,18 @@ struct LanguageModel::Impl {
     }
   }
 
+  void check_head(const char* what) const {
+    LORSA_CHECK(head == Head::kLoad,
+                ConfigError,
+                "model ",
+                config.name,
+                ": ",
+                what,
+                " needs final norm and unembedding, which were not loaded");
+  }
+
   void check_complete(const char* what) const {
+    check_head(what);
     LORSA_CHECK(loaded_layers == config.num_layers,
                 ConfigError,
                 "model ",
@@ -215,22 +229,30 @@ struct LanguageModel::Impl {
     }
   }
 
-  /// Activations of a few sequences, into rows [begin, begin + size) of `result`.
+  /// Puts a pass's rows where they belong; those of the only pass are taken as they are.
+  static void keep(const AttentionStep& step, int64_t begin, LayerActivations& result) {
+    if (!result.input_BTD.defined()) {
+      result = {step.input_BTD, step.output_BTD};
+      return;
+    }
+    result.input_BTD.narrow(0, begin, step.input_BTD.size(0)).copy_(step.input_BTD);
+    result.target_BTD.narrow(0, begin, step.output_BTD.size(0)).copy_(step.output_BTD);
+  }
+
+  /// Activations of a few sequences, into rows [begin, begin + B) of `result`.
   void fill_activations(const at::Tensor& tokens_BT,
                         const std::vector<int64_t>& layers,
                         int64_t begin,
                         std::vector<LayerActivations>& result) const {
     at::Tensor residual_BTD = decoder->embed(tokens_BT);
     const kernels::RopeTable rope = rope_for(residual_BTD);
-    const int64_t size = residual_BTD.size(0);
     size_t next = 0;
     for (int64_t layer = 0; next < layers.size(); ++layer) {
       const bool wanted = layers[next] == layer;
       const AttentionStep step =
           decoder->attend(layer, residual_BTD, rope, wanted ? TapInput::kYes : TapInput::kNo);
       if (wanted) {
-        result[next].input_BTD.narrow(0, begin, size).copy_(step.input_BTD);
-        result[next].target_BTD.narrow(0, begin, size).copy_(step.output_BTD);
+        keep(step, begin, result[next]);
         ++next;
       }
       if (next < layers.size()) {
@@ -281,14 +303,19 @@ std::vector<LayerActivations> LanguageModel::activations(const at::Tensor& token
   }
   const int64_t B = tokens_BT.size(0);
   const int64_t T = tokens_BT.size(1);
-  const at::TensorOptions options = at::TensorOptions().dtype(impl_->dtype).device(impl_->device);
-  std::vector<LayerActivations> result;
-  for (size_t i = 0; i < layers.size(); ++i) {
-    result.push_back({at::empty({B, T, impl_->config.d_model}, options),
-                      at::empty({B, T, impl_->config.d_model}, options)});
+  std::vector<LayerActivations> result(layers.size());
+  if (layers.empty()) {
+    return result;
   }
   const at::Tensor tokens = tokens_BT.to(impl_->device);
   const int64_t rows = rows_per_pass(impl_->device, T);
+  if (B > rows || B == 0) {
+    const at::TensorOptions options = at::TensorOptions().dtype(impl_->dtype).device(impl_->device);
+    for (LayerActivations& layer : result) {
+      layer.input_BTD = at::empty({B, T, impl_->config.d_model}, options);
+      layer.target_BTD = at::empty({B, T, impl_->config.d_model}, options);
+    }
+  }
   for (int64_t begin = 0; begin < B; begin += rows) {
     const int64_t size = std::min(rows, B - begin);
     impl_->fill_activations(tokens.narrow(0, begin, size), layers, begin, result);
@@ -341,14 +368,18 @@ at::Tensor LanguageModel::final_hidden_from(const at::Tensor& residual_BTD,
               residual_BTD.sizes());
   impl_->check_context(residual_BTD.size(1));
   // The blocks work in place; the caller runs several edits from one residual.
-  at::Tensor residual =
-      residual_BTD.to(impl_->device, impl_->dtype, /*non_blocking=*/false, /*copy=*/true);
+  at::Tensor residual = residual_BTD.to(impl_->device,
+                                        impl_->dtype,
+                                        /*non_blocking=*/false,
+                                        /*copy=*/true,
+                                        at::MemoryFormat::Contiguous);
   impl_->run_blocks(residual, first_layer, impl_->loaded_layers, edit_layers, edit);
   return impl_->decoder->final_norm(residual);
 }
 
 at::Tensor LanguageModel::unembed(const at::Tensor& hidden) const {
   const c10::NoGradGuard no_grad;
+  impl_->check_head("unembed");
   const at::Tensor& W_VD = impl_->decoder->unembedding();
   LORSA_CHECK(hidden.dim() >= 1 && hidden.size(-1) == impl_->config.d_model,
               ShapeError,
@@ -370,6 +401,7 @@ at::Tensor LanguageModel::unembed(const at::Tensor& hidden) const {
 
 at::Tensor LanguageModel::direct_logits(const at::Tensor& directions_nD) const {
   const c10::NoGradGuard no_grad;
+  impl_->check_head("direct_logits");
   LORSA_CHECK(directions_nD.dim() == 2 && directions_nD.size(1) == impl_->config.d_model,
               ShapeError,
               "model ",
@@ -380,7 +412,7 @@ at::Tensor LanguageModel::direct_logits(const at::Tensor& directions_nD) const {
               directions_nD.sizes());
   const at::Tensor& W_VD = impl_->decoder->unembedding();
   const at::Tensor scaled_nD =
-      directions_nD.to(impl_->device, at::kFloat) * impl_->decoder->final_gain().to(at::kFloat);
+      impl_->decoder->final_norm_direction(directions_nD.to(impl_->device, at::kFloat));
   if (W_VD.scalar_type() == at::kFloat) {
     return at::linear(scaled_nD, W_VD);
   }

@@ -109,6 +109,19 @@ const io::SafetensorsReader& WeightFiles::reader_of(const std::string& name) con
   return readers_[found->second];
 }
 
+at::ScalarType WeightFiles::stored_dtype(const std::string& name) const {
+  const io::SafetensorsReader& reader = reader_of(name);
+  const at::ScalarType stored = reader.dtype(name);
+  LORSA_CHECK(stored == at::kFloat || stored == at::kBFloat16 || stored == at::kHalf,
+              FormatError,
+              reader.path().string(),
+              ": tensor ",
+              name,
+              ": expected float32, bfloat16 or float16, found ",
+              stored);
+  return stored;
+}
+
 at::Tensor WeightFiles::load(const std::string& name,
                              const std::vector<int64_t>& shape,
                              at::ScalarType dtype,
@@ -124,16 +137,10 @@ at::Tensor WeightFiles::load(const std::string& name,
               at::IntArrayRef(shape),
               " (from config.json), found ",
               at::IntArrayRef(found));
-  const at::ScalarType stored = reader.dtype(name);
-  LORSA_CHECK(stored == at::kFloat || stored == at::kBFloat16 || stored == at::kHalf,
-              FormatError,
-              reader.path().string(),
-              ": tensor ",
-              name,
-              ": expected float32, bfloat16 or float16, found ",
-              stored);
+  static_cast<void>(stored_dtype(name));
   at::Tensor result = reader.view(name).to(device, dtype);
   require_finite(result, reader, name, shape);
+  reader.release(name);
   return result;
 }
 

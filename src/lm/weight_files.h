@@ -20,13 +20,17 @@ class WeightFiles {
   explicit WeightFiles(const std::filesystem::path& folder);
 
   /// Tensor `name` as `dtype` on `device`. Where that is how it is stored, on the CPU, it is a view
-  /// of the file's mapping: read only, no memory of its own. FormatError for an absent name,
+  /// of the file's mapping: read only, no memory of its own. The memory that reading the file took
+  /// is given back. FormatError for an absent name,
   /// another shape, a stored dtype other than float32, bfloat16 or float16, or a value that is not
   /// finite.
   [[nodiscard]] at::Tensor load(const std::string& name,
                                 const std::vector<int64_t>& shape,
                                 at::ScalarType dtype,
                                 c10::Device device) const;
+
+  /// The dtype that tensor `name` is stored in. FormatError as load().
+  [[nodiscard]] at::ScalarType stored_dtype(const std::string& name) const;
 
   /// All weight files, in name order.
   [[nodiscard]] const std::vector<std::filesystem::path>& paths() const { return paths_; }

@@ -42,6 +42,10 @@ class SafetensorsReader {
                                         const std::vector<int64_t>& shape,
                                         at::ScalarType dtype) const;
 
+  /// Gives back the memory that reading tensor `name` through the map took. Its views stay valid:
+  /// what they read again comes from the page cache or the disk.
+  void release(const std::string& name) const;
+
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
   [[nodiscard]] const std::filesystem::path& path() const;
 

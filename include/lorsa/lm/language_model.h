@@ -15,10 +15,13 @@
 
 namespace lorsa::lm {
 
+/// An MLP's nonlinearity: gelu exactly or by its tanh approximation.
+enum class Activation { kSilu, kGelu, kGeluTanh };
+
 /// What config.json says, checked: an unknown architecture, rope type, activation or dtype is a
 /// FormatError that names it.
 struct ModelConfig {
-  std::string architecture;  ///< "LlamaForCausalLM"
+  std::string architecture;  ///< "LlamaForCausalLM", "Qwen3ForCausalLM" or "GPTNeoXForCausalLM"
   std::string name;          ///< folder name or _name_or_path
   int64_t vocabulary_size = 0;
   int64_t d_model = 0;
@@ -32,22 +35,32 @@ struct ModelConfig {
   bool tied_embeddings = false;
   bool attention_bias = false;  ///< biases on q, k, v and o
   bool mlp_bias = false;
+  bool qk_norm = false;            ///< RMS norm of every query and key head (Qwen3)
+  bool parallel_residual = false;  ///< attention and MLP both read the block's input (GPT-NeoX)
+  Activation activation = Activation::kSilu;
   kernels::RopeSpec rope;
 };
 
 /// Reads `folder`/config.json.
 [[nodiscard]] ModelConfig read_model_config(const std::filesystem::path& folder);
 
+/// Whether the weights behind the blocks are loaded: final norm and unembedding.
+enum class Head {
+  kLoad,
+  kSkip  ///< nor is the MLP of the last loaded block: all that activations() needs
+};
+
 struct LoadOptions {
   std::string dtype =
       "auto";  ///< compute dtype: auto (float32 on CPU, bfloat16 on CUDA), float32, bfloat16
   int64_t num_layers = std::numeric_limits<int64_t>::max();  ///< load only the first n blocks (no
                                                              ///< logits then unless all)
+  Head head = Head::kLoad;
 };
 
 /// What the taps see at one layer. `input` is the cached input (design section 5: x/rms(x) before
-/// the gain), `target` the attention's output before the residual add; both [B, T, D] in the
-/// compute dtype.
+/// the gain for RMSNorm models, the norm's output for LayerNorm models), `target` the attention's
+/// output before the residual add; both [B, T, D] in the compute dtype.
 struct LayerActivations {
   at::Tensor input_BTD;
   at::Tensor target_BTD;
@@ -56,8 +69,10 @@ struct LayerActivations {
 /// A decoder-only language model from a Hugging Face folder (config.json, *.safetensors), inference
 /// only.
 ///
-/// float32 weights that are computed with on the CPU stay in the file's mapping: they must not be
-/// overwritten meanwhile. Every call is stateless (no KV cache) and runs without autograd. Calls
+/// On the CPU weights stored in the compute dtype, and the embeddings in any dtype, stay in the
+/// file's mapping: the files must not be overwritten meanwhile. Other weights are converted one
+/// tensor at a time, and the file's memory given back, so that loading takes one copy of what is
+/// loaded. Every call is stateless (no KV cache) and runs without autograd. Calls
 /// may come from several threads. Throws ConfigError for a layer or a context outside the model,
 /// FormatError for a token id outside its vocabulary.
 class LanguageModel {
@@ -110,10 +125,12 @@ class LanguageModel {
   [[nodiscard]] at::Tensor unembed(const at::Tensor& hidden) const;
 
   /// The direct effect of residual directions d [n, D] on the logits: (d * final norm gain)
-  /// unembedded, [n, V], float32; the norm's scale is left out (design section 9).
+  /// unembedded, [n, V], float32; the norm's scale is left out (design section 9). Of a LayerNorm
+  /// model the direction is centred first, as the norm does.
   [[nodiscard]] at::Tensor direct_logits(const at::Tensor& directions_nD) const;
 
-  /// The layer's own attention with the norm's gain folded in, float32 on the CPU.
+  /// The layer's own attention with an RMS norm's gain folded in, so that kernels::mhsa_forward of
+  /// the cached input is the cached target; float32 on the CPU.
   [[nodiscard]] kernels::Mhsa attention(int64_t layer) const;
 
  private:

@@ -97,6 +97,100 @@ TEST_CASE("read_model_config fills in what old files leave out", "[lm]") {
   CHECK(read_model_config(folder.path()).name == "model");
 }
 
+TEST_CASE("read_model_config reads Qwen3's settings", "[lm]") {
+  const ModelFolder folder("tiny-qwen3");
+  const ModelConfig config = read_model_config(folder.path());
+  CHECK(config.architecture == "Qwen3ForCausalLM");
+  CHECK(config.qk_norm);
+  CHECK_FALSE(config.attention_bias);
+  CHECK(config.tied_embeddings);
+  CHECK(config.head_width == 10);
+  CHECK(config.rope.base == 1000.0);
+  CHECK(config.rope.rotary_dim == 10);
+  CHECK(read_model_config(test::golden("lm/tiny-qwen3-bias")).attention_bias);
+  CHECK_FALSE(read_model_config(test::golden("lm/tiny-plain")).qk_norm);
+  // transformers' default, which has nothing to do with D / N.
+  folder.edit_config([](io::Json& json) { json.erase("head_dim"); });
+  CHECK(read_model_config(folder.path()).head_width == 128);
+  folder.edit_config([](io::Json& json) { json["layer_types"][1] = "sliding_attention"; });
+  CHECK_THROWS_WITH(read_model_config(folder.path()),
+                    Catch::Contains("layer_types") && Catch::Contains("sliding_attention"));
+  folder.edit_config([](io::Json& json) { json["use_sliding_window"] = true; });
+  CHECK_THROWS_WITH(read_model_config(folder.path()), Catch::Contains("use_sliding_window"));
+}
+
+TEST_CASE("read_model_config reads GPT-NeoX's settings in both spellings", "[lm]") {
+  const ModelConfig sequential = read_model_config(test::golden("lm/tiny-neox-sequential"));
+  CHECK(sequential.architecture == "GPTNeoXForCausalLM");
+  CHECK_FALSE(sequential.parallel_residual);
+  CHECK_FALSE(sequential.attention_bias);
+  CHECK(sequential.activation == Activation::kGeluTanh);
+  CHECK(sequential.norm_eps == 1e-3);
+  CHECK(sequential.rope.rotary_dim == 8);  // the whole part of 14 * 0.6
+  CHECK(sequential.rope.base == 500.0);
+  const ModelConfig respelled = read_model_config(test::golden("lm/tiny-neox-respelled"));
+  CHECK(respelled.parallel_residual);
+  CHECK(respelled.attention_bias);
+  CHECK(respelled.rope.rotary_dim == 4);
+  CHECK(respelled.rope.base == 300.0);
+  CHECK(respelled.rope.scaling == RopeScaling::kLinear);
+  CHECK(respelled.rope.factor == 3.0);
+
+  const ModelFolder folder("tiny-neox");
+  CHECK(read_model_config(folder.path()).activation == Activation::kGelu);
+  folder.edit_config([](io::Json& json) {
+    for (const char* key : {"rotary_pct",
+                            "partial_rotary_factor",
+                            "rotary_emb_base",
+                            "rope_theta",
+                            "use_parallel_residual",
+                            "attention_bias",
+                            "layer_norm_eps"}) {
+      json.erase(key);
+    }
+  });
+  const ModelConfig defaults = read_model_config(folder.path());
+  CHECK(defaults.rope.rotary_dim == 2);
+  CHECK(defaults.rope.base == 10000.0);
+  CHECK(defaults.parallel_residual);
+  CHECK(defaults.attention_bias);
+  CHECK(defaults.norm_eps == 1e-5);
+}
+
+TEST_CASE("read_model_config names what it does not support of GPT-NeoX", "[lm]") {
+  struct Case {
+    const char* key;
+    io::Json value;
+    const char* message;
+  };
+
+  const std::vector<Case> cases = {
+      {"hidden_act", "relu", "relu"},
+      {"rotary_pct", 0.5, "disagrees"},
+      {"rotary_emb_base", 500, "disagrees"},
+      {"rope_parameters", {{"rope_theta", 20000}}, "disagrees"},
+      {"num_attention_heads", 4, "num_attention_heads"},
+      {"layer_norm_eps", -1.0, "layer_norm_eps"},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}, "yarn"},
+  };
+  for (const Case& wrong : cases) {
+    const ModelFolder folder("tiny-neox");
+    folder.edit_config([&](io::Json& json) { json[wrong.key] = wrong.value; });
+    CAPTURE(wrong.key, wrong.value.dump());
+    CHECK_THROWS_AS(read_model_config(folder.path()), FormatError);
+    CHECK_THROWS_WITH(read_model_config(folder.path()),
+                      Catch::Contains("config.json") && Catch::Contains(wrong.message));
+  }
+  for (const double share : {0.0, 1.5, 0.3}) {  // 0.3 of 10 dimensions is odd
+    const ModelFolder folder("tiny-neox");
+    folder.edit_config([&](io::Json& json) {
+      json["rotary_pct"] = share;
+      json.erase("partial_rotary_factor");
+    });
+    CHECK_THROWS_WITH(read_model_config(folder.path()), Catch::Contains("rotated"));
+  }
+}
+
 TEST_CASE("read_model_config names what it does not support", "[lm]") {
   struct Case {
     const char* key;
@@ -107,6 +201,7 @@ TEST_CASE("read_model_config names what it does not support", "[lm]") {
   const std::vector<Case> cases = {
       {"architectures", {"MambaForCausalLM"}, "MambaForCausalLM"},
       {"architectures", io::Json::array(), "architectures"},
+      {"architectures", {"Gemma3ForCausalLM"}, "LlamaForCausalLM, Qwen3ForCausalLM"},
       {"hidden_act", "gelu", "gelu"},
       {"dtype", "float8_e4m3fn", "float8_e4m3fn"},
       {"torch_dtype", "int8", "int8"},
@@ -116,6 +211,11 @@ TEST_CASE("read_model_config names what it does not support", "[lm]") {
       {"rope_scaling", {{"rope_type", "linear"}}, "factor"},
       {"rope_scaling", {{"rope_type", "linear"}, {"factor", -1.0}}, "factor"},
       {"rope_scaling", "linear", "rope_scaling"},
+      {"rope_parameters", {{"rope_type", "longrope"}, {"factor", 4.0}}, "longrope"},
+      {"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}, "full_attention"},
+      {"rope_parameters", {{"rope_type", "default"}, {"mrope_section", {1, 3}}}, "mrope_section"},
+      {"rope_parameters", {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
+      {"rope_parameters", 3, "rope_parameters"},
       {"rope_theta", 0.0, "rope_theta"},
       {"quantization_config", {{"quant_method", "gptq"}}, "quantization_config"},
       {"partial_rotary_factor", 0.5, "partial_rotary_factor"},

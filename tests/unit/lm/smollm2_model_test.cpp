@@ -7,7 +7,7 @@
 #include "support/tensors.h"
 #include "support/test.h"
 
-// The real SmolLM2-135M against transformers in float32 (scripts/golden/llama.py).
+// The real SmolLM2-135M against transformers in float32 (scripts/golden/models.py).
 
 using namespace lorsa;
 using lm::LanguageModel;

@@ -1,0 +1,82 @@
+#include "lm/config_fields.h"
+
+#include <algorithm>
+
+#include "lorsa/core/error.h"
+
+namespace lorsa::lm {
+
+using io::Json;
+using io::member;
+using io::member_or;
+
+int64_t positive(const Json& json, const std::string& key, const std::string& where) {
+  const auto value = member<int64_t>(json, key, where);
+  LORSA_CHECK(value > 0, FormatError, where, ": ", key, " = ", value, ", expected > 0");
+  return value;
+}
+
+int64_t positive_or(const Json& json,
+                    const std::string& key,
+                    const std::string& where,
+                    int64_t fallback) {
+  return json.contains(key) && !json.at(key).is_null() ? positive(json, key, where) : fallback;
+}
+
+double positive_number(const Json& json, const std::string& key, const std::string& where) {
+  const auto value = member<double>(json, key, where);
+  LORSA_CHECK(value > 0.0, FormatError, where, ": ", key, " = ", value, ", expected > 0");
+  return value;
+}
+
+double epsilon_or(const Json& json,
+                  const std::string& key,
+                  const std::string& where,
+                  double fallback) {
+  const auto value = member_or<double>(json, key, where, fallback);
+  LORSA_CHECK(value >= 0.0, FormatError, where, ": ", key, " = ", value, ", expected >= 0");
+  return value;
+}
+
+std::string known_word(const Json& json,
+                       const std::string& where,
+                       const std::string& key,
+                       std::initializer_list<std::string_view> known) {
+  auto value = member_or<std::string>(json, key, where, std::string(*known.begin()));
+  std::string list;
+  for (const std::string_view name : known) {
+    list += concat(list.empty() ? "" : ", ", name);
+  }
+  LORSA_CHECK(std::find(known.begin(), known.end(), value) != known.end(),
+              FormatError,
+              where,
+              ": ",
+              key,
+              " \"",
+              value,
+              "\" is not supported; known: ",
+              list);
+  return value;
+}
+
+void AgreedNumber::take(const Json& object, const std::string& key, const std::string& where) {
+  if (!object.contains(key) || object.at(key).is_null()) {
+    return;
+  }
+  const auto value = member<double>(object, key, where);
+  LORSA_CHECK(!value_.has_value() || *value_ == value,
+              FormatError,
+              where,
+              ": ",
+              key,
+              " = ",
+              value,
+              " disagrees with ",
+              key_,
+              " = ",
+              value_.value_or(0.0));
+  value_ = value;
+  key_ = key;
+}
+
+}  // namespace lorsa::lm

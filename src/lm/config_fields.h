@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lorsa/io/json.h"
+
+// Members of config.json, checked. Every function throws FormatError "<where>: <key> ...".
+
+namespace lorsa::lm {
+
+/// A whole number above 0.
+[[nodiscard]] int64_t positive(const io::Json& json,
+                               const std::string& key,
+                               const std::string& where);
+
+/// As positive(), with a value for an absent or null key.
+[[nodiscard]] int64_t positive_or(const io::Json& json,
+                                  const std::string& key,
+                                  const std::string& where,
+                                  int64_t fallback);
+
+/// A number above 0.
+[[nodiscard]] double positive_number(const io::Json& json,
+                                     const std::string& key,
+                                     const std::string& where);
+
+/// A norm's epsilon, at least 0.
+[[nodiscard]] double epsilon_or(const io::Json& json,
+                                const std::string& key,
+                                const std::string& where,
+                                double fallback);
+
+/// One of `known`; the first where the key is absent or null.
+[[nodiscard]] std::string known_word(const io::Json& json,
+                                     const std::string& where,
+                                     const std::string& key,
+                                     std::initializer_list<std::string_view> known);
+
+/// One number that files spell in several places: all that are present must agree.
+class AgreedNumber {
+ public:
+  /// Takes `object`'s `key` if it is there.
+  void take(const io::Json& object, const std::string& key, const std::string& where);
+
+  [[nodiscard]] double value_or(double fallback) const { return value_.value_or(fallback); }
+
+ private:
+  std::optional<double> value_;
+  std::string key_;
+};
+
+}  // namespace lorsa::lm

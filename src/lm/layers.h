@@ -1,0 +1,71 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "lm/decoder.h"
+#include "lm/weight_files.h"
+
+namespace lorsa::lm {
+
+/// y = x weight^T + bias; weight [out, in], bias [out] or undefined.
+struct Linear {
+  at::Tensor weight;
+  at::Tensor bias;
+
+  /// x [.., in] -> [.., out].
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
+
+  /// sum += x weight^T + bias, the sum [.., out] contiguous: one product, no tensor between.
+  void add_to_(at::Tensor& sum, const at::Tensor& x) const;
+};
+
+/// Loads one model's tensors to where they are computed with.
+class WeightLoader {
+ public:
+  /// `weights` must outlive it.
+  WeightLoader(const WeightFiles& weights, const Placement& placement)
+      : weights_(weights), placement_(placement) {}
+
+  [[nodiscard]] at::Tensor tensor(const std::string& name, const std::vector<int64_t>& shape) const;
+
+  /// name.weight [out, in] and, where has_bias, name.bias [out].
+  [[nodiscard]] Linear linear(const std::string& name,
+                              int64_t out,
+                              int64_t in,
+                              bool has_bias) const;
+
+ private:
+  const WeightFiles& weights_;
+  Placement placement_;
+};
+
+/// The token embeddings and, unless it is skipped, the unembedding: two tensors or one.
+class Vocabulary {
+ public:
+  /// Names of the two tensors, both [V, D].
+  struct Names {
+    std::string embedding;
+    std::string unembedding;
+  };
+
+  Vocabulary(const ModelConfig& config,
+             const WeightFiles& weights,
+             const Placement& placement,
+             const Names& names);
+
+  /// tokens [B, T] -> [B, T, D] in the compute dtype, a tensor of its own.
+  [[nodiscard]] at::Tensor embed(const at::Tensor& tokens_BT) const;
+
+  /// Undefined where the head was skipped.
+  [[nodiscard]] const at::Tensor& unembedding() const { return unembedding_; }
+
+ private:
+  at::ScalarType dtype_;
+  at::Tensor embedding_;
+  at::Tensor unembedding_;
+};
+
+}  // namespace lorsa::lm
