@@ -4,6 +4,7 @@
 // whose reader checks every row against its checksum because it reads it for the first time.
 
 #include <ATen/ATen.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -120,7 +122,14 @@ class PlainReader {
         for (size_t part = 0; part < kParts.size(); ++part) {
           char* slot = buffers[part].data() +
                        first.row_bytes(kParts[part]) * static_cast<size_t>(i % options_.batch);
-          shards_[shard].read(files_[shard], kParts[part], row % first.num_rows(), 1, slot);
+          const ssize_t got = ::pread(
+              files_[shard].get(),
+              slot,
+              first.row_bytes(kParts[part]),
+              static_cast<off_t>(shards_[shard].offset(kParts[part], row % first.num_rows())));
+          if (got != static_cast<ssize_t>(first.row_bytes(kParts[part]))) {
+            std::abort();
+          }
         }
       }
     }
@@ -221,6 +230,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "Measurements of each")->capture_default_str();
   app.add_option("--threads", options.threads, "Reader threads, one table row each")
       ->capture_default_str();
+  app.add_option("--folder", options.folder, "A cache to read in place of one of random rows");
   app.add_option("--out", options.out, "Also write the figures as JSON to this file");
   CLI11_PARSE(app, argc, argv);
   run(options);

@@ -201,11 +201,15 @@ Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
 
 lm::LanguageModel load_model(const Job& job) {
   if (job.complete()) {
-    return {job.config.model.path, c10::kCPU, {.dtype = "float32", .num_layers = 1}};
+    return {job.config.model.path,
+            c10::kCPU,
+            {.dtype = "float32", .num_layers = 1, .head = lm::Head::kSkip}};
   }
   return {job.config.model.path,
           job.device,
-          {.dtype = job.config.model.dtype, .num_layers = job.open_layers().back() + 1}};
+          {.dtype = job.config.model.dtype,
+           .num_layers = job.open_layers().back() + 1,
+           .head = lm::Head::kSkip}};
 }
 
 data::Manifest make_manifest(const Job& job,

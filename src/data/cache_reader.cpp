@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <optional>
 #include <utility>
 
 #include "data/attention_file.h"
@@ -152,10 +153,13 @@ struct CacheReader::Impl {
                        ShardPart scale_part,
                        RowSum which,
                        const at::Tensor& values_BTD) const {
-    io::Xxh3 hash;
+    std::optional<io::Xxh3> hash;
+    if (place.check) {
+      hash.emplace();
+    }
     const auto read = [&](ShardPart what, void* data) {
-      if (place.check) {
-        place.shard.read_hashed(place.file, what, place.local, 1, data, hash);
+      if (hash) {
+        place.shard.read_hashed(place.file, what, place.local, 1, data, *hash);
       } else {
         place.shard.read(place.file, what, place.local, 1, data);
       }
@@ -177,8 +181,8 @@ struct CacheReader::Impl {
                         reinterpret_cast<float*>(data) + t * width);
       }
     }
-    if (place.check) {
-      check_sum(place, which, hash, which == kInputSum ? "/input" : "/target");
+    if (hash) {
+      check_sum(place, which, *hash, which == kInputSum ? "/input" : "/target");
     }
   }
 

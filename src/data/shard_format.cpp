@@ -26,10 +26,6 @@ constexpr std::array<const char*, kNumShardParts> kPartNames = {"tokens",
 /// 2026-11).
 constexpr size_t kHashedBytes = size_t{256} << 10;
 
-std::string what(ShardPart part, int64_t row) {
-  return concat("/", kPartNames[part], " from row ", row, " on");
-}
-
 io::Hdf5Type hdf5_type(StoreDtype dtype) {
   switch (dtype) {
     case StoreDtype::kBFloat16:
@@ -119,28 +115,41 @@ const io::Hdf5Dataset* find_part(const std::vector<io::Hdf5Dataset>& datasets, S
 ShardFile::ShardFile(const std::filesystem::path& path, const Manifest& manifest, int64_t num_rows)
     : path_(path),
       num_rows_(num_rows),
-      datasets_(io::locate_hdf5_datasets(path, shard_datasets(manifest, num_rows), kShardMark)) {}
+      datasets_(io::locate_hdf5_datasets(path, shard_datasets(manifest, num_rows), kShardMark)) {
+  for (size_t part = 0; part < kNumShardParts; ++part) {
+    const io::Hdf5Dataset* found = find_part(datasets_, static_cast<ShardPart>(part));
+    if (found != nullptr) {
+      first_byte_[part] = found->offset;
+      row_bytes_[part] = static_cast<size_t>(found->bytes()) / static_cast<size_t>(num_rows);
+    }
+  }
+}
 
 io::FileDescriptor ShardFile::open() const {
   return io::FileDescriptor(path_, O_RDONLY);
 }
 
-const io::Hdf5Dataset& ShardFile::dataset(ShardPart part) const {
-  const io::Hdf5Dataset* found = find_part(datasets_, part);
-  LORSA_CHECK(found != nullptr, Error, path_.string(), ": has no /", kPartNames[part]);
-  return *found;
-}
-
-bool ShardFile::has(ShardPart part) const {
-  return find_part(datasets_, part) != nullptr;
-}
-
-size_t ShardFile::row_bytes(ShardPart part) const {
-  return static_cast<size_t>(dataset(part).bytes()) / static_cast<size_t>(num_rows_);
-}
-
-uint64_t ShardFile::offset(ShardPart part, int64_t row) const {
-  return dataset(part).offset + row_bytes(part) * static_cast<uint64_t>(row);
+// In the reader's hot path: nothing is built for the message of an error that does not happen.
+void ShardFile::read_bytes(const io::FileDescriptor& file,
+                           ShardPart part,
+                           uint64_t offset,
+                           size_t size,
+                           void* destination) const {
+  const size_t found = io::pread_all(file, destination, size, offset, path_);
+  LORSA_CHECK(found == size,
+              FormatError,
+              path_.string(),
+              ": /",
+              kPartNames[part],
+              ": row ",
+              (offset + found - first_byte_[part]) / row_bytes_[part],
+              ": expected ",
+              size,
+              " bytes at offset ",
+              offset,
+              ", found ",
+              found,
+              " (the file is cut)");
 }
 
 void ShardFile::read(const io::FileDescriptor& file,
@@ -148,12 +157,8 @@ void ShardFile::read(const io::FileDescriptor& file,
                      int64_t row,
                      int64_t count,
                      void* destination) const {
-  io::pread_exact(file,
-                  destination,
-                  row_bytes(part) * static_cast<size_t>(count),
-                  offset(part, row),
-                  path_,
-                  what(part, row));
+  const size_t size = row_bytes(part) * static_cast<size_t>(count);
+  read_bytes(file, part, offset(part, row), size, destination);
 }
 
 void ShardFile::read_hashed(const io::FileDescriptor& file,
@@ -166,7 +171,7 @@ void ShardFile::read_hashed(const io::FileDescriptor& file,
   const size_t size = row_bytes(part) * static_cast<size_t>(count);
   for (size_t done = 0; done < size; done += kHashedBytes) {
     const size_t now = std::min(kHashedBytes, size - done);
-    io::pread_exact(file, bytes + done, now, offset(part, row) + done, path_, what(part, row));
+    read_bytes(file, part, offset(part, row) + done, now, bytes + done);
     hash.update(bytes + done, now);
   }
 }

@@ -72,13 +72,15 @@ class ShardFile {
 
   [[nodiscard]] io::FileDescriptor open() const;
 
-  [[nodiscard]] bool has(ShardPart part) const;
+  [[nodiscard]] bool has(ShardPart part) const { return row_bytes_[part] > 0; }
 
-  /// Bytes of one row of a part.
-  [[nodiscard]] size_t row_bytes(ShardPart part) const;
+  /// Bytes of one row of a part; 0 of one that the shard has not.
+  [[nodiscard]] size_t row_bytes(ShardPart part) const { return row_bytes_[part]; }
 
   /// Where row `row` of a part begins in the file.
-  [[nodiscard]] uint64_t offset(ShardPart part, int64_t row) const;
+  [[nodiscard]] uint64_t offset(ShardPart part, int64_t row) const {
+    return first_byte_[part] + row_bytes_[part] * static_cast<uint64_t>(row);
+  }
 
   /// Reads `count` rows of a part from `row` (counted in the shard) on.
   void read(const io::FileDescriptor& file,
@@ -98,11 +100,17 @@ class ShardFile {
   [[nodiscard]] const std::vector<io::Hdf5Dataset>& datasets() const { return datasets_; }
 
  private:
-  [[nodiscard]] const io::Hdf5Dataset& dataset(ShardPart part) const;
+  void read_bytes(const io::FileDescriptor& file,
+                  ShardPart part,
+                  uint64_t offset,
+                  size_t size,
+                  void* destination) const;
 
   std::filesystem::path path_;
   int64_t num_rows_;
   std::vector<io::Hdf5Dataset> datasets_;
+  std::array<uint64_t, kNumShardParts> first_byte_{};
+  std::array<size_t, kNumShardParts> row_bytes_{};
 };
 
 /// The dataset of `part` among those of a shard; null if there is none.

@@ -83,12 +83,11 @@ void begin_writeback(const FileDescriptor& file, uint64_t offset, size_t size) n
       file.get(), static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE));
 }
 
-void pread_exact(const FileDescriptor& file,
+size_t pread_all(const FileDescriptor& file,
                  void* data,
                  size_t size,
                  uint64_t offset,
-                 const std::filesystem::path& path,
-                 const std::string& what) {
+                 const std::filesystem::path& path) {
   char* next = static_cast<char*>(data);
   size_t done = 0;
   while (done < size) {
@@ -97,21 +96,34 @@ void pread_exact(const FileDescriptor& file,
     if (got < 0 && errno == EINTR) {
       continue;
     }
-    LORSA_CHECK(got >= 0, IoError, errno_message(path, "cannot read " + what));
-    LORSA_CHECK(got > 0,
-                FormatError,
-                path.string(),
-                ": ",
-                what,
-                ": expected ",
-                size,
-                " bytes at offset ",
-                offset,
-                ", found ",
-                done,
-                " (the file is cut)");
+    LORSA_CHECK(got >= 0, IoError, errno_message(path, "cannot read"));
+    if (got == 0) {
+      break;
+    }
     done += static_cast<size_t>(got);
   }
+  return done;
+}
+
+void pread_exact(const FileDescriptor& file,
+                 void* data,
+                 size_t size,
+                 uint64_t offset,
+                 const std::filesystem::path& path,
+                 const std::string& what) {
+  const size_t found = pread_all(file, data, size, offset, path);
+  LORSA_CHECK(found == size,
+              FormatError,
+              path.string(),
+              ": ",
+              what,
+              ": expected ",
+              size,
+              " bytes at offset ",
+              offset,
+              ", found ",
+              found,
+              " (the file is cut)");
 }
 
 }  // namespace lorsa::io

@@ -57,6 +57,14 @@ void pwrite_all(const FileDescriptor& file,
 /// wait for at the end. A hint: never fails.
 void begin_writeback(const FileDescriptor& file, uint64_t offset, size_t size) noexcept;
 
+/// Reads `size` bytes at `offset` and returns how many there were: fewer where the file ends
+/// before. Throws IoError.
+size_t pread_all(const FileDescriptor& file,
+                 void* data,
+                 size_t size,
+                 uint64_t offset,
+                 const std::filesystem::path& path);
+
 /// Reads exactly `size` bytes at `offset`. IoError if the call fails, FormatError if the file ends
 /// before; `what` says in the message what was read.
 void pread_exact(const FileDescriptor& file,

@@ -94,9 +94,8 @@ TEST_CASE("a shard that shrinks after opening is reported with file and row", "[
   const size_t at = io::read_file(folder / "shard-00000.h5").find(last);
   REQUIRE(at != std::string::npos);
   std::filesystem::resize_file(folder / "shard-00000.h5", at + 1);
-  test::require_parts(
-      test::message_of<FormatError>([&] { static_cast<void>(reader.read({3})); }),
-      {(folder / "shard-00000.h5").string(), "/target from row 3", "found 1", "cut"});
+  test::require_parts(test::message_of<FormatError>([&] { static_cast<void>(reader.read({3})); }),
+                      {(folder / "shard-00000.h5").string(), "/target: row 3", "found 1", "cut"});
 }
 
 TEST_CASE("rows out of range are refused", "[data]") {

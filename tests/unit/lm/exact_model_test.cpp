@@ -59,6 +59,9 @@ struct Golden {
 kernels::Mhsa stored_and_read(const kernels::Mhsa& attention, int64_t d_model) {
   const test::TempDir folder;
   data::Manifest manifest;
+  manifest.context_length = 1;
+  manifest.rows_per_shard = 1;
+  manifest.d_model = d_model;
   manifest.d_model = d_model;
   manifest.attention = data::save_attention(folder.path(), attention, d_model);
   data::write_manifest(folder.path(), manifest);
