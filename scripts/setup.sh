@@ -18,7 +18,8 @@ TEXT
 
 packages=(
   build-essential ca-certificates catch2 ccache cmake git libcli11-dev libhdf5-dev libpcre2-dev libspdlog-dev libssl-dev
-  libxxhash-dev libyaml-cpp-dev ninja-build nlohmann-json3-dev pkg-config python3 python3-venv
+  libutf8proc-dev libxxhash-dev libyaml-cpp-dev libzstd-dev ninja-build nlohmann-json3-dev pkg-config python3
+  python3-venv zlib1g-dev
 )
 
 dev=

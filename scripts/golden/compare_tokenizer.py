@@ -3,7 +3,8 @@
     python scripts/golden/compare_tokenizer.py TEST_LM FOLDER... [--count N] [--seed S] [--long]
 
 TEST_LM is the test binary (build/bin/test_lm): its hidden case [compare] encodes the strings. FOLDERs hold a tokenizer.json. --long adds
-single-class runs of 2 MB and prints both programs' times. Exit code 1 if any id differs.
+single-class runs of 2 MB and prints both programs' times, and lorsa's for 1 and 4 MB. Exit code 1 if any id differs or 4 MB take more than 6 times
+as long as 1 MB.
 """
 
 import argparse
@@ -79,7 +80,9 @@ def main() -> int:
     long_texts = []
     if arguments.long:
         units = ["a", " ", "\n", "1", ".", "é", "的", "😀", "\u180e", "ab", "'s", "\u0301", "\x00", " \n", "\U00031350", "abcdefghijklmnopqrstuvwxyz"]
+        units += ["\u0301\u0323", "e\u0301", "\u1100\u1161\u11a8"]
         long_texts = [unit * (2_000_000 // len(unit.encode())) for unit in units]
+        scaled_texts = [unit * (size // len(unit.encode())) for unit in units for size in (1_000_000, 4_000_000)]
     failed = False
     for folder in arguments.folders:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -95,6 +98,11 @@ def main() -> int:
                 differing += 1
                 if differing <= 5:
                     print(f"  differs: {text[:200]!r}\n    package {expected[:40]}\n    lorsa   {found[index][:40]}")
+        if long_texts:
+            _, seconds = run_lorsa(arguments.binary, folder, scaled_texts)
+            ratios = [large / max(small, 1e-3) for small, large in zip(seconds[::2], seconds[1::2])]
+            print(f"  4 MB against 1 MB: {min(ratios):.1f} to {max(ratios):.1f} times as long, at most {max(seconds[1::2]):.2f} s")
+            failed = failed or max(ratios) > 6
         print(f"{folder}: {differing} of {len(texts) + len(long_texts)} strings differ (seed {arguments.seed})")
         failed = failed or differing > 0
     return 1 if failed else 0

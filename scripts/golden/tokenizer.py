@@ -157,6 +157,28 @@ def variants(gpt2: dict) -> list:
     ]
 
 
+NFC_TEXTS = [
+    "e\u0301 \u00e9 e\u0323\u0301 e\u0301\u0323 \u1eb9\u0301", "\u212b \u2126 \u212a \u1f71 \u0374 \u037e \u0387", "\u1100\u1161\u11a8 \uac00\u11a8 \u1100\u1161 \uac01",
+    "\u0958\u0959 \u0915\u093c \ufb1d \ufb2e \u0f43", "\u2adc \U0001d15e \U0001d160", "a\u0301\u0345\u0300\u0323", "\u0301a", "\u0301", " \u0301 \u0323\u0301",
+    "\u0344 \u0343 \u0340\u0341", "\u09c7\u09be \u0b47\u0b57 \u0dd9\u0dcf\u0dca", "\U00011935\U00011930 \U00011938", "e\u0898\u0301 e\u08cb\u0301 a\u0345\u1ac1\u0301",
+    "\uf900\ufa10\U0002f800", "cafe\u0301s, e\u0301l, <e\u0301> <\u00e9>", "\u0041\u030a\u0301 \u01fa \u00c5\u0301", "A\u0300" * 40, "\u0323\u0301" * 40, "\u0301\u0323\u0345" * 30,
+]
+
+
+def nfc_variants(gpt2: dict, llama3: dict) -> list:
+    """Tokenizers whose text is normalised first: [name, style, patch]."""
+    size = len(gpt2["model"]["vocab"])
+    nfc = {"normalizer": {"type": "NFC"}}
+    tokens = added(size, {"content": "<e\u0301>", "normalized": True}, {"content": "\u212b", "normalized": False}, {"content": "fe\u0301s", "normalized": True, "lstrip": True})
+    return [
+        ["NFC", "gpt2", nfc],
+        ["NFC in nested sequences", "gpt2", {"normalizer": {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [{"type": "NFC"}]}, {"type": "NFC"}]}}],
+        ["NFC and a Split pattern", "llama3", nfc],
+        ["NFC and added tokens", "gpt2", {**nfc, **tokens}],
+        ["added tokens without NFC", "gpt2", tokens],
+    ]
+
+
 def merge_patch(value, patch):
     if not isinstance(patch, dict):
         return patch
@@ -184,6 +206,11 @@ def main() -> None:
         chosen = [t for i, t in enumerate(texts) if t in ("", "a") or "<" in t or (i + len(rows)) % 16 == 0]
         rows.append([name, patch, cases(tokenizer, chosen)])
     write("variants.json", rows)
+    rows = []
+    for name, style, patch in nfc_variants(gpt2, llama3):
+        value = merge_patch({"gpt2": gpt2, "llama3": llama3}[style], patch)
+        rows.append([name, style, patch, cases(Tokenizer.from_str(json.dumps(value)), NFC_TEXTS + random_texts(40, 4))])
+    write("nfc.json", rows)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""Writes src/lm/unicode_tables.cpp: where the `tokenizers` package sees Unicode differently from PCRE2.
+"""Writes src/lm/unicode_tables.cpp: where the `tokenizers` package sees Unicode differently from PCRE2 and utf8proc.
 
     python scripts/golden/unicode_tables.py > src/lm/unicode_tables.cpp
 
 The package's Split and ByteLevel steps match with Oniguruma's Unicode tables, its Digits step with those of Rust; both are asked
 here, character by character, so nothing is copied from a Unicode version by hand. The other side is PCRE2 10.42 of Debian 12,
-whose tables are Unicode 14, as Python 3.11's unicodedata is. Needs Python 3.11 and the package tokenizers.
+whose tables are Unicode 14, as Python 3.11's unicodedata is. Its NFC step knows Unicode 9; utf8proc 2.8 of Debian 12, Unicode 15, is asked
+beside it. Needs Python 3.11, the package tokenizers and libutf8proc.so.2.
 """
 
+import ctypes
 import sys
 import unicodedata
 
 import tokenizers
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co".split()
 CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
@@ -33,6 +35,31 @@ def ranges(codes) -> list[list[int]]:
         else:
             result.append([code, code])
     return result
+
+
+class Property(ctypes.Structure):
+    """The beginning of utf8proc_property_t."""
+    _fields_ = [("category", ctypes.c_int16), ("combining_class", ctypes.c_int16)]
+
+
+def opaque_to_nfc() -> set[int]:
+    """Characters that take part in the normal form for utf8proc but not for the package: marks that do not move before another, and results
+    and last parts of compositions that do not happen."""
+    library = ctypes.CDLL("libutf8proc.so.2")
+    library.utf8proc_get_property.restype = ctypes.POINTER(Property)
+    library.utf8proc_NFD.restype = library.utf8proc_NFC.restype = ctypes.c_char_p
+    package = normalizers.NFC()
+    found = set()
+    for character in CHARACTERS[1:]:
+        code = ord(character)
+        if library.utf8proc_get_property(code).contents.combining_class not in (0, 240):
+            moved = "a\u0345" + character  # U+0345 is the only one of the highest class, 240
+            if package.normalize_str(moved) == moved:
+                found.add(code)
+        parts = library.utf8proc_NFD(character.encode()).decode()
+        if len(parts) > 1 and library.utf8proc_NFC(parts.encode()).decode() == character != package.normalize_str(parts):
+            found |= {code, ord(parts[-1])}
+    return found
 
 
 def main() -> None:
@@ -69,9 +96,13 @@ def main() -> None:
     out.write("};\n\nconstexpr CodeRange kNumeric[] = {\n")
     for first, last in numeric:
         out.write(f"    {{0x{first:05x}, 0x{last:05x}}},\n")
+    out.write("};\n\nconstexpr CodeRange kOpaqueToNfc[] = {\n")
+    for first, last in ranges(opaque_to_nfc()):
+        out.write(f"    {{0x{first:05x}, 0x{last:05x}}},\n")
     out.write("};\n// clang-format on\n\n}  // namespace\n\n")
     out.write("std::span<const StandIn> stand_ins() {\n  return kStandIns;\n}\n\n")
-    out.write("std::span<const CodeRange> numeric_ranges() {\n  return kNumeric;\n}\n\n}  // namespace lorsa::lm\n")
+    out.write("std::span<const CodeRange> numeric_ranges() {\n  return kNumeric;\n}\n\n")
+    out.write("std::span<const CodeRange> opaque_to_nfc() {\n  return kOpaqueToNfc;\n}\n\n}  // namespace lorsa::lm\n")
 
 
 if __name__ == "__main__":

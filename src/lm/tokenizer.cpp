@@ -8,6 +8,7 @@
 #include "lm/added_tokens.h"
 #include "lm/bpe.h"
 #include "lm/byte_level.h"
+#include "lm/normalizer.h"
 #include "lm/pre_tokenizer.h"
 #include "lm/special_tokens.h"
 #include "lm/split_pattern.h"
@@ -25,19 +26,6 @@ Json part(const Json& file, const std::string& key, const std::string& where) {
   return io::member_or<Json>(file, key, where, nullptr);
 }
 
-void check_normalizer(const Json& settings, const std::string& where) {
-  if (!settings.is_null()) {
-    const auto type = io::member<std::string>(settings, "type", where);
-    const Json inner = io::member_or<Json>(settings, "normalizers", where, Json::array());
-    LORSA_CHECK(type == "Sequence" && inner.empty(),
-                FormatError,
-                where,
-                ": normalizer ",
-                type == "Sequence" ? inner.dump() : "\"" + type + "\"",
-                " is not supported");
-  }
-}
-
 void check_decoder(const Json& settings, const std::string& where) {
   LORSA_CHECK(!settings.is_null(),
               FormatError,
@@ -53,28 +41,37 @@ void check_decoder(const Json& settings, const std::string& where) {
   }
 }
 
+/// The tokens with their contents as the normaliser leaves them.
+std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const Normalizer& normalizer) {
+  std::string buffer;
+  for (AddedToken& token : tokens) {
+    token.content = std::string(normalizer.apply(token.content, buffer));
+  }
+  return tokens;
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
   Impl(const std::filesystem::path& folder, const Json& file, const std::string& where);
 
   void add_literals(const std::vector<AddedToken>& added, const std::string& where);
-  void encode_piece(std::string_view text,
-                    std::string_view matched,
-                    MatchBuffer& buffer,
-                    const PreTokenizer::Word& word,
-                    const AddedTokenFinder::Found& found) const;
+  void encode_text(std::string_view text,
+                   MatchBuffer& buffer,
+                   const PreTokenizer::Word& word,
+                   const AddedTokenFinder::Found& found) const;
 
   [[nodiscard]] std::optional<int32_t> id_of(const std::string& token) const {
     const auto entry = ids.find(token);
     return entry == ids.end() ? std::nullopt : std::optional(entry->second);
   }
 
+  Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   Bpe bpe;
   std::vector<AddedToken> added;
   AddedTokenFinder first_finder;   // in the text as it is
-  AddedTokenFinder second_finder;  // in what the first left
+  AddedTokenFinder second_finder;  // in the normal form of what the first left
   Template around;
   std::unordered_map<std::string, int32_t> ids;  // by literal text
   std::vector<std::string> bytes;                // by id
@@ -85,15 +82,15 @@ struct Tokenizer::Impl {
 Tokenizer::Impl::Impl(const std::filesystem::path& folder,
                       const Json& file,
                       const std::string& where)
-    : pre_tokenizer(part(file, "pre_tokenizer", where), where + ": pre_tokenizer"),
+    : normalizer(part(file, "normalizer", where), where + ": normalizer"),
+      pre_tokenizer(part(file, "pre_tokenizer", where), where + ": pre_tokenizer"),
       bpe(io::member<Json>(file, "model", where),
           pre_tokenizer.byte_level() ? WordUnits::kBytes : WordUnits::kCharacters,
           where + ": model"),
       added(read_added_tokens(part(file, "added_tokens", where), where + ": added_tokens")),
       first_finder(added, false),
-      second_finder(added, true),
+      second_finder(normalized(added, normalizer), true),
       around(read_template(part(file, "post_processor", where), where + ": post_processor")) {
-  check_normalizer(part(file, "normalizer", where), where + ": normalizer");
   check_decoder(part(file, "decoder", where), where + ": decoder");
   const auto& tokens = bpe.tokens();
   bytes.resize(tokens.size());
@@ -163,14 +160,15 @@ void Tokenizer::Impl::add_literals(const std::vector<AddedToken>& tokens,
   }
 }
 
-void Tokenizer::Impl::encode_piece(std::string_view text,
-                                   std::string_view matched,
-                                   MatchBuffer& buffer,
-                                   const PreTokenizer::Word& word,
-                                   const AddedTokenFinder::Found& found) const {
+void Tokenizer::Impl::encode_text(std::string_view text,
+                                  MatchBuffer& buffer,
+                                  const PreTokenizer::Word& word,
+                                  const AddedTokenFinder::Found& found) const {
+  std::string normal_form;
   first_finder.split(text, found, [&](size_t begin, size_t end) {
-    const std::string_view rest = text.substr(begin, end - begin);
-    const std::string_view matched_rest = matched.substr(begin, end - begin);
+    const std::string_view rest = normalizer.apply(text.substr(begin, end - begin), normal_form);
+    const std::string stand_ins = with_stand_ins(rest);
+    const std::string_view matched_rest = stand_ins.empty() ? rest : std::string_view(stand_ins);
     second_finder.split(rest, found, [&](size_t from, size_t to) {
       pre_tokenizer.split(
           rest.substr(from, to - from), matched_rest.substr(from, to - from), buffer, word);
@@ -202,7 +200,6 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialTokens spec
               "text of ",
               text.size(),
               " bytes: expected less than 4 GiB");
-  const std::string stand_ins = with_stand_ins(text);
   MatchBuffer buffer;
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 4 + 8);
@@ -212,9 +209,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialTokens spec
     }
   };
   append(impl_->around.before);
-  impl_->encode_piece(
+  impl_->encode_text(
       text,
-      stand_ins.empty() ? text : std::string_view(stand_ins),
       buffer,
       [&](std::string_view word) { impl_->bpe.encode(word, ids); },
       [&](int32_t id) { ids.push_back(id); });
@@ -223,7 +219,13 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialTokens spec
 }
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids) const {
-  std::string text;
+  return decode_with_offsets(ids).bytes;
+}
+
+DecodedText Tokenizer::decode_with_offsets(const std::vector<int32_t>& ids) const {
+  DecodedText text;
+  text.offsets.reserve(ids.size() + 1);
+  text.offsets.push_back(0);
   for (const int32_t id : ids) {
     const auto index = static_cast<size_t>(id);
     LORSA_CHECK(id >= 0 && index < impl_->known.size() && impl_->known[index],
@@ -232,7 +234,8 @@ std::string Tokenizer::decode(const std::vector<int32_t>& ids) const {
                 impl_->known.size(),
                 ", found ",
                 id);
-    text += impl_->bytes[index];
+    text.bytes += impl_->bytes[index];
+    text.offsets.push_back(text.bytes.size());
   }
   return text;
 }

@@ -89,12 +89,7 @@ bool is_numeric(uint32_t code) noexcept {
   if (code < 0x80) {
     return code >= '0' && code <= '9';
   }
-  const auto ranges = numeric_ranges();
-  const auto found =
-      std::lower_bound(ranges.begin(), ranges.end(), code, [](const CodeRange& a, uint32_t b) {
-        return a.last < b;
-      });
-  return found != ranges.end() && found->first <= code;
+  return in_ranges(numeric_ranges(), code);
 }
 
 bool has_stand_in(uint32_t code) noexcept {

@@ -12,8 +12,15 @@ namespace lorsa::lm {
 
 enum class SpecialTokens { kAdd, kNone };
 
-/// Byte-level BPE as tokenizer.json describes it (GPT-2, SmolLM2, Llama-3), ids equal to the
-/// `tokenizers` package's.
+/// What ids stand for: token i gives bytes[offsets[i], offsets[i + 1]), so offsets has one entry
+/// more than there are ids. A character may be spread over several tokens.
+struct DecodedText {
+  std::string bytes;
+  std::vector<size_t> offsets;
+};
+
+/// Byte-level BPE as tokenizer.json describes it (SmolLM2, Llama-3, GPT-NeoX, Qwen2 and Qwen3), ids
+/// equal to the `tokenizers` package's.
 ///
 /// Immutable after construction, any number of threads may encode.
 class Tokenizer {
@@ -35,6 +42,9 @@ class Tokenizer {
   /// The bytes of the ids joined; single tokens may be parts of a UTF-8 character. Special tokens
   /// give their text. Throws FormatError for an id that has no token.
   [[nodiscard]] std::string decode(const std::vector<int32_t>& ids) const;
+
+  /// The same, with the place of every token.
+  [[nodiscard]] DecodedText decode_with_offsets(const std::vector<int32_t>& ids) const;
 
   /// One token for people: its bytes, invalid UTF-8 replaced by U+FFFD; "[123]" for an id that has
   /// no token (models may have more rows than their vocabulary).

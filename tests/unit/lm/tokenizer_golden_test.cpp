@@ -56,6 +56,17 @@ TEST_CASE("every setting of the variants gives the tokenizers package's ids", "[
   }
 }
 
+TEST_CASE("a text is brought into normal form C where the tokenizers package does it", "[lm]") {
+  const Json variants = io::read_json(test::golden("tokenizer/nfc.json"));
+  REQUIRE(variants.size() == 5);
+  for (const Json& variant : variants) {
+    CAPTURE(variant[0]);
+    Json tokenizer = test::golden_tokenizer(variant[1].get<std::string>());
+    tokenizer.merge_patch(variant[2]);
+    check_cases(test::TokenizerFolder(tokenizer).load(), variant[3]);
+  }
+}
+
 // Run by scripts/golden/compare_tokenizer.py, which makes the strings and compares the ids.
 TEST_CASE("ids of many strings for a comparison", "[.][compare]") {
   const auto variable = [](const char* name) {

@@ -21,7 +21,7 @@ void load_patched(const std::string& patch) {
 
 TEST_CASE("settings that are not supported are refused by name", "[lm]") {
   const std::pair<const char*, const char*> cases[] = {
-      {R"({"normalizer": {"type": "NFC"}})", "NFC"},
+      {R"({"normalizer": {"type": "NFKC"}})", "NFKC"},
       {R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}})",
        "Lowercase"},
       {R"({"pre_tokenizer": {"type": "Metaspace"}})", "Metaspace"},

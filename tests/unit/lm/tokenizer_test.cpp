@@ -56,6 +56,22 @@ TEST_CASE("decode of single tokens joins to characters that were cut", "[lm]") {
   CHECK(tokenizer.token_text(ids[0]).find("\xef\xbf\xbd") != std::string::npos);
 }
 
+TEST_CASE("decode_with_offsets says where every token lies", "[lm]") {
+  const Tokenizer tokenizer = gpt2();
+  const std::string text = "na\u00efve \U0001f600<|endoftext|> x";
+  const auto ids = tokenizer.encode(text, SpecialTokens::kNone);
+  const DecodedText decoded = tokenizer.decode_with_offsets(ids);
+  CHECK(decoded.bytes == text);
+  REQUIRE(decoded.offsets.size() == ids.size() + 1);
+  CHECK(decoded.offsets.front() == 0);
+  CHECK(decoded.offsets.back() == text.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    CHECK(decoded.bytes.substr(decoded.offsets[i], decoded.offsets[i + 1] - decoded.offsets[i]) ==
+          tokenizer.decode({ids[i]}));
+  }
+  CHECK(tokenizer.decode_with_offsets({}).offsets == std::vector<size_t>{0});
+}
+
 TEST_CASE("ids without a token are refused by decode and shown by token_text", "[lm]") {
   const Tokenizer tokenizer = gpt2();
   const auto size = static_cast<int32_t>(tokenizer.vocabulary_size());
