@@ -40,11 +40,9 @@ std::vector<int64_t> checked_layers(const ExtractConfig& config, const lm::Model
   return layers;
 }
 
-/// A token covers at least one byte of a document and a document costs at least one byte more than
-/// its text, which pays for the separator: so many rows can come out of the corpus at most.
 int64_t most_rows_of_corpus(const data::CorpusConfig& config) {
   const int64_t body = config.context_length - (config.prepend_bos ? 1 : 0);
-  return data::CorpusReader(config).bytes_total() / body + 1;
+  return data::most_tokens_of_corpus(config) / body + 1;
 }
 
 /// Bytes that one position of an activation takes.

@@ -35,7 +35,7 @@ Task read_task(data::CorpusReader& reader) {
     if (!document.has_value()) {
       break;
     }
-    bytes += document->text.size();
+    bytes += document->text.size() + (document->ids ? sizeof(int32_t) * document->ids->size() : 0);
     task.documents.push_back(std::move(*document));
   }
   task.corpus_bytes_read = reader.bytes_read();
@@ -47,14 +47,17 @@ struct TokenizedTask {
   int64_t corpus_bytes_read = 0;
 };
 
-TokenizedTask tokenize(const Task& task, const lm::Tokenizer& tokenizer, double holdout_fraction) {
+TokenizedTask tokenize(Task task, const lm::Tokenizer& tokenizer, double holdout_fraction) {
   TokenizedTask done;
   done.corpus_bytes_read = task.corpus_bytes_read;
   done.documents.reserve(task.documents.size());
-  for (const data::Document& document : task.documents) {
-    done.documents.push_back({tokenizer.encode(document.text, lm::SpecialTokens::kNone),
+  for (data::Document& document : task.documents) {
+    const bool heldout = data::is_heldout(document, holdout_fraction);
+    done.documents.push_back({document.ids
+                                  ? std::move(*document.ids)
+                                  : tokenizer.encode(document.text, lm::SpecialTokens::kNone),
                               document.index,
-                              data::is_heldout(document.text, holdout_fraction)});
+                              heldout});
   }
   return done;
 }
@@ -65,11 +68,12 @@ void check_ids(const TokenizedDocument& document, int64_t vocabulary_size) {
               FormatError,
               "document ",
               document.index,
-              ": the tokenizer gives id ",
+              ": found id ",
               *largest,
               ", but the model's vocabulary has ",
               vocabulary_size,
-              " entries (do tokenizer.json and the weights belong together?)");
+              " entries (do the tokenizer, or the tokens of the corpus, and the weights belong "
+              "together?)");
 }
 
 data::SpecialIds special_ids(const lm::Tokenizer& tokenizer) {
@@ -84,7 +88,7 @@ RowSource::RowSource(const data::CorpusConfig& config,
     : config_(config),
       tokenizer_(tokenizer),
       options_(options),
-      reader_(config),
+      reader_(config, tokenizer.eos_id() ? tokenizer.eos_id() : tokenizer.bos_id()),
       packer_(config, special_ids(tokenizer)),
       corpus_bytes_(reader_.bytes_total()),
       queue_(kBatchesAhead),
@@ -125,8 +129,8 @@ void RowSource::produce() {
       Task task = read_task(reader_);
       corpus_ended = task.documents.empty();
       if (!corpus_ended) {
-        in_work.push_back(std::async(std::launch::async, [this, moved = std::move(task)] {
-          return tokenize(moved, tokenizer_, config_.holdout_fraction);
+        in_work.push_back(std::async(std::launch::async, [this, moved = std::move(task)]() mutable {
+          return tokenize(std::move(moved), tokenizer_, config_.holdout_fraction);
         }));
       }
     }

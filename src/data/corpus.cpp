@@ -2,13 +2,15 @@
 // is mostly broken is the wrong file or the wrong text_key, and that must not end in a small cache.
 #include "lorsa/data/corpus.h"
 
-#include <fstream>
+#include <variant>
 
+#include "data/corpus_files.h"
+#include "data/token_file.h"
+#include "io/input_stream.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/utf8.h"
 #include "lorsa/io/checksum.h"
-#include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::data {
@@ -20,36 +22,6 @@ constexpr int64_t kNamedLines = 5;
 constexpr int64_t kLinesBeforeJudging = 200;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-enum class FileKind { kJsonLines, kText };
-
-FileKind kind_of(const std::filesystem::path& path) {
-  const std::string suffix = path.extension().string();
-  LORSA_CHECK(suffix == ".jsonl" || suffix == ".txt",
-              ConfigError,
-              "data.files: ",
-              path.string(),
-              ": expected a name ending in .jsonl or .txt");
-  return suffix == ".jsonl" ? FileKind::kJsonLines : FileKind::kText;
-}
-
-int64_t checked_size(const std::filesystem::path& path) {
-  std::error_code code;
-  const std::filesystem::file_status status = std::filesystem::status(path, code);
-  LORSA_CHECK(std::filesystem::exists(status),
-              IoError,
-              path.string(),
-              ": corpus file cannot be opened: ",
-              code ? code.message() : "No such file or directory",
-              " (data.files)");
-  LORSA_CHECK(std::filesystem::is_regular_file(status),
-              IoError,
-              path.string(),
-              ": expected a corpus file, found something else (data.files)");
-  const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
-  LORSA_CHECK(size > 0, FormatError, path.string(), ": corpus file is empty (0 bytes)");
-  return size;
-}
-
 bool is_blank(const std::string& line) {
   return line.find_first_not_of(" \t\r\n") == std::string::npos;
 }
@@ -57,30 +29,38 @@ bool is_blank(const std::string& line) {
 }  // namespace
 
 struct CorpusReader::Impl {
-  explicit Impl(const CorpusConfig& corpus) : config(corpus) {}
+  Impl(const CorpusConfig& corpus, std::optional<int32_t> between)
+      : config(corpus), separator(between), files(corpus_files(corpus)) {
+    for (const std::filesystem::path& each : files) {
+      bytes_total += checked_size(each);
+    }
+  }
 
   /// The next document of the open file, or nothing where it ends.
-  std::optional<std::string> next_in_file();
-  std::optional<std::string> next_line();
-  std::optional<std::string> whole_file();
+  std::optional<Document> next_in_file();
+  std::optional<Document> next_line();
+  std::optional<Document> whole_file();
+  std::optional<Document> next_ids();
   void open_next();
   void close_file();
   void skip(const std::string& where, const std::string& reason);
   void judge_share() const;
+  [[nodiscard]] int64_t bytes_of_open_file() const;
 
-  [[nodiscard]] const std::string& path() const { return config.files[file]; }
+  [[nodiscard]] std::string path() const { return files[file].string(); }
 
   CorpusConfig config;
+  std::optional<int32_t> separator;
+  std::vector<std::filesystem::path> files;
   size_t file = 0;  ///< the open one, or the next to be opened
-  std::ifstream stream;
-  bool is_open = false;
+  std::variant<std::monostate, io::LineReader, TokenFile> open;
   int64_t line = 0;               ///< lines read of the open file
   int64_t documents_of_file = 0;  ///< and what came of them
   int64_t broken_of_file = 0;
   int64_t judged = 0;  ///< non-blank lines over all files, broken ones included
   int64_t broken = 0;
   int64_t next_index = 0;
-  int64_t bytes_read = 0;
+  int64_t bytes_before = 0;  ///< of the files behind us
   int64_t bytes_total = 0;
 };
 
@@ -112,9 +92,12 @@ void CorpusReader::Impl::judge_share() const {
 }
 
 void CorpusReader::Impl::open_next() {
-  stream = std::ifstream(path(), std::ios::binary);
-  LORSA_CHECK(stream.is_open(), IoError, path(), ": cannot open the corpus file for reading");
-  is_open = true;
+  const CorpusKind kind = corpus_kind(files[file]);
+  if (kind == CorpusKind::kJsonLines || kind == CorpusKind::kText) {
+    open.emplace<io::LineReader>(files[file]);
+  } else {
+    open.emplace<TokenFile>(files[file], config.token_dtype);
+  }
   line = 0;
   documents_of_file = 0;
   broken_of_file = 0;
@@ -125,9 +108,9 @@ void CorpusReader::Impl::close_file() {
               FormatError,
               path(),
               ": corpus file holds no document (only blank lines)");
-  stream.close();
-  is_open = false;
-  if (file + 1 == config.files.size()) {
+  bytes_before += checked_size(files[file]);
+  open = std::monostate();
+  if (file + 1 == files.size()) {
     judge_share();
     if (broken > kNamedLines) {
       log_warning("corpus: ", broken, " of ", judged, " lines were skipped as unusable");
@@ -136,11 +119,11 @@ void CorpusReader::Impl::close_file() {
   ++file;
 }
 
-std::optional<std::string> CorpusReader::Impl::next_line() {
+std::optional<Document> CorpusReader::Impl::next_line() {
   std::string text;
-  while (std::getline(stream, text)) {
+  auto& lines = std::get<io::LineReader>(open);
+  while (lines.next(text)) {
     ++line;
-    bytes_read += static_cast<int64_t>(text.size()) + 1;
     if (line == 1 && text.starts_with(kByteOrderMark)) {
       text.erase(0, kByteOrderMark.size());
     }
@@ -151,24 +134,23 @@ std::optional<std::string> CorpusReader::Impl::next_line() {
     const std::string where = concat(path(), ":", line);
     try {
       // The JSON parser refuses invalid UTF-8 and lone surrogates, so the text is valid UTF-8.
-      return io::member<std::string>(io::parse_json(text, where), config.text_key, where);
+      return Document{
+          io::member<std::string>(io::parse_json(text, where), config.text_key, where), {}, 0};
     } catch (const FormatError& error) {
       const std::string message = error.what();
       const bool names_line = message.starts_with(where + ": ");
       skip(where, names_line ? message.substr(where.size() + 2) : message);
     }
   }
-  LORSA_CHECK(!stream.bad(), IoError, path(), ": reading failed after line ", line);
   return std::nullopt;
 }
 
-std::optional<std::string> CorpusReader::Impl::whole_file() {
+std::optional<Document> CorpusReader::Impl::whole_file() {
   if (line > 0) {
     return std::nullopt;
   }
   ++line;
-  std::string text = io::read_file(path());
-  bytes_read += static_cast<int64_t>(text.size());
+  std::string text = std::get<io::LineReader>(open).rest();
   if (text.starts_with(kByteOrderMark)) {
     text.erase(0, kByteOrderMark.size());
   }
@@ -181,32 +163,50 @@ std::optional<std::string> CorpusReader::Impl::whole_file() {
     skip(path(), concat("byte ", invalid, " is not valid UTF-8"));
     return std::nullopt;
   }
-  return text;
+  return Document{std::move(text), {}, 0};
 }
 
-std::optional<std::string> CorpusReader::Impl::next_in_file() {
-  return kind_of(path()) == FileKind::kJsonLines ? next_line() : whole_file();
+std::optional<Document> CorpusReader::Impl::next_ids() {
+  auto ids = std::get<TokenFile>(open).next(separator);
+  return ids ? std::optional(Document{{}, std::move(ids), 0}) : std::nullopt;
 }
 
-CorpusReader::CorpusReader(const CorpusConfig& config) : impl_(std::make_unique<Impl>(config)) {
-  LORSA_CHECK(!config.files.empty(), ConfigError, "data.files: expected at least one file");
-  for (const std::string& file : config.files) {
-    kind_of(file);
-    impl_->bytes_total += checked_size(file);
+std::optional<Document> CorpusReader::Impl::next_in_file() {
+  switch (corpus_kind(files[file])) {
+    case CorpusKind::kJsonLines:
+      return next_line();
+    case CorpusKind::kText:
+      return whole_file();
+    case CorpusKind::kNpy:
+    case CorpusKind::kBin:
+      break;
   }
+  return next_ids();
 }
+
+int64_t CorpusReader::Impl::bytes_of_open_file() const {
+  if (const auto* lines = std::get_if<io::LineReader>(&open)) {
+    return static_cast<int64_t>(lines->file_bytes_read());
+  }
+  const auto* tokens = std::get_if<TokenFile>(&open);
+  return tokens != nullptr ? tokens->bytes_read() : 0;
+}
+
+CorpusReader::CorpusReader(const CorpusConfig& config, std::optional<int32_t> separator)
+    : impl_(std::make_unique<Impl>(config, separator)) {}
 
 CorpusReader::~CorpusReader() = default;
 
 std::optional<Document> CorpusReader::next() {
-  while (impl_->file < impl_->config.files.size()) {
-    if (!impl_->is_open) {
+  while (impl_->file < impl_->files.size()) {
+    if (std::holds_alternative<std::monostate>(impl_->open)) {
       impl_->open_next();
     }
-    std::optional<std::string> text = impl_->next_in_file();
-    if (text.has_value()) {
+    std::optional<Document> document = impl_->next_in_file();
+    if (document.has_value()) {
       ++impl_->documents_of_file;
-      return Document{std::move(*text), impl_->next_index++};
+      document->index = impl_->next_index++;
+      return document;
     }
     impl_->close_file();
   }
@@ -215,8 +215,8 @@ std::optional<Document> CorpusReader::next() {
 
 std::vector<std::string> CorpusReader::digests() const {
   std::vector<std::string> digests;
-  for (const std::string& file : impl_->config.files) {
-    digests.push_back(std::filesystem::path(file).filename().string() + " " + io::file_xxh3(file));
+  for (const std::filesystem::path& file : impl_->files) {
+    digests.push_back(file.filename().string() + " " + io::file_xxh3(file));
   }
   return digests;
 }
@@ -226,7 +226,7 @@ int64_t CorpusReader::bad_lines() const {
 }
 
 int64_t CorpusReader::bytes_read() const {
-  return impl_->bytes_read;
+  return impl_->bytes_before + impl_->bytes_of_open_file();
 }
 
 int64_t CorpusReader::bytes_total() const {
@@ -235,12 +235,22 @@ int64_t CorpusReader::bytes_total() const {
 
 void describe(config::Fields& fields, CorpusConfig& config) {
   fields
-      .text_list("files",
-                 config.files,
-                 "Documents, read in this order: .jsonl (one object a line) or .txt (one document "
-                 "a file), UTF-8.")
+      .text_list(
+          "files",
+          config.files,
+          "Documents, read in this order; names may hold *, ? and [...]. Text in UTF-8: .jsonl "
+          "(one object a line), .txt (one document a file), also as .gz or .zst. Token ids: "
+          ".npy (a row of two dimensions is a document), .bin.")
       .required();
   fields.text("text_key", config.text_key, "Key of the text in the objects of a .jsonl file.");
+  fields.choice("token_dtype",
+                config.token_dtype,
+                {{"uint16", TokenDtype::kUInt16},
+                 {"uint32", TokenDtype::kUInt32},
+                 {"int32", TokenDtype::kInt32},
+                 {"int64", TokenDtype::kInt64}},
+                "What the ids of a .bin file are, little-endian. In a flat file documents end with "
+                "the model's EOS.");
   fields.count("context_length", config.context_length, "Tokens in a row of the cache.")
       .between(2, 1 << 20);
   fields.choice("packing",
@@ -267,10 +277,12 @@ void describe(config::Fields& fields, CorpusConfig& config) {
       .between(0, 1);
 }
 
-bool is_heldout(const std::string& text, double fraction) {
+bool is_heldout(const Document& document, double fraction) {
+  const uint64_t hash = document.ids
+                            ? io::xxh3(document.ids->data(), sizeof(int32_t) * document.ids->size())
+                            : io::xxh3(document.text.data(), document.text.size());
   // 53 bits are exact in a double, so the share is in [0, 1) and fraction 1 takes everything.
-  const uint64_t bits = io::xxh3(text.data(), text.size()) >> 11;
-  return static_cast<double>(bits) * 0x1.0p-53 < fraction;
+  return static_cast<double>(hash >> 11) * 0x1.0p-53 < fraction;
 }
 
 }  // namespace lorsa::data

@@ -13,10 +13,14 @@ namespace lorsa::data {
 
 enum class Packing { kPack, kTruncate };
 
+/// What ids are in a .bin file, little-endian.
+enum class TokenDtype { kUInt16, kUInt32, kInt32, kInt64 };
+
 /// The `data:` section of an extraction.
 struct CorpusConfig {
-  std::vector<std::string> files;
+  std::vector<std::string> files;  ///< names and patterns
   std::string text_key = "text";
+  TokenDtype token_dtype = TokenDtype::kUInt16;
   int64_t context_length = 256;
   Packing packing = Packing::kPack;
   bool prepend_bos = true;
@@ -30,27 +34,31 @@ void describe(config::Fields& fields, CorpusConfig& config);
 
 struct Document {
   std::string text;
-  int64_t index = 0;  ///< running number over all files
+  std::optional<std::vector<int32_t>> ids;  ///< of a pre-tokenised file; `text` is empty then
+  int64_t index = 0;                        ///< running number over all files
 };
 
-/// Reads documents one after another from .jsonl (one object a line) and .txt (one document a
-/// file), in the order of `files`.
+/// Reads documents one after another, file by file in the order of `files`: .jsonl (one object a
+/// line), .txt (one document a file), both also packed as .gz or .zst, and token ids in .npy and
+/// .bin (a row of a two-dimensional .npy is a document; in a flat file documents end with
+/// `separator`).
 ///
 /// A line that is not valid JSON, lacks the key or is not UTF-8 is skipped and counted, the first
 /// few are logged; more than max_bad_share of the lines is a FormatError (a .txt file counts as one
 /// line). Blank lines are passed over. The constructor throws IoError for a missing file,
-/// FormatError for an empty one, ConfigError for another suffix; next() throws FormatError for a
-/// file of blank lines. One thread.
+/// FormatError for an empty one, ConfigError for another suffix or a pattern that matches nothing;
+/// next() throws FormatError for a file of blank lines, damaged packed data and ids out of range.
+/// One thread.
 class CorpusReader {
  public:
-  explicit CorpusReader(const CorpusConfig& config);
+  explicit CorpusReader(const CorpusConfig& config, std::optional<int32_t> separator = {});
   ~CorpusReader();
   /// The next document or nothing at the end.
   [[nodiscard]] std::optional<Document> next();
   /// "corpus.jsonl xxh3:..." for each file.
   [[nodiscard]] std::vector<std::string> digests() const;
   [[nodiscard]] int64_t bad_lines() const;
-  /// Bytes of all files, and of those lines that next() has passed: how far the reading is.
+  /// Bytes of all files as they lie on the disk, and of those that next() has passed.
   [[nodiscard]] int64_t bytes_total() const;
   [[nodiscard]] int64_t bytes_read() const;
 
@@ -59,9 +67,13 @@ class CorpusReader {
   std::unique_ptr<Impl> impl_;
 };
 
-/// True if the document belongs to the held-out side: XXH3 of its text, as a fraction of 2^64, is
-/// below `fraction`.
-[[nodiscard]] bool is_heldout(const std::string& text, double fraction);
+/// True if the document belongs to the held-out side: XXH3 of its text (of its ids as int32,
+/// little-endian), as a fraction of 2^64, is below `fraction`.
+[[nodiscard]] bool is_heldout(const Document& document, double fraction);
+
+/// No more tokens can come out of the corpus, separators between documents included; the largest
+/// int64 where that is unknown, of packed files.
+[[nodiscard]] int64_t most_tokens_of_corpus(const CorpusConfig& config);
 
 /// One context of tokens.
 struct Row {

@@ -172,7 +172,7 @@ TEST_CASE("CorpusReader digests name each file and follow its bytes", "[data]") 
 TEST_CASE("is_heldout takes the share it is asked for and depends on the text alone", "[data]") {
   int taken = 0;
   for (int i = 0; i < 20000; ++i) {
-    const std::string text = "document " + std::to_string(i);
+    const Document text{"document " + std::to_string(i), {}, i};
     const bool heldout = is_heldout(text, 0.05);
     taken += heldout ? 1 : 0;
     CHECK_FALSE(is_heldout(text, 0.0));
@@ -186,8 +186,8 @@ TEST_CASE("is_heldout takes the share it is asked for and depends on the text al
 
 TEST_CASE("is_heldout compares XXH3 of the text with the fraction of 2^64", "[data]") {
   // XXH3_64("") = 0x2D06800538D394C2 (xxHash's own test vectors), over 2^64: 0.1758804...
-  CHECK(is_heldout("", 0.17588044));
-  CHECK_FALSE(is_heldout("", 0.17588042));
+  CHECK(is_heldout(Document{}, 0.17588044));
+  CHECK_FALSE(is_heldout(Document{}, 0.17588042));
 }
 
 }  // namespace
