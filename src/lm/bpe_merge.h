@@ -16,7 +16,7 @@ void merge_ids(const MergeTable& merges, std::vector<int32_t>& ids, size_t first
 /// Searches the list for the best pair every time: fastest for the lengths of words.
 void merge_ids_by_scan(const MergeTable& merges, std::vector<int32_t>& ids, size_t first);
 
-/// A heap of pairs over a linked list: n log n, for runs of any length.
-void merge_ids_by_heap(const MergeTable& merges, std::vector<int32_t>& ids, size_t first);
+/// Lists of places by rank over a linked list of units: linear time, for runs of any length.
+void merge_ids_by_rank(const MergeTable& merges, std::vector<int32_t>& ids, size_t first);
 
 }  // namespace lorsa::lm

@@ -53,9 +53,9 @@ TEST_CASE("merging by scan and by heap both follow the definition", "[lm]") {
     Ids scanned = ids;
     merge_ids_by_scan(merges, scanned, 0);
     CHECK(scanned == expected);
-    Ids heaped = ids;
-    merge_ids_by_heap(merges, heaped, 0);
-    CHECK(heaped == expected);
+    Ids by_rank = ids;
+    merge_ids_by_rank(merges, by_rank, 0);
+    CHECK(by_rank == expected);
   }
 }
 
