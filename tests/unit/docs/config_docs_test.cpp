@@ -60,5 +60,5 @@ TEST_CASE("the configurations in configs/ are accepted", "[docs]") {
     }
     ++num_files;
   }
-  REQUIRE(num_files >= 2);
+  REQUIRE(num_files >= 8);
 }
