@@ -6,7 +6,8 @@ usage: scripts/bench/caching.py [--rounds N] [--tokens N] [--layer N]
 Both run SmolLM2-135M in float32 on 2 threads, 8 rows of 256 tokens a pass, up to the attention of the layer (17).
 lorsa-cache is timed as it is used: tokenizing, statistics and writing included, the rate being the one it prints.
 transformers is given every advantage: rows ready in memory, blocks above the layer removed, its MLP skipped, nothing
-written. Rounds alternate between the two, so that other load on the machine meets both; the ratio is that of the medians.
+written. Peak memory is the largest resident size of each process; that of lorsa-cache includes what it maps of the model's files, that of
+transformers is one process for all rounds with its packages loaded, of which the size before the model was loaded is also printed. Rounds alternate between the two, so that other load on the machine meets both; the ratio is that of the medians.
 
 Needs scripts/fetch_smollm2.sh, scripts/make_corpus.py and scripts/build.sh to have run, and a Python with the packages
 of scripts/golden/requirements.txt beside torch.
@@ -35,19 +36,30 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def lorsa_rate(program, tokens, layer, folder):
-    """Tokens per second that one `lorsa-cache extract` into an empty folder reports."""
+def peak_bytes_of_self():
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    sys.exit("caching: no VmHWM in /proc/self/status")
+
+
+def lorsa_round(program, tokens, layer, folder):
+    """Tokens per second and share of waiting for writing that one `lorsa-cache extract` into an empty folder reports, and its peak memory."""
     shutil.rmtree(folder, ignore_errors=True)
     settings = [f"data.max_tokens={tokens}", f"data.context_length={CONTEXT}", f"layers=[{layer}]",
                 "model.path=quickstart/model", "data.files=[quickstart/corpus.jsonl]", "model.dtype=float32",
                 f"out.path={folder}", f"run.batch_sequences={BATCH}", f"run.threads={THREADS}", "run.device=cpu"]
     command = [program, "extract", "configs/smollm2-cache.yaml", "--quiet"]
     command += [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    found = re.search(r"([0-9.]+)([kM]?) tokens/s", done.stdout)
-    if done.returncode or not found:
-        sys.exit(f"caching: {' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return float(found.group(1)) * UNITS[found.group(2)]
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        output.seek(0)
+        text = output.read()
+    found = re.search(r"([0-9.]+)([kM]?) tokens/s.* ([0-9.]+) % waiting for writing", text)
+    if status or not found:
+        sys.exit(f"caching: {' '.join(map(str, command))} ended with {os.waitstatus_to_exitcode(status)}:\n{text}")
+    return float(found.group(1)) * UNITS[found.group(2)], float(found.group(3)), usage.ru_maxrss * 1024
 
 
 class Stop(Exception):
@@ -98,17 +110,27 @@ def main():
             sys.exit(f"caching: {path} is missing: run scripts/build.sh, scripts/fetch_smollm2.sh, scripts/make_corpus.py")
     # Read before LibTorch starts its pool, by both.
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+    packages = peak_bytes_of_self()
     other = Transformers(arguments.layer)
     other.rate(CONTEXT * BATCH)  # the first pass is slower
-    ours, theirs = [], []
+    ours, theirs, waits, peaks = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):
-            ours.append(lorsa_rate(program, arguments.tokens, arguments.layer, pathlib.Path(folder) / "cache"))
+            rate, wait, peak = lorsa_round(program, arguments.tokens, arguments.layer, pathlib.Path(folder) / "cache")
+            ours.append(rate)
+            waits.append(wait)
+            peaks.append(peak)
             theirs.append(other.rate(arguments.tokens))
             print(f"lorsa-cache {ours[-1]:7.0f} tokens/s   transformers {theirs[-1]:7.0f} tokens/s", flush=True)
     print(f"layer {arguments.layer}, float32, {THREADS} threads, {BATCH} rows of {CONTEXT}; {other.description}")
     print(f"median      {statistics.median(ours):7.0f} tokens/s   transformers {statistics.median(theirs):7.0f} tokens/s")
     print(f"ratio {statistics.median(ours) / statistics.median(theirs):.2f}")
+    mib, peak = 2.0 ** 20, statistics.median(peaks)
+    theirs_peak = peak_bytes_of_self()
+    print(f"peak memory {peak / mib:.0f} MiB   transformers {theirs_peak / mib:.0f} MiB (packages {packages / mib:.0f})   ratio {peak / theirs_peak:.2f}")
+    print(f"waiting for writing {statistics.median(waits):.1f} % (most {max(waits):.1f} %)")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iomanip>
 #include <optional>
 #include <sstream>
 
@@ -182,7 +183,8 @@ std::string report_text(const ExtractReport& report) {
                           static_cast<double>(report.num_rows) *
                           static_cast<double>(report.num_rows - report.rows_before);
     out << format_si(tokens / report.seconds) << " tokens/s, " << format_duration(report.seconds)
-        << ", of which " << format_duration(report.write_wait_s) << " waiting for writing\n";
+        << ", of which " << std::fixed << std::setprecision(1)
+        << 100.0 * report.write_wait_s / report.seconds << " % waiting for writing\n";
   }
   return out.str();
 }

@@ -6,6 +6,7 @@
 #include "lorsa/core/error.h"
 #include "lorsa/io/safetensors.h"
 #include "lorsa/kernels/mhsa.h"
+#include "lorsa/lm/tokenizer.h"
 #include "support/tensors.h"
 #include "support/test.h"
 
@@ -112,6 +113,37 @@ TEST_CASE("extract stops once the rows hold max_tokens", "[collect]") {
   const io::SafetensorsReader golden(test::golden("collect/rows.safetensors"));
   CHECK(
       at::equal(all_rows(dir / "cache/layer-0").tokens_BT, golden.read("tokens").slice(0, 0, 11)));
+}
+
+TEST_CASE("extract makes the same rows of text and of its token ids", "[collect]") {
+  const test::TempDir dir;
+  ExtractConfig config = golden_config(dir / "text");
+  config.data.holdout_fraction = 0.0;
+  extract(config, silent());
+
+  const lm::Tokenizer tokenizer(config.model.path);
+  REQUIRE(tokenizer.eos_id().has_value());
+  data::CorpusReader corpus(config.data);
+  std::ofstream ids(dir / "ids.bin", std::ios::binary);
+  const auto put = [&](int32_t id) { ids.write(reinterpret_cast<const char*>(&id), sizeof(id)); };
+  while (const auto document = corpus.next()) {
+    for (const int32_t id : tokenizer.encode(document->text, lm::SpecialTokens::kNone)) {
+      put(id);
+    }
+    put(*tokenizer.eos_id());
+  }
+  ids.close();
+  config.data.files = {(dir / "ids.bin").string()};
+  config.data.token_dtype = data::TokenDtype::kInt32;
+  config.out.path = (dir / "ids").string();
+  extract(config, silent());
+
+  const data::Batch from_text = all_rows(dir / "text/layer-2");
+  const data::Batch from_ids = all_rows(dir / "ids/layer-2");
+  CHECK(at::equal(from_ids.tokens_BT, from_text.tokens_BT));
+  CHECK(at::equal(from_ids.document_B, from_text.document_B));
+  CHECK(at::equal(from_ids.input_BTD, from_text.input_BTD));
+  CHECK(at::equal(from_ids.target_BTD, from_text.target_BTD));
 }
 
 TEST_CASE("extract refuses what does not fit the model before it makes a folder", "[collect]") {
