@@ -36,11 +36,13 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def peak_bytes_of_self():
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    sys.exit("caching: no VmHWM in /proc/self/status")
+def peak_bytes(pid):
+    """Largest resident size so far; 0 of a process that has ended. (ru_maxrss of a child begins with its parent's.)"""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())
+    except FileNotFoundError:
+        return 0
+    return int(found.group(1)) * 1024 if found else 0
 
 
 def lorsa_round(program, tokens, layer, folder):
@@ -53,13 +55,16 @@ def lorsa_round(program, tokens, layer, folder):
     command += [word for setting in settings for word in ("--set", setting)]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, peak_bytes(process.pid))
+            time.sleep(0.02)
         output.seek(0)
         text = output.read()
     found = re.search(r"([0-9.]+)([kM]?) tokens/s.* ([0-9.]+) % waiting for writing", text)
-    if status or not found:
-        sys.exit(f"caching: {' '.join(map(str, command))} ended with {os.waitstatus_to_exitcode(status)}:\n{text}")
-    return float(found.group(1)) * UNITS[found.group(2)], float(found.group(3)), usage.ru_maxrss * 1024
+    if process.returncode or not found:
+        sys.exit(f"caching: {' '.join(map(str, command))} ended with {process.returncode}:\n{text}")
+    return float(found.group(1)) * UNITS[found.group(2)], float(found.group(3)), peak
 
 
 class Stop(Exception):
@@ -112,7 +117,7 @@ def main():
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
     import torch  # noqa: F401
     import transformers  # noqa: F401
-    packages = peak_bytes_of_self()
+    packages = peak_bytes("self")
     other = Transformers(arguments.layer)
     other.rate(CONTEXT * BATCH)  # the first pass is slower
     ours, theirs, waits, peaks = [], [], [], []
@@ -128,7 +133,7 @@ def main():
     print(f"median      {statistics.median(ours):7.0f} tokens/s   transformers {statistics.median(theirs):7.0f} tokens/s")
     print(f"ratio {statistics.median(ours) / statistics.median(theirs):.2f}")
     mib, peak = 2.0 ** 20, statistics.median(peaks)
-    theirs_peak = peak_bytes_of_self()
+    theirs_peak = peak_bytes("self")
     print(f"peak memory {peak / mib:.0f} MiB   transformers {theirs_peak / mib:.0f} MiB (packages {packages / mib:.0f})   ratio {peak / theirs_peak:.2f}")
     print(f"waiting for writing {statistics.median(waits):.1f} % (most {max(waits):.1f} %)")
 

@@ -3,8 +3,8 @@
     python scripts/golden/compare_tokenizer.py TEST_LM FOLDER... [--count N] [--seed S] [--long]
 
 TEST_LM is the test binary (build/bin/test_lm): its hidden case [compare] encodes the strings. FOLDERs hold a tokenizer.json. --long adds
-single-class runs of 2 MB and prints both programs' times, and lorsa's for 1 and 4 MB. Exit code 1 if any id differs or 4 MB take more than 6 times
-as long as 1 MB.
+single-class runs of 2 MB and prints both programs' times, and lorsa's for 1 and 4 MB. Exit code 1 if any id differs or 4 MB take more than 8 times
+as long as 1 MB (4 is linear, with 1 MB still in the cache somewhat more; 16 is quadratic).
 """
 
 import argparse
@@ -103,7 +103,7 @@ def main() -> int:
             seconds = [min(times) for times in zip(*runs)]
             ratios = [large / max(small, 1e-3) for small, large in zip(seconds[::2], seconds[1::2])]
             print(f"  4 MB against 1 MB: {min(ratios):.1f} to {max(ratios):.1f} times as long, at most {max(seconds[1::2]):.2f} s")
-            failed = failed or max(ratios) > 6
+            failed = failed or max(ratios) > 8
         print(f"{folder}: {differing} of {len(texts) + len(long_texts)} strings differ (seed {arguments.seed})")
         failed = failed or differing > 0
     return 1 if failed else 0
