@@ -12,6 +12,24 @@
 #include "lorsa/io/files.h"
 
 namespace lorsa::data {
+
+int64_t count(const io::Json& object,
+              const std::string& key,
+              const std::string& where,
+              int64_t low) {
+  const auto value = io::member<int64_t>(object, key, where);
+  LORSA_CHECK(value >= low,
+              FormatError,
+              where,
+              ": ",
+              key,
+              ": expected a whole number >= ",
+              low,
+              ", found ",
+              value);
+  return value;
+}
+
 namespace {
 
 using io::Json;
@@ -58,20 +76,6 @@ Enum value_of(const Words<Enum, N>& words,
   }
   throw FormatError(
       concat(where, ": ", key, ": expected one of ", known_words, ", found \"", text, "\""));
-}
-
-int64_t count(const Json& object, const std::string& key, const std::string& where, int64_t low) {
-  const auto value = member<int64_t>(object, key, where);
-  LORSA_CHECK(value >= low,
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected a whole number >= ",
-              low,
-              ", found ",
-              value);
-  return value;
 }
 
 template <typename T>

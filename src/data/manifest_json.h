@@ -9,4 +9,10 @@ namespace lorsa::data {
 /// continue.
 [[nodiscard]] io::Json plan_json(const Manifest& manifest);
 
+/// A member that is a whole number >= `low`. Throws FormatError naming it.
+[[nodiscard]] int64_t count(const io::Json& object,
+                            const std::string& key,
+                            const std::string& where,
+                            int64_t low);
+
 }  // namespace lorsa::data

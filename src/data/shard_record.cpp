@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/manifest_json.h"
 #include "data/shard_format.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
@@ -14,20 +15,6 @@ using io::member;
 
 constexpr std::string_view kRecordSuffix = ".done";
 constexpr std::string_view kShardSuffix = ".h5";
-
-int64_t count(const Json& json, const std::string& key, const std::string& where, int64_t low) {
-  const auto value = member<int64_t>(json, key, where);
-  LORSA_CHECK(value >= low,
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected a whole number >= ",
-              low,
-              ", found ",
-              value);
-  return value;
-}
 
 StatisticsSums read_sums(const Json& json, int64_t d_model, const std::string& where) {
   StatisticsSums sums;
