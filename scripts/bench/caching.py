@@ -9,7 +9,7 @@ transformers is given every advantage: rows ready in memory, blocks above the la
 written. Peak memory is the largest resident size of each process; that of lorsa-cache includes what it maps of the model's files, that of
 transformers is one process for all rounds with its packages loaded, of which the size before the model was loaded is also printed. Rounds alternate between the two, so that other load on the machine meets both; the ratio is that of the medians.
 
-Needs scripts/fetch_smollm2.sh, scripts/make_corpus.py and scripts/build.sh to have run, and a Python with the packages
+LORSA_BUILD_DIR names another build than build/. Needs scripts/fetch_smollm2.sh, scripts/make_corpus.py and scripts/build.sh to have run, and a Python with the packages
 of scripts/golden/requirements.txt beside torch.
 """
 import argparse
@@ -109,7 +109,7 @@ class Transformers:
 
 def main():
     arguments = parse_arguments()
-    program = ROOT / "build" / "bin" / "lorsa-cache"
+    program = ROOT / os.environ.get("LORSA_BUILD_DIR", "build") / "bin" / "lorsa-cache"
     for path in (program, ROOT / "quickstart" / "model" / "config.json", ROOT / "quickstart" / "corpus.jsonl"):
         if not path.exists():
             sys.exit(f"caching: {path} is missing: run scripts/build.sh, scripts/fetch_smollm2.sh, scripts/make_corpus.py")

@@ -6,6 +6,7 @@
 #include "lorsa/core/error.h"
 #include "lorsa/io/safetensors.h"
 #include "lorsa/kernels/mhsa.h"
+#include "lorsa/lm/language_model.h"
 #include "lorsa/lm/tokenizer.h"
 #include "support/tensors.h"
 #include "support/test.h"
@@ -49,6 +50,41 @@ TEST_CASE("extract stores an attention that turns the cached input into the cach
     const data::Batch rows = reader.read(reader.rows(data::Side::kAll));
     const at::Tensor target = kernels::mhsa_forward(reader.attention(), rows.input_BTD);
     CHECK(test::relative_error(target, rows.target_BTD) < 1e-5);
+  }
+}
+
+// The models of tests/golden/lm have no tokenizer; token ids need one only for the separator.
+TEST_CASE("the cache of every architecture has an attention that gives its targets", "[collect]") {
+  for (const std::string name : {"tiny-llama3", "tiny-qwen3", "tiny-neox"}) {
+    CAPTURE(name);
+    const test::TempDir dir;
+    std::filesystem::copy(test::golden("lm/" + name), dir / "model");
+    std::filesystem::copy(test::golden("tokenizer/gpt2/tokenizer.json"), dir / "model");
+    const lm::LanguageModel model(dir / "model", at::kCPU);
+    std::ofstream ids(dir / "ids.bin", std::ios::binary);
+    for (int i = 0; i < 400; ++i) {
+      const auto id = static_cast<uint16_t>((7919 * i + i * i) % model.config().vocabulary_size);
+      ids.write(reinterpret_cast<const char*>(&id), sizeof(id));
+    }
+    ids.close();
+    ExtractConfig config = golden_config(dir / "cache");
+    config.model.path = (dir / "model").string();
+    config.layers = {0, model.config().num_layers - 1};
+    config.data.files = {(dir / "ids.bin").string()};
+    config.data.holdout_fraction = 0.0;
+    config.data.prepend_bos = false;
+    extract(config, silent());
+    for (const int64_t layer : config.layers) {
+      const auto folder = dir / "cache" / ("layer-" + std::to_string(layer));
+      const data::CacheReader reader(folder);
+      const data::Batch rows = reader.read(reader.rows(data::Side::kAll));
+      CHECK(rows.input_BTD.size(0) >= 20);
+      const auto expected = model.activations(rows.tokens_BT, {layer});
+      CHECK(test::relative_error(rows.input_BTD, expected[0].input_BTD) < 1e-5);
+      CHECK(test::relative_error(rows.target_BTD, expected[0].target_BTD) < 1e-5);
+      const at::Tensor target = kernels::mhsa_forward(reader.attention(), rows.input_BTD);
+      CHECK(test::relative_error(target, rows.target_BTD) < 1e-5);
+    }
   }
 }
 
