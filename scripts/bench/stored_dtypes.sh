@@ -21,7 +21,7 @@ extract float32
 for dtype in "${dtypes[@]}"; do
   extract "$dtype"
   "$bin/lorsa-train" configs/smollm2-train.yaml --quiet --set "run.out=$out/run-$dtype" --set "data.cache=$out/$dtype/layer-17" >/dev/null
-  "$bin/lorsa-eval" "$out/run-$dtype/final" --cache "$out/float32/layer-17" --out "$out/$dtype.json" >/dev/null
+  "$bin/lorsa-eval" "$out/run-$dtype/final" --cache "$out/float32/layer-17" --quiet --out "$out/$dtype.json" >/dev/null
   bytes=$(du -sb "$out/$dtype/layer-17" | cut -f 1)
   fvu=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["fvu"])' "$out/$dtype.json")
   printf '%-9s %6d MiB  fvu %.5f\n' "$dtype" $((bytes >> 20)) "$fvu"

@@ -196,7 +196,7 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
   log_info(
       "extract: ",
       job.open_layers().size(),
-      " layers of ",
+      job.open_layers().size() == 1 ? " layer of " : " layers of ",
       job.model.name,
       " in ",
       job.config.model.dtype,
