@@ -136,20 +136,10 @@ void ShardFile::read_bytes(const io::FileDescriptor& file,
                            size_t size,
                            void* destination) const {
   const size_t found = io::pread_all(file, destination, size, offset, path_);
-  LORSA_CHECK(found == size,
-              FormatError,
-              path_.string(),
-              ": /",
-              kPartNames[part],
-              ": row ",
-              (offset + found - first_byte_[part]) / row_bytes_[part],
-              ": expected ",
-              size,
-              " bytes at offset ",
-              offset,
-              ", found ",
-              found,
-              " (the file is cut)");
+  if (found != size) {
+    const uint64_t row = (offset + found - first_byte_[part]) / row_bytes_[part];
+    io::fail_cut(path_, concat("/", kPartNames[part], ": row ", row), size, offset, found);
+  }
 }
 
 void ShardFile::read(const io::FileDescriptor& file,

@@ -105,6 +105,23 @@ size_t pread_all(const FileDescriptor& file,
   return done;
 }
 
+void fail_cut(const std::filesystem::path& path,
+              const std::string& what,
+              size_t size,
+              uint64_t offset,
+              size_t found) {
+  throw FormatError(concat(path.string(),
+                           ": ",
+                           what,
+                           ": expected ",
+                           size,
+                           " bytes at offset ",
+                           offset,
+                           ", found ",
+                           found,
+                           " (the file is cut)"));
+}
+
 void pread_exact(const FileDescriptor& file,
                  void* data,
                  size_t size,
@@ -112,18 +129,9 @@ void pread_exact(const FileDescriptor& file,
                  const std::filesystem::path& path,
                  const std::string& what) {
   const size_t found = pread_all(file, data, size, offset, path);
-  LORSA_CHECK(found == size,
-              FormatError,
-              path.string(),
-              ": ",
-              what,
-              ": expected ",
-              size,
-              " bytes at offset ",
-              offset,
-              ", found ",
-              found,
-              " (the file is cut)");
+  if (found != size) {
+    fail_cut(path, what, size, offset, found);
+  }
 }
 
 }  // namespace lorsa::io

@@ -65,6 +65,13 @@ size_t pread_all(const FileDescriptor& file,
                  uint64_t offset,
                  const std::filesystem::path& path);
 
+/// Throws the FormatError of a file that ends `found` bytes behind `offset`; `what` was to be read.
+[[noreturn]] void fail_cut(const std::filesystem::path& path,
+                           const std::string& what,
+                           size_t size,
+                           uint64_t offset,
+                           size_t found);
+
 /// Reads exactly `size` bytes at `offset`. IoError if the call fails, FormatError if the file ends
 /// before; `what` says in the message what was read.
 void pread_exact(const FileDescriptor& file,
