@@ -2,7 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "lm/weight_files.h"
+#include <utility>
+
+#include "lm/layers.h"
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/lm/language_model.h"
 
@@ -29,7 +31,8 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
 
-  [[nodiscard]] virtual at::Tensor embed(const at::Tensor& tokens_BT) const = 0;
+  [[nodiscard]] const Vocabulary& vocabulary() const { return vocabulary_; }
+
   [[nodiscard]] virtual AttentionStep attend(int64_t layer,
                                              const at::Tensor& residual_BTD,
                                              const kernels::RopeTable& rope,
@@ -42,23 +45,17 @@ class Decoder {
   /// What the final norm does to a direction d [n, D] added to its input, float32, without the
   /// division by the input's scale: gain d, and for a LayerNorm gain (d - mean d).
   [[nodiscard]] virtual at::Tensor final_norm_direction(const at::Tensor& directions_nD) const = 0;
-  /// The unembedding [V, D]; undefined where the head was skipped, as is the final norm.
-  [[nodiscard]] virtual const at::Tensor& unembedding() const = 0;
   /// The layer's attention as LanguageModel::attention() gives it.
   [[nodiscard]] virtual kernels::Mhsa attention(int64_t layer) const = 0;
-};
 
-/// Where the weights go and which of them are loaded.
-struct Placement {
-  c10::Device device;
-  at::ScalarType dtype;
-  int64_t num_layers;
-  Head head;
+ protected:
+  Decoder(const ModelConfig& config, Vocabulary vocabulary)
+      : config_(config), vocabulary_(std::move(vocabulary)) {}
 
-  /// Without a head nothing reads what the last block's MLP writes.
-  [[nodiscard]] bool has_mlp(int64_t layer) const {
-    return head == Head::kLoad || layer + 1 < num_layers;
-  }
+  ModelConfig config_;
+
+ private:
+  Vocabulary vocabulary_;
 };
 
 }  // namespace lorsa::lm

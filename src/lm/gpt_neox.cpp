@@ -11,8 +11,9 @@ namespace lorsa::lm {
 GptNeoxDecoder::GptNeoxDecoder(const ModelConfig& config,
                                const WeightFiles& weights,
                                const Placement& placement)
-    : config_(config),
-      vocabulary_(config, weights, placement, {"gpt_neox.embed_in.weight", "embed_out.weight"}) {
+    : Decoder(config,
+              Vocabulary(
+                  config, weights, placement, {"gpt_neox.embed_in.weight", "embed_out.weight"})) {
   const WeightLoader load(weights, placement);
   for (int64_t layer = 0; layer < placement.num_layers; ++layer) {
     blocks_.push_back(load_block(load, layer, placement));
@@ -51,10 +52,6 @@ const GptNeoxDecoder::Block& GptNeoxDecoder::block(int64_t layer) const {
 
 at::Tensor GptNeoxDecoder::apply(const Norm& norm, const at::Tensor& x) const {
   return at::layer_norm(x, {config_.d_model}, norm.gain, norm.bias, config_.norm_eps);
-}
-
-at::Tensor GptNeoxDecoder::embed(const at::Tensor& tokens_BT) const {
-  return vocabulary_.embed(tokens_BT);
 }
 
 AttentionStep GptNeoxDecoder::attend(int64_t layer,
@@ -107,10 +104,6 @@ at::Tensor GptNeoxDecoder::final_norm(const at::Tensor& residual_BTD) const {
 at::Tensor GptNeoxDecoder::final_norm_direction(const at::Tensor& directions_nD) const {
   const at::Tensor centred_nD = directions_nD - directions_nD.mean(-1, /*keepdim=*/true);
   return centred_nD * final_norm_.gain.to(at::kFloat);
-}
-
-const at::Tensor& GptNeoxDecoder::unembedding() const {
-  return vocabulary_.unembedding();
 }
 
 kernels::Mhsa GptNeoxDecoder::attention(int64_t layer) const {

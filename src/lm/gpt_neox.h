@@ -18,7 +18,6 @@ class GptNeoxDecoder final : public Decoder {
  public:
   GptNeoxDecoder(const ModelConfig& config, const WeightFiles& weights, const Placement& placement);
 
-  [[nodiscard]] at::Tensor embed(const at::Tensor& tokens_BT) const override;
   [[nodiscard]] AttentionStep attend(int64_t layer,
                                      const at::Tensor& residual_BTD,
                                      const kernels::RopeTable& rope,
@@ -28,7 +27,6 @@ class GptNeoxDecoder final : public Decoder {
                     const at::Tensor& attention_BTD) const override;
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& residual_BTD) const override;
   [[nodiscard]] at::Tensor final_norm_direction(const at::Tensor& directions_nD) const override;
-  [[nodiscard]] const at::Tensor& unembedding() const override;
   [[nodiscard]] kernels::Mhsa attention(int64_t layer) const override;
 
  private:
@@ -53,8 +51,6 @@ class GptNeoxDecoder final : public Decoder {
   [[nodiscard]] at::Tensor apply(const Norm& norm, const at::Tensor& x) const;
   [[nodiscard]] const Block& block(int64_t layer) const;
 
-  ModelConfig config_;
-  Vocabulary vocabulary_;
   std::vector<Block> blocks_;
   Norm final_norm_;
 };

@@ -176,7 +176,7 @@ struct LanguageModel::Impl {
 
   [[nodiscard]] at::Tensor embed(const at::Tensor& tokens_BT) const {
     check_tokens(tokens_BT);
-    return decoder->embed(tokens_BT.to(device));
+    return decoder->vocabulary().embed(tokens_BT.to(device));
   }
 
   // Angles in float32 for every compute dtype: bfloat16 has no room for positions in the thousands.
@@ -244,7 +244,7 @@ struct LanguageModel::Impl {
                         const std::vector<int64_t>& layers,
                         int64_t begin,
                         std::vector<LayerActivations>& result) const {
-    at::Tensor residual_BTD = decoder->embed(tokens_BT);
+    at::Tensor residual_BTD = decoder->vocabulary().embed(tokens_BT);
     const kernels::RopeTable rope = rope_for(residual_BTD);
     size_t next = 0;
     for (int64_t layer = 0; next < layers.size(); ++layer) {
@@ -380,7 +380,7 @@ at::Tensor LanguageModel::final_hidden_from(const at::Tensor& residual_BTD,
 at::Tensor LanguageModel::unembed(const at::Tensor& hidden) const {
   const c10::NoGradGuard no_grad;
   impl_->check_head("unembed");
-  const at::Tensor& W_VD = impl_->decoder->unembedding();
+  const at::Tensor& W_VD = impl_->decoder->vocabulary().unembedding();
   LORSA_CHECK(hidden.dim() >= 1 && hidden.size(-1) == impl_->config.d_model,
               ShapeError,
               "model ",
@@ -410,7 +410,7 @@ at::Tensor LanguageModel::direct_logits(const at::Tensor& directions_nD) const {
               impl_->config.d_model,
               "], found ",
               directions_nD.sizes());
-  const at::Tensor& W_VD = impl_->decoder->unembedding();
+  const at::Tensor& W_VD = impl_->decoder->vocabulary().unembedding();
   const at::Tensor scaled_nD =
       impl_->decoder->final_norm_direction(directions_nD.to(impl_->device, at::kFloat));
   if (W_VD.scalar_type() == at::kFloat) {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "lm/decoder.h"
 #include "lm/weight_files.h"
+#include "lorsa/lm/language_model.h"
 
 namespace lorsa::lm {
 
@@ -20,6 +20,19 @@ struct Linear {
 
   /// sum += x weight^T + bias, the sum [.., out] contiguous: one product, no tensor between.
   void add_to_(at::Tensor& sum, const at::Tensor& x) const;
+};
+
+/// Where the weights go and which of them are loaded.
+struct Placement {
+  c10::Device device;
+  at::ScalarType dtype;
+  int64_t num_layers;
+  Head head;
+
+  /// Without a head nothing reads what the last block's MLP writes.
+  [[nodiscard]] bool has_mlp(int64_t layer) const {
+    return head == Head::kLoad || layer + 1 < num_layers;
+  }
 };
 
 /// Loads one model's tensors to where they are computed with.

@@ -12,8 +12,9 @@ namespace lorsa::lm {
 LlamaDecoder::LlamaDecoder(const ModelConfig& config,
                            const WeightFiles& weights,
                            const Placement& placement)
-    : config_(config),
-      vocabulary_(config, weights, placement, {"model.embed_tokens.weight", "lm_head.weight"}) {
+    : Decoder(
+          config,
+          Vocabulary(config, weights, placement, {"model.embed_tokens.weight", "lm_head.weight"})) {
   const WeightLoader load(weights, placement);
   for (int64_t layer = 0; layer < placement.num_layers; ++layer) {
     blocks_.push_back(load_block(load, layer, placement));
@@ -54,10 +55,6 @@ LlamaDecoder::Block LlamaDecoder::load_block(const WeightLoader& load,
 
 const LlamaDecoder::Block& LlamaDecoder::block(int64_t layer) const {
   return blocks_.at(static_cast<size_t>(layer));
-}
-
-at::Tensor LlamaDecoder::embed(const at::Tensor& tokens_BT) const {
-  return vocabulary_.embed(tokens_BT);
 }
 
 AttentionStep LlamaDecoder::attend(int64_t layer,
@@ -107,10 +104,6 @@ at::Tensor LlamaDecoder::final_norm(const at::Tensor& residual_BTD) const {
 
 at::Tensor LlamaDecoder::final_norm_direction(const at::Tensor& directions_nD) const {
   return directions_nD * final_gain_.to(at::kFloat);
-}
-
-const at::Tensor& LlamaDecoder::unembedding() const {
-  return vocabulary_.unembedding();
 }
 
 kernels::Mhsa LlamaDecoder::attention(int64_t layer) const {

@@ -19,7 +19,6 @@ class LlamaDecoder final : public Decoder {
  public:
   LlamaDecoder(const ModelConfig& config, const WeightFiles& weights, const Placement& placement);
 
-  [[nodiscard]] at::Tensor embed(const at::Tensor& tokens_BT) const override;
   [[nodiscard]] AttentionStep attend(int64_t layer,
                                      const at::Tensor& residual_BTD,
                                      const kernels::RopeTable& rope,
@@ -29,7 +28,6 @@ class LlamaDecoder final : public Decoder {
                     const at::Tensor& attention_BTD) const override;
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& residual_BTD) const override;
   [[nodiscard]] at::Tensor final_norm_direction(const at::Tensor& directions_nD) const override;
-  [[nodiscard]] const at::Tensor& unembedding() const override;
   [[nodiscard]] kernels::Mhsa attention(int64_t layer) const override;
 
  private:
@@ -46,8 +44,6 @@ class LlamaDecoder final : public Decoder {
                                  const Placement& placement) const;
   [[nodiscard]] const Block& block(int64_t layer) const;
 
-  ModelConfig config_;
-  Vocabulary vocabulary_;
   std::vector<Block> blocks_;
   at::Tensor final_gain_;
 };
