@@ -1,61 +1,31 @@
-# Finds LibTorch 2.11 of the PyPI wheel and offers it as lorsa_torch; decides LORSA_HAS_CUDA.
+# Defines lorsa_torch from the CPU libraries of the torch wheel in LORSA_TORCH_ROOT.
 #
-# LORSA_TORCH_ROOT is the wheel's torch folder; by default that of the .venv beside the sources. Another LibTorch of the
-# machine (Debian's libtorch-dev) is never looked for.
+# find_package(Torch) of a CUDA wheel is fatal without a toolkit, but its libtorch_cpu and libc10 stand alone, and the CUDA
+# libraries can be loaded behind them (liblorsa_cuda). The installed package uses this file too: a program that links lorsa
+# sees no CUDA.
 
-if(NOT EXISTS "${LORSA_TORCH_ROOT}/version.py")
-  file(GLOB lorsa_torch_candidates ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
-  list(SORT lorsa_torch_candidates ORDER DESCENDING)
-  list(POP_FRONT lorsa_torch_candidates lorsa_torch_candidate)
-  if(lorsa_torch_candidate OR NOT LORSA_TORCH_ROOT)
-    set(LORSA_TORCH_ROOT "${lorsa_torch_candidate}" CACHE PATH "Folder of the torch wheel (.../site-packages/torch)" FORCE)
-  endif()
+if(NOT EXISTS "${LORSA_TORCH_ROOT}/include/ATen/ATen.h")
+  message(FATAL_ERROR "LORSA_TORCH_ROOT=\"${LORSA_TORCH_ROOT}\" holds no LibTorch: give the folder of an installed "
+                      "torch==2.11.0 wheel (.../site-packages/torch); in the sources, scripts/setup.sh installs one")
 endif()
-
-if(NOT LORSA_CUDA MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "LORSA_CUDA=${LORSA_CUDA}: expected AUTO, ON or OFF")
-endif()
-set(LORSA_HAS_CUDA OFF)
-if(NOT LORSA_CUDA STREQUAL OFF)
-  include(CheckLanguage)
-  check_language(CUDA)
-  if(CMAKE_CUDA_COMPILER)
-    set(LORSA_HAS_CUDA ON)
-  elseif(LORSA_CUDA STREQUAL ON)
-    message(FATAL_ERROR "LORSA_CUDA=ON, but no CUDA compiler was found: put nvcc on PATH or set CUDACXX")
-  endif()
+file(READ "${LORSA_TORCH_ROOT}/version.py" lorsa_torch_version)
+string(REGEX MATCH "__version__ = '([0-9]+\\.[0-9]+)" lorsa_torch_version "${lorsa_torch_version}")
+if(NOT CMAKE_MATCH_1 VERSION_EQUAL 2.11)
+  message(FATAL_ERROR "LibTorch ${CMAKE_MATCH_1} in ${LORSA_TORCH_ROOT}: 2.11 is needed")
 endif()
 
-include(${CMAKE_CURRENT_LIST_DIR}/TorchCpu.cmake)
-if(LORSA_HAS_CUDA)
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES "80;90a")
-  endif()
-  # CMake 3.25 knows no later standard for nvcc 13.
-  set(CMAKE_CUDA_STANDARD 17)
-  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
-  enable_language(CUDA)
-  # Torch's config writes its own architecture flags into CMAKE_CUDA_FLAGS: let it, then put ours back.
-  set(lorsa_cuda_flags "${CMAKE_CUDA_FLAGS}")
-  set(lorsa_cuda_architectures "${CMAKE_CUDA_ARCHITECTURES}")
-  if(NOT TORCH_CUDA_ARCH_LIST)
-    set(TORCH_CUDA_ARCH_LIST "9.0")
-  endif()
-  find_package(Torch 2.11 REQUIRED PATHS "${LORSA_TORCH_ROOT}/share/cmake/Torch" NO_DEFAULT_PATH)
-  set(CMAKE_CUDA_FLAGS "${lorsa_cuda_flags}")
-  set(CMAKE_CUDA_ARCHITECTURES "${lorsa_cuda_architectures}")
-  # The wheel holds MKL inside; the folders that its config names for one would end up in every program's run path.
-  if(TARGET caffe2::mkl)
-    set_property(TARGET caffe2::mkl PROPERTY INTERFACE_LINK_DIRECTORIES)
-  endif()
-  if(NOT TARGET torch_cuda)
-    message(FATAL_ERROR "the LibTorch in ${LORSA_TORCH_ROOT} was built without CUDA: use LORSA_CUDA=OFF")
-  endif()
-  find_package(CUDAToolkit REQUIRED)
-  target_link_libraries(lorsa_torch INTERFACE torch torch_cuda c10_cuda CUDA::cudart)
-  target_compile_definitions(lorsa_torch INTERFACE LORSA_HAS_CUDA=1)
-else()
-  target_compile_definitions(lorsa_torch INTERFACE LORSA_HAS_CUDA=0)
+# lorsa_torch_library(NAME): an imported target lorsa_NAME for libNAME.so of the wheel.
+function(lorsa_torch_library name)
+  add_library(lorsa_${name} SHARED IMPORTED GLOBAL)
+  set_target_properties(lorsa_${name} PROPERTIES IMPORTED_LOCATION "${LORSA_TORCH_ROOT}/lib/lib${name}.so")
+endfunction()
+
+# lorsa_torch is imported so that the exported lorsa::lorsa may name it.
+if(NOT TARGET lorsa_torch)
+  add_library(lorsa_torch INTERFACE IMPORTED GLOBAL)
+  lorsa_torch_library(torch_cpu)
+  lorsa_torch_library(c10)
+  target_link_libraries(lorsa_torch INTERFACE lorsa_torch_cpu lorsa_c10)
+  target_include_directories(lorsa_torch SYSTEM INTERFACE
+    "${LORSA_TORCH_ROOT}/include" "${LORSA_TORCH_ROOT}/include/torch/csrc/api/include")
 endif()
-message(STATUS "LibTorch: ${LORSA_TORCH_ROOT}; CUDA: ${LORSA_HAS_CUDA}")

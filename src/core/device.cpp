@@ -8,35 +8,16 @@
 #include <optional>
 #include <string_view>
 
+#include "core/cuda_plugin.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
-
-#if LORSA_HAS_CUDA
-#include <ATen/cuda/CUDAContextLight.h>
-#include <c10/cuda/CUDAFunctions.h>
-#endif
 
 namespace lorsa {
 namespace {
 
-#if LORSA_HAS_CUDA
-// 0 without a driver or device; never throws.
 int num_cuda_devices() {
-  return c10::cuda::device_count();
+  return LORSA_HAS_CUDA && has_cuda_driver() ? cuda_devices().count() : 0;
 }
-
-std::string cuda_device_name(c10::Device device) {
-  return at::cuda::getDeviceProperties(device.index())->name;
-}
-#else
-int num_cuda_devices() {
-  return 0;
-}
-
-std::string cuda_device_name(c10::Device) {
-  return "unknown (built without CUDA)";
-}
-#endif
 
 // The index behind "cuda" (0) or "cuda:N"; nothing for any other text.
 std::optional<int> cuda_index(std::string_view name) {
@@ -122,7 +103,7 @@ void set_num_threads(int num_threads) {
 
 std::string device_description(c10::Device device) {
   if (device.is_cuda()) {
-    return concat(device.str(), ", ", cuda_device_name(device));
+    return concat(device.str(), ", ", cuda_devices().name(device.index()));
   }
   const int threads = at::get_num_threads();
   return concat(

@@ -77,7 +77,7 @@ void adam_step_(at::Tensor& parameter,
   }
   LORSA_CHECK(hyper.step >= 1, Error, "adam_step_: step = ", hyper.step, ", expected 1 or more");
   if (parameter.is_cuda()) {
-    cuda_backend::adam_step_(
+    cuda_backend().adam_step_(
         parameter, gradient, first_moment, second_moment, hyper, bfloat16_copy);
   } else if (dtype == at::kFloat) {
     adam_cpu<float>(parameter, gradient, first_moment, second_moment, hyper, bfloat16_copy);
@@ -89,7 +89,7 @@ void adam_step_(at::Tensor& parameter,
 double squared_norm(const at::Tensor& tensor) {
   check_full_precision(tensor, "tensor");
   if (tensor.is_cuda()) {
-    return cuda_backend::squared_norm(tensor);
+    return cuda_backend().squared_norm(tensor);
   }
   return tensor.scalar_type() == at::kFloat ? squared_norm_cpu<float>(tensor)
                                             : squared_norm_cpu<double>(tensor);

@@ -1,3 +1,4 @@
+// Part of liblorsa_cuda.so.
 #include "kernels/cuda_backend.h"
 
 #include <ATen/ATen.h>
@@ -12,7 +13,7 @@
 #include "kernels/cuda/top_k.cuh"
 #include "lorsa/core/error.h"
 
-namespace lorsa::kernels::cuda_backend {
+namespace lorsa::kernels {
 namespace {
 
 void check(cudaError_t code, const char* call) {
@@ -119,7 +120,7 @@ cuda::DecodeInput<T> input_of(const TopK& kept, const at::Tensor& W_O_HD, const 
           {kept.value_PK.size(0), W_O_HD.size(0), kept.value_PK.size(1), W_O_HD.size(1)}};
 }
 
-}  // namespace
+namespace on_cuda {
 
 TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
   const c10::cuda::CUDAGuard guard(z_PH.device());
@@ -252,4 +253,19 @@ double squared_norm(const at::Tensor& tensor) {
   return sums[cuda::kNormBlocks].item<double>();
 }
 
-}  // namespace lorsa::kernels::cuda_backend
+}  // namespace on_cuda
+}  // namespace
+}  // namespace lorsa::kernels
+
+extern "C" {
+extern const lorsa::kernels::CudaBackend lorsa_cuda_kernels;
+const lorsa::kernels::CudaBackend lorsa_cuda_kernels = {
+    lorsa::kernels::on_cuda::top_k_heads,
+    lorsa::kernels::on_cuda::sparse_decode,
+    lorsa::kernels::on_cuda::sparse_decode_loss,
+    lorsa::kernels::on_cuda::sparse_decode_backward,
+    lorsa::kernels::on_cuda::scatter_kept,
+    lorsa::kernels::on_cuda::adam_step_,
+    lorsa::kernels::on_cuda::squared_norm,
+};
+}

@@ -180,7 +180,7 @@ at::Tensor sparse_decode(const TopK& kept, const at::Tensor& W_O_HD, const at::T
     check_tensor(b_D, "b_D", {W_O_HD.size(1)}, sum_dtype(W_O_HD.scalar_type()), W_O_HD.device());
   }
   if (W_O_HD.is_cuda()) {
-    return cuda_backend::sparse_decode(kept, W_O_HD, b_D);
+    return cuda_backend().sparse_decode(kept, W_O_HD, b_D);
   }
   check_heads(kept.head_PK, W_O_HD.size(0));
   return W_O_HD.scalar_type() == at::kFloat ? decode_cpu<float>(kept, W_O_HD, b_D)
@@ -206,7 +206,7 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
               "scored_P is not a bool or uint8 tensor");
   check_tensor(scored_P, "scored_P", {positions}, scored_P.scalar_type(), W_O_HD.device());
   if (W_O_HD.is_cuda()) {
-    return cuda_backend::sparse_decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale);
+    return cuda_backend().sparse_decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale);
   }
   check_heads(kept.head_PK, W_O_HD.size(0));
   return dtype == at::kFloat
@@ -225,7 +225,7 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
                W_O_HD.scalar_type(),
                W_O_HD.device());
   if (W_O_HD.is_cuda()) {
-    return cuda_backend::sparse_decode_backward(kept, W_O_HD, grad_y_PD, selection);
+    return cuda_backend().sparse_decode_backward(kept, W_O_HD, grad_y_PD, selection);
   }
   check_heads(kept.head_PK, W_O_HD.size(0));
   return W_O_HD.scalar_type() == at::kFloat
@@ -247,7 +247,7 @@ at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, in
   check_tensor(grad_PK, "grad_PK", grad_PK.sizes(), grad_PK.scalar_type(), grad_PK.device());
   check_tensor(head_PK, "head_PK", grad_PK.sizes(), at::kInt, grad_PK.device());
   if (grad_PK.is_cuda()) {
-    return cuda_backend::scatter_kept(grad_PK, head_PK, num_heads);
+    return cuda_backend().scatter_kept(grad_PK, head_PK, num_heads);
   }
   check_heads(head_PK, num_heads);
   return grad_PK.scalar_type() == at::kFloat ? scatter_cpu<float>(grad_PK, head_PK, num_heads)

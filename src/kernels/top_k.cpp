@@ -72,7 +72,7 @@ TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Se
               "; call contiguous() first");
   check_tensor(norm_H, "norm_H", {heads}, sum_dtype(z_PH.scalar_type()), z_PH.device());
   if (z_PH.is_cuda()) {
-    return cuda_backend::top_k_heads(z_PH, norm_H, k, selection);
+    return cuda_backend().top_k_heads(z_PH, norm_H, k, selection);
   }
   return z_PH.scalar_type() == at::kFloat ? top_k_cpu<float>(z_PH, norm_H, k, selection)
                                           : top_k_cpu<double>(z_PH, norm_H, k, selection);

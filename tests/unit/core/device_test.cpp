@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "capture_stderr.h"
+#include "core/cuda_plugin.h"
 #include "lorsa/core/error.h"
 #include "support/test.h"
 
@@ -40,6 +41,16 @@ TEST_CASE("a CUDA device that is not there is a device error", "[core]") {
                          return message.starts_with("device cuda:127: ") &&
                                 message.find(reason) != std::string::npos;
                        }));
+}
+
+TEST_CASE("the CUDA plug-in loads where it was built", "[core]") {
+#if LORSA_HAS_CUDA
+  CHECK(lorsa::cuda_devices().count() >= 0);
+  CHECK(lorsa::cuda_symbol("lorsa_cuda_kernels") != nullptr);
+  CHECK_THROWS_AS(lorsa::cuda_symbol("no_such_name"), lorsa::DeviceError);
+#else
+  CHECK_THROWS_AS(lorsa::cuda_devices(), lorsa::DeviceError);
+#endif
 }
 
 TEST_CASE("the number of threads can be set and is described", "[core]") {

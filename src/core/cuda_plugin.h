@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+// liblorsa_cuda.so holds what needs the CUDA libraries: loading those takes a program 0.15 s and 250
+// MB, also where no device is. It is looked for beside the code of this function and in ../lib from
+// there.
+
+namespace lorsa {
+
+/// The plug-in's exported object `name`; the first call loads the plug-in. Throws DeviceError where
+/// this lorsa was built without CUDA or the plug-in cannot be loaded, naming file and cause.
+///
+/// LibTorch looks for its CUDA part once: nothing may ask it for CUDA before the first call.
+[[nodiscard]] const void* cuda_symbol(const char* name);
+
+/// What core asks of the CUDA runtime; exported as "lorsa_cuda_devices".
+struct CudaDevices {
+  int (*count)();                   ///< 0 without a driver or device; never throws
+  std::string (*name)(int device);  ///< such as "NVIDIA H100"
+};
+
+/// Throws as cuda_symbol().
+[[nodiscard]] const CudaDevices& cuda_devices();
+
+/// Whether a driver is installed. Without one there are no devices and the plug-in need not be
+/// loaded.
+[[nodiscard]] bool has_cuda_driver();
+
+}  // namespace lorsa
