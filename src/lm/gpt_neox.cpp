@@ -115,24 +115,25 @@ kernels::Mhsa GptNeoxDecoder::attention(int64_t layer) const {
   const auto plain = [](const at::Tensor& tensor) {
     return tensor.to(c10::Device(c10::kCPU), at::kFloat);
   };
-  const at::Tensor qkv_N3AD = plain(weights.qkv.weight).view({N, 3, A, D});
+  const at::Tensor qkv_N3AD = plain(weights.qkv.weight()).view({N, 3, A, D});
   const auto matrix = [&](int64_t part) {
     return qkv_N3AD.select(1, part).transpose(1, 2).contiguous();
   };
   const auto bias = [&](int64_t part) {
-    return weights.qkv.bias.defined()
-               ? plain(weights.qkv.bias).view({N, 3, A}).select(1, part).clone()
+    return weights.qkv.bias().defined()
+               ? plain(weights.qkv.bias()).view({N, 3, A}).select(1, part).clone()
                : at::Tensor();
   };
   kernels::Mhsa layer_weights;
   layer_weights.W_Q = matrix(0);
   layer_weights.W_K = matrix(1);
   layer_weights.W_V = matrix(2);
-  layer_weights.W_O = plain(weights.out.weight).view({D, N, A}).permute({1, 2, 0}).contiguous();
+  layer_weights.W_O = plain(weights.out.weight()).view({D, N, A}).permute({1, 2, 0}).contiguous();
   layer_weights.b_Q = bias(0);
   layer_weights.b_K = bias(1);
   layer_weights.b_V = bias(2);
-  layer_weights.b_O = weights.out.bias.defined() ? plain(weights.out.bias).clone() : at::Tensor();
+  layer_weights.b_O =
+      weights.out.bias().defined() ? plain(weights.out.bias()).clone() : at::Tensor();
   layer_weights.attn_scale = std::sqrt(static_cast<double>(A));
   layer_weights.rope = config_.rope;
   return layer_weights;

@@ -4,25 +4,18 @@
 
 namespace lorsa::lm {
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
-
-void Linear::add_to_(at::Tensor& sum, const at::Tensor& x) const {
-  at::Tensor rows = sum.view({-1, weight.size(0)});
-  rows.addmm_(x.reshape({-1, weight.size(1)}), weight.t());
-  if (bias.defined()) {
-    rows.add_(bias);
-  }
-}
-
 at::Tensor WeightLoader::tensor(const std::string& name, const std::vector<int64_t>& shape) const {
   return weights_.load(name, shape, placement_.dtype, placement_.device);
 }
 
 Linear WeightLoader::linear(const std::string& name, int64_t out, int64_t in, bool has_bias) const {
-  return {tensor(name + ".weight", {out, in}),
-          has_bias ? tensor(name + ".bias", {out}) : at::Tensor()};
+  const std::string weight = name + ".weight";
+  const Linear linear(tensor(weight, {out, in}),
+                      has_bias ? tensor(name + ".bias", {out}) : at::Tensor());
+  if (linear.is_packed()) {
+    weights_.release(weight);
+  }
+  return linear;
 }
 
 Vocabulary::Vocabulary(const ModelConfig& config,

@@ -5,22 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "lm/linear.h"
 #include "lm/weight_files.h"
 #include "lorsa/lm/language_model.h"
 
 namespace lorsa::lm {
-
-/// y = x weight^T + bias; weight [out, in], bias [out] or undefined.
-struct Linear {
-  at::Tensor weight;
-  at::Tensor bias;
-
-  /// x [.., in] -> [.., out].
-  [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
-
-  /// sum += x weight^T + bias, the sum [.., out] contiguous: one product, no tensor between.
-  void add_to_(at::Tensor& sum, const at::Tensor& x) const;
-};
 
 /// Where the weights go and which of them are loaded.
 struct Placement {

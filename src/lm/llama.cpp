@@ -119,21 +119,21 @@ kernels::Mhsa LlamaDecoder::attention(int64_t layer) const {
   const at::Tensor gain_D = plain(weights.attention_gain);
   // x W^T with x = unit * gain: the gain scales W's columns.
   const auto folded = [&](const Linear& linear, int64_t heads) {
-    return (plain(linear.weight) * gain_D).view({heads, A, D}).transpose(1, 2).contiguous();
+    return (plain(linear.weight()) * gain_D).view({heads, A, D}).transpose(1, 2).contiguous();
   };
   const auto bias = [&](const Linear& linear, int64_t heads) {
-    return linear.bias.defined() ? copied(linear.bias).view({heads, A}) : at::Tensor();
+    return linear.bias().defined() ? copied(linear.bias()).view({heads, A}) : at::Tensor();
   };
   kernels::Mhsa layer_weights;
   layer_weights.W_Q = folded(weights.q, config_.num_heads);
   layer_weights.W_K = folded(weights.k, config_.num_kv_heads);
   layer_weights.W_V = folded(weights.v, config_.num_kv_heads);
   layer_weights.W_O =
-      plain(weights.o.weight).view({D, config_.num_heads, A}).permute({1, 2, 0}).contiguous();
+      plain(weights.o.weight()).view({D, config_.num_heads, A}).permute({1, 2, 0}).contiguous();
   layer_weights.b_Q = bias(weights.q, config_.num_heads);
   layer_weights.b_K = bias(weights.k, config_.num_kv_heads);
   layer_weights.b_V = bias(weights.v, config_.num_kv_heads);
-  layer_weights.b_O = copied(weights.o.bias);
+  layer_weights.b_O = copied(weights.o.bias());
   layer_weights.q_norm = copied(weights.q_gain);
   layer_weights.k_norm = copied(weights.k_gain);
   if (config_.qk_norm) {

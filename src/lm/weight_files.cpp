@@ -122,6 +122,10 @@ at::ScalarType WeightFiles::stored_dtype(const std::string& name) const {
   return stored;
 }
 
+void WeightFiles::release(const std::string& name) const {
+  reader_of(name).release(name);
+}
+
 at::Tensor WeightFiles::load(const std::string& name,
                              const std::vector<int64_t>& shape,
                              at::ScalarType dtype,

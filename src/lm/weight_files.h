@@ -29,6 +29,9 @@ class WeightFiles {
                                 at::ScalarType dtype,
                                 c10::Device device) const;
 
+  /// Gives back the memory that reading a view of tensor `name` took; the view stays valid.
+  void release(const std::string& name) const;
+
   /// The dtype that tensor `name` is stored in. FormatError as load().
   [[nodiscard]] at::ScalarType stored_dtype(const std::string& name) const;
 
