@@ -1,5 +1,7 @@
 #include "main.h"
 
+#include <malloc.h>
+
 #include <exception>
 #include <iostream>
 
@@ -35,6 +37,14 @@ std::string usage_message(const CLI::App& app,
     return concat("unknown command '", first, "'; commands: ", joined_names(commands));
   }
   return first_line(error.what());
+}
+
+/// Every batch allocates and frees tensors of the same sizes. By default glibc gives the pages back
+/// each time, and the kernel clears and maps them anew: 8 % of an extraction's processor time (2
+/// cores of an AMD EPYC, November 2026).
+void keep_freed_memory() {
+  static_cast<void>(::mallopt(M_MMAP_THRESHOLD, 32 << 20));  // glibc's largest
+  static_cast<void>(::mallopt(M_TRIM_THRESHOLD, 1 << 30));
 }
 
 int report(const std::exception& error) {
@@ -76,6 +86,7 @@ int run_command(int argc,
                 const std::string& name,
                 const std::string& description,
                 const std::function<void(CLI::App&)>& define) {
+  keep_freed_memory();
   try {
     return run(argc, argv, name, description, define);
   } catch (const std::exception& error) {
