@@ -2,9 +2,9 @@
 
 #include <string>
 
-// liblorsa_cuda.so holds what needs the CUDA libraries: loading those takes a program 0.15 s and 250
-// MB, also where no device is. It is looked for beside the code of this function and in ../lib from
-// there.
+// liblorsa_cuda.so holds what needs the CUDA libraries: loading those takes a program 0.15 s and
+// 250 MB, also where no device is. It is looked for beside the code of this function and in ../lib
+// from there.
 
 namespace lorsa {
 

@@ -13,10 +13,9 @@ namespace {
 // LibTorch's products with packed weights have no C++ functions, only operators.
 
 at::Tensor pack(const at::Tensor& weight) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
-          .typed<at::Tensor(const at::Tensor&, std::optional<int64_t>)>();
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
+                             .typed<at::Tensor(const at::Tensor&, std::optional<int64_t>)>();
   return op.call(weight.contiguous(), std::nullopt);
 }
 
@@ -37,11 +36,18 @@ at::Tensor packed_product(const at::Tensor& x, const at::Tensor& weight, const a
                  "");
 }
 
+/// Packing fills the sides up to multiples of up to 64: a narrow matrix would grow by much.
+constexpr int64_t kLeastSide = 64;
+
+bool can_pack(const at::Tensor& weight) {
+  return weight.is_cpu() && weight.scalar_type() == at::kFloat && at::hasMKLDNN() &&
+         weight.size(0) >= kLeastSide && weight.size(1) >= kLeastSide;
+}
+
 }  // namespace
 
 Linear::Linear(const at::Tensor& weight, at::Tensor bias)
-    : bias_(std::move(bias)),
-      packed_(weight.is_cpu() && weight.scalar_type() == at::kFloat && at::hasMKLDNN()) {
+    : bias_(std::move(bias)), packed_(can_pack(weight)) {
   weight_ = packed_ ? pack(weight) : weight;
 }
 
