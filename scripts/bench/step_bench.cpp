@@ -76,7 +76,7 @@ class SparseStep {
   double run(const Batch& batch) {
     const double scale = 1.0 / static_cast<double>(batch.t_BTD.numel());
     lorsa::model::StepResult step =
-        lorsa_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, scale);
+        lorsa_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, {.grad_scale = scale});
     double square = 0.0;
     const auto gradients = step.gradients.named();
     for (const auto& [name, gradient] : gradients) {

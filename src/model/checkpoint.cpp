@@ -21,7 +21,10 @@ template <typename Enum>
 using Words = std::vector<std::pair<std::string, Enum>>;
 
 const Words<Activation> kActivations = {{"topk", Activation::kTopK},
-                                        {"topk_signed", Activation::kTopKSigned}};
+                                        {"topk_signed", Activation::kTopKSigned},
+                                        {"batchtopk", Activation::kBatchTopK},
+                                        {"relu", Activation::kRelu},
+                                        {"jumprelu", Activation::kJumpRelu}};
 const Words<Normalization> kNormalizations = {{"scaled", Normalization::kScaled},
                                               {"folded", Normalization::kFolded}};
 const Words<kernels::RopeScaling> kScalings = {{"none", kernels::RopeScaling::kNone},
@@ -93,6 +96,7 @@ io::Json to_json(const LorsaShape& shape, const CheckpointInfo& info) {
   json["attn_scale"] = shape.attn_scale;
   json["qk_norm"] = shape.qk_norm;
   json["qk_norm_eps"] = shape.qk_norm_eps;
+  json["num_virtual_keys"] = shape.num_virtual_keys;
   json["rope"] = rope_to_json(shape.rope);
   json["normalization"] = word_of(kNormalizations, info.normalization);
   json["input_scale"] = info.input_scale;
@@ -117,6 +121,9 @@ LorsaShape shape_from_json(const io::Json& json, const std::string& where) {
   shape.attn_scale = io::member<double>(json, "attn_scale", where);
   shape.qk_norm = io::member<bool>(json, "qk_norm", where);
   shape.qk_norm_eps = io::member<double>(json, "qk_norm_eps", where);
+  if (json.contains("num_virtual_keys")) {  // checkpoints of version 0.1.0 before it was there
+    shape.num_virtual_keys = io::member<int64_t>(json, "num_virtual_keys", where);
+  }
   shape.rope = rope_from_json(io::member<io::Json>(json, "rope", where), where + ": rope");
   return shape;
 }
@@ -199,17 +206,8 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
         .contiguous()
         .view({shape.num_qk_heads * shape.d_qk, shape.d_model});
   };
-  weights.W_Q = read("W_Q");
-  weights.W_K = read("W_K");
-  weights.b_Q = read("b_Q");
-  weights.b_K = read("b_K");
-  weights.W_V = read("W_V");
-  weights.b_V = read("b_V");
-  weights.W_O = read("W_O");
-  weights.b_D = read("b_D");
-  if (shape.qk_norm) {
-    weights.q_norm = read("q_norm");
-    weights.k_norm = read("k_norm");
+  for (const std::string& name : weight_names(shape)) {
+    weights.at(name) = read(name);
   }
   const auto expected = weights.named();
   for (const std::string& name : reader.names()) {

@@ -190,6 +190,10 @@ void describe(config::Fields& f, InitConfig& c) {
   f.boolean("norm_search",
             c.norm_search,
             "Scale W_V to the least loss on one batch (else to the target's variance).");
+  f.number("jumprelu_threshold",
+           c.jumprelu_threshold,
+           "First threshold of every head, in units of relu(z) |W_O| (jumprelu only).")
+      .between(1e-9, 1e9);
 }
 
 LorsaWeights initialize(const LorsaShape& shape,
@@ -221,6 +225,16 @@ LorsaWeights initialize(const LorsaShape& shape,
   }
   w.b_V = at::zeros({shape.num_ov_heads});
   w.b_D = sample.target_mean_D.to(at::kFloat).contiguous().clone();
+  if (shape.activation == Activation::kJumpRelu) {
+    w.log_threshold =
+        at::full({shape.num_ov_heads}, std::log(config.jumprelu_threshold), at::kFloat);
+  }
+  if (shape.num_virtual_keys > 0) {
+    w.virtual_k = at::empty(weight_shape(shape, "virtual_k"))
+                      .normal_(0.0,
+                               1.0 / std::sqrt(static_cast<double>(shape.d_qk)),
+                               generator(seed, "virtual_k"));
+  }
   set_value_norm(shape, config.norm_search, sample, w);
   return w;
 }

@@ -9,74 +9,18 @@
 
 #include "lorsa/core/error.h"
 #include "lorsa/kernels/attention.h"
-#include "model/qk_norm.h"
+#include "model/projections.h"
+#include "model/selection.h"
 
 namespace lorsa::model {
 namespace {
 
-// Everything that the forward pass computes up to z, kept for the backward
-// pass.
-struct Projections {
-  at::Tensor x_PD;
-  at::Tensor q_BTSE, k_BTSE;  // after norm and RoPE
-  QkNorm q_norm, k_norm;      // what their backward needs; empty without QK norm
-  at::Tensor v_BTSG;
-  kernels::RopeTable rope;
-};
-
-/// All but v_BTSG.
-Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
-  LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == shape.d_model,
-              ShapeError,
-              "Lorsa: expected input [B, T, ",
-              shape.d_model,
-              "], found ",
-              x_BTD.sizes());
-  LORSA_CHECK(x_BTD.scalar_type() == w.W_Q.scalar_type(),
-              ShapeError,
-              "Lorsa: input is ",
-              x_BTD.scalar_type(),
-              ", weights are ",
-              w.W_Q.scalar_type());
-  const int64_t B = x_BTD.size(0);
-  const int64_t T = x_BTD.size(1);
-  Projections p;
-  p.x_PD = x_BTD.reshape({B * T, shape.d_model});
-  p.rope = kernels::rope_table(shape.rope, T, w.W_Q.scalar_type(), x_BTD.device());
-  const auto heads = [&](const at::Tensor& weight,
-                         const at::Tensor& bias,
-                         const at::Tensor& gain,
-                         QkNorm& norm) {
-    at::Tensor out =
-        at::addmm(bias.view({-1}), p.x_PD, weight.t()).view({B, T, shape.num_qk_heads, shape.d_qk});
-    if (gain.defined()) {
-      out = norm.forward(out, gain, shape.qk_norm_eps);
-    }
-    if (shape.rope.rotary_dim > 0) {
-      kernels::apply_rope_(out, shape.rope, p.rope, kernels::RopeDirection::kForward);
-    }
-    return out;
-  };
-  p.q_BTSE = heads(w.W_Q, w.b_Q, w.q_norm, p.q_norm);
-  p.k_BTSE = heads(w.W_K, w.b_K, w.k_norm, p.k_norm);
-  return p;
-}
-
-Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
-  Projections p = project_qk(shape, w, x_BTD);
-  p.v_BTSG = at::addmm(w.b_V, p.x_PD, w.W_V.t())
-                 .view({x_BTD.size(0), x_BTD.size(1), shape.num_qk_heads, shape.group()});
-  return p;
-}
-
-kernels::Selection selection_of(Activation activation) {
-  switch (activation) {
-    case Activation::kTopK:
-      return kernels::Selection::kPositive;
-    case Activation::kTopKSigned:
-      return kernels::Selection::kSigned;
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    text += (text.empty() ? "" : ", ") + name;
   }
-  throw Error("unknown activation");
+  return text;
 }
 
 // Values of the keys that z_patterns gathers at a time: 64 MiB in float32.
@@ -122,7 +66,7 @@ void validate(const LorsaShape& s) {
               s.num_qk_heads,
               " does not divide model.num_ov_heads = ",
               s.num_ov_heads);
-  LORSA_CHECK(s.top_k >= 1 && s.top_k <= s.num_ov_heads,
+  LORSA_CHECK(!is_sparse(s.activation) || (s.top_k >= 1 && s.top_k <= s.num_ov_heads),
               ConfigError,
               "model.top_k = ",
               s.top_k,
@@ -159,94 +103,36 @@ Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights)
                 ", found ",
                 tensor->sizes());
   }
-  LORSA_CHECK(
-      weights_.q_norm.defined() == shape_.qk_norm && weights_.k_norm.defined() == shape_.qk_norm,
-      ShapeError,
-      "weights q_norm and k_norm: expected ",
-      shape_.qk_norm ? "both" : "neither");
+  const std::vector<std::string> expected = weight_names(shape_);
+  std::vector<std::string> found;
+  for (const auto& [name, tensor] : std::as_const(weights_).named()) {
+    found.push_back(name);
+  }
+  LORSA_CHECK(found == expected,
+              ShapeError,
+              "Lorsa: expected the weights ",
+              joined(expected),
+              "; found ",
+              joined(found));
 }
 
 Reconstruction Lorsa::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const {
   const at::NoGradGuard no_grad;
   const at::Tensor z_PH = pre_activations(x_BTD);
   Reconstruction out;
-  out.kept = kernels::top_k_heads(
-      z_PH, output_norms(), top_k > 0 ? top_k : shape_.top_k, selection_of(shape_.activation));
+  out.kept = keep_heads(shape_,
+                        weights_,
+                        z_PH,
+                        output_norms(),
+                        top_k > 0 ? top_k : shape_.top_k,
+                        /*eligible_P=*/at::Tensor());
   out.y_BTD = kernels::sparse_decode(out.kept, weights_.W_O, weights_.b_D).view(x_BTD.sizes());
   return out;
 }
 
 at::Tensor Lorsa::pre_activations(const at::Tensor& x_BTD) const {
   const at::NoGradGuard no_grad;
-  const Projections p = project(shape_, weights_, x_BTD);
-  return kernels::attention_forward(p.q_BTSE, p.k_BTSE, p.v_BTSG, shape_.attn_scale).z_PH;
-}
-
-StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
-                                   const at::Tensor& target_BTD,
-                                   const at::Tensor& scored_BT,
-                                   double grad_scale,
-                                   int64_t top_k) const {
-  const at::NoGradGuard no_grad;
-  LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(),
-              ShapeError,
-              "Lorsa: target ",
-              target_BTD.sizes(),
-              " and input ",
-              x_BTD.sizes(),
-              " differ in shape");
-  const kernels::Selection selection = selection_of(shape_.activation);
-  const Projections p = project(shape_, weights_, x_BTD);
-  const int64_t P = p.x_PD.size(0);
-  const kernels::AttentionResult attention =
-      kernels::attention_forward(p.q_BTSE, p.k_BTSE, p.v_BTSG, shape_.attn_scale);
-
-  StepResult out;
-  out.kept = kernels::top_k_heads(
-      attention.z_PH, output_norms(), top_k > 0 ? top_k : shape_.top_k, selection);
-  const at::Tensor scored_P = scored_BT.reshape({P});
-  out.num_scored = scored_P.sum().item<int64_t>();
-  const kernels::DecodeLoss decoded =
-      kernels::sparse_decode_loss(out.kept,
-                                  weights_.W_O,
-                                  weights_.b_D,
-                                  target_BTD.reshape({P, shape_.d_model}),
-                                  scored_P,
-                                  grad_scale);
-  out.squared_error = decoded.squared_error;
-
-  kernels::DecodeGradients decode =
-      kernels::sparse_decode_backward(out.kept, weights_.W_O, decoded.grad_y_PD, selection);
-  LorsaWeights& g = out.gradients;
-  g.W_O = std::move(decode.grad_W_O_HD);
-  g.b_D = std::move(decode.grad_b_D);
-  kernels::AttentionGradients d = kernels::attention_backward(p.q_BTSE,
-                                                              p.k_BTSE,
-                                                              p.v_BTSG,
-                                                              attention,
-                                                              decode.grad_value_PK,
-                                                              out.kept.head_PK,
-                                                              shape_.attn_scale);
-  const at::Tensor d_v_PH = d.grad_v_BTSG.view({P, shape_.num_ov_heads});
-  g.W_V = at::mm(d_v_PH.t(), p.x_PD);
-  g.b_V = d_v_PH.sum(0);
-  const auto weight_gradient =
-      [&](at::Tensor& d_BTSE, const QkNorm& norm, const at::Tensor& gain, at::Tensor& d_gain) {
-        if (shape_.rope.rotary_dim > 0) {
-          kernels::apply_rope_(d_BTSE, shape_.rope, p.rope, kernels::RopeDirection::kInverse);
-        }
-        if (gain.defined()) {
-          std::tie(d_BTSE, d_gain) = norm.backward(d_BTSE, gain);
-        }
-        return d_BTSE.reshape({P, shape_.num_qk_heads * shape_.d_qk});
-      };
-  const at::Tensor d_q = weight_gradient(d.grad_q_BTSE, p.q_norm, weights_.q_norm, g.q_norm);
-  g.W_Q = at::mm(d_q.t(), p.x_PD);
-  g.b_Q = d_q.sum(0).view({shape_.num_qk_heads, shape_.d_qk});
-  const at::Tensor d_k = weight_gradient(d.grad_k_BTSE, p.k_norm, weights_.k_norm, g.k_norm);
-  g.W_K = at::mm(d_k.t(), p.x_PD);
-  g.b_K = d_k.sum(0).view({shape_.num_qk_heads, shape_.d_qk});
-  return out;
+  return attend(shape_, weights_, project(shape_, weights_, x_BTD)).z_PH;
 }
 
 at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
@@ -281,6 +167,10 @@ at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
           .transpose(1, 2);
   const at::Tensor future_T = at::arange(T, row_n.options());
 
+  const auto virtual_scores = [&](const at::Tensor& q_nE, const at::Tensor& qk_head_n) {
+    const at::Tensor key_nvE = weights_.virtual_k.index_select(1, qk_head_n).transpose(0, 1);
+    return at::bmm(key_nvE, q_nE.unsqueeze(2)).squeeze(2) / shape_.attn_scale;
+  };
   at::Tensor out_nT = at::empty({n, T}, x_BTD.options());
   // The keys of a query are copied: a slice of queries at a time bounds that.
   const int64_t slice = std::max<int64_t>(1, kGatheredValues / (T * shape_.d_qk));
@@ -294,7 +184,12 @@ at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
     score_nT.masked_fill_(future_T.unsqueeze(0) > part(position_n).unsqueeze(1),
                           -std::numeric_limits<double>::infinity());
     const at::Tensor v_nT = at::index(v_BmT, {part(row_n), part(place_n)});
-    out_nT.narrow(0, begin, size).copy_(at::softmax(score_nT, 1).mul_(v_nT));
+    const at::Tensor weight_nT =
+        weights_.virtual_k.defined()
+            ? at::softmax(at::cat({score_nT, virtual_scores(q_nE1.squeeze(2), part(s_n))}, 1), 1)
+                  .narrow(1, 0, T)
+            : at::softmax(score_nT, 1);
+    out_nT.narrow(0, begin, size).copy_(weight_nT * v_nT);
   }
   return out_nT;
 }
@@ -311,6 +206,24 @@ void Lorsa::fold(double input_scale, double target_scale) {
   }
   weights_.W_O.div_(target_scale);
   weights_.b_D.div_(target_scale);
+  if (weights_.log_threshold.defined()) {
+    weights_.log_threshold.sub_(std::log(target_scale));
+  }
+}
+
+void Lorsa::to_jumprelu(double threshold) {
+  const at::NoGradGuard no_grad;
+  LORSA_CHECK(shape_.activation == Activation::kTopK || shape_.activation == Activation::kBatchTopK,
+              ConfigError,
+              "only a topk or batchtopk Lorsa can become a jumprelu one");
+  LORSA_CHECK(threshold > 0.0 && std::isfinite(threshold),
+              ConfigError,
+              "jumprelu: a threshold of ",
+              threshold,
+              ", expected a positive number: did any head act?");
+  weights_.log_threshold =
+      at::full({shape_.num_ov_heads}, std::log(threshold), weights_.W_O.options());
+  shape_.activation = Activation::kJumpRelu;
 }
 
 void Lorsa::to_unit_form() {

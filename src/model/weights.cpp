@@ -5,19 +5,53 @@
 
 namespace lorsa::model {
 
+namespace {
+
+std::vector<std::pair<std::string, at::Tensor*>> all_of(LorsaWeights& w) {
+  return {{"W_Q", &w.W_Q},
+          {"W_K", &w.W_K},
+          {"b_Q", &w.b_Q},
+          {"b_K", &w.b_K},
+          {"W_V", &w.W_V},
+          {"b_V", &w.b_V},
+          {"W_O", &w.W_O},
+          {"b_D", &w.b_D},
+          {"q_norm", &w.q_norm},
+          {"k_norm", &w.k_norm},
+          {"log_threshold", &w.log_threshold},
+          {"virtual_k", &w.virtual_k}};
+}
+
+}  // namespace
+
 std::vector<std::pair<std::string, at::Tensor*>> LorsaWeights::named() {
-  std::vector<std::pair<std::string, at::Tensor*>> all = {{"W_Q", &W_Q},
-                                                          {"W_K", &W_K},
-                                                          {"b_Q", &b_Q},
-                                                          {"b_K", &b_K},
-                                                          {"W_V", &W_V},
-                                                          {"b_V", &b_V},
-                                                          {"W_O", &W_O},
-                                                          {"b_D", &b_D},
-                                                          {"q_norm", &q_norm},
-                                                          {"k_norm", &k_norm}};
+  auto all = all_of(*this);
   std::erase_if(all, [](const auto& entry) { return !entry.second->defined(); });
   return all;
+}
+
+at::Tensor& LorsaWeights::at(const std::string& name) {
+  for (const auto& [other, tensor] : all_of(*this)) {
+    if (other == name) {
+      return *tensor;
+    }
+  }
+  throw ShapeError(concat("a Lorsa has no weight named ", name));
+}
+
+std::vector<std::string> weight_names(const LorsaShape& shape) {
+  LorsaWeights none;
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : all_of(none)) {
+    const bool present = name == "log_threshold" ? shape.activation == Activation::kJumpRelu
+                         : name == "virtual_k"   ? shape.num_virtual_keys > 0
+                         : name == "q_norm" || name == "k_norm" ? shape.qk_norm
+                                                                : true;
+    if (present) {
+      names.push_back(name);
+    }
+  }
+  return names;
 }
 
 std::vector<std::pair<std::string, const at::Tensor*>> LorsaWeights::named() const {
@@ -39,11 +73,14 @@ std::vector<int64_t> weight_shape(const LorsaShape& shape, const std::string& na
   if (name == "W_V" || name == "W_O") {
     return {H, D};
   }
-  if (name == "b_V") {
+  if (name == "b_V" || name == "log_threshold") {
     return {H};
   }
   if (name == "b_D") {
     return {D};
+  }
+  if (name == "virtual_k") {
+    return {shape.num_virtual_keys, S, E};
   }
   LORSA_CHECK(name == "b_Q" || name == "b_K" || name == "q_norm" || name == "k_norm",
               ShapeError,

@@ -55,8 +55,11 @@ bool Trainer::run() {
     const int64_t before = state.tokens_seen;
     const int64_t after = before + batch.num_tokens;
     const int64_t top_k = top_k_at(config_.train, config_.model.top_k, before);
-    model::StepResult step = parts_.lorsa.forward_backward(
-        batch.input_BTD, batch.target_BTD, batch.scored_BT, batch.grad_scale, top_k);
+    model::StepResult step =
+        parts_.lorsa.forward_backward(batch.input_BTD,
+                                      batch.target_BTD,
+                                      batch.scored_BT,
+                                      {.grad_scale = batch.grad_scale, .top_k = top_k});
     const double modelled_s = now_s();
     apply(step, batch);
     state.tokens_seen = after;

@@ -61,40 +61,106 @@ inline at::Tensor oracle_z(const model::LorsaShape& shape,
     const at::Tensor q = projected(w.W_Q, w.b_Q, shape.qk_norm ? w.q_norm : at::Tensor());
     const at::Tensor k = projected(w.W_K, w.b_K, shape.qk_norm ? w.k_norm : at::Tensor());
     const at::Tensor scores = at::matmul(q, k.transpose(1, 2)) / shape.attn_scale;
-    const at::Tensor pattern =
-        at::softmax(scores.masked_fill(future, -std::numeric_limits<double>::infinity()), -1);
+    at::Tensor masked = scores.masked_fill(future, -std::numeric_limits<double>::infinity());
+    if (shape.num_virtual_keys > 0) {
+      const at::Tensor keys_nE = w.virtual_k.select(1, s);
+      masked = at::cat({masked, at::matmul(q, keys_nE.t()) / shape.attn_scale}, -1);
+    }
+    const at::Tensor pattern = at::softmax(masked, -1).narrow(-1, 0, T);
     const at::Tensor v_BT = at::matmul(x_BTD, w.W_V[h]) + w.b_V[h];
     z.push_back(at::matmul(pattern, v_BT.unsqueeze(-1)).squeeze(-1));
   }
   return at::stack(z, -1);
 }
 
-/// Activations of all heads after selection, [B, T, H].
+/// 1 at the k best entries of a row of scores [.., n] (equal ones: the first), else 0.
+inline at::Tensor oracle_best(const at::Tensor& score, int64_t k) {
+  const auto order = std::get<1>(at::sort(score, /*stable=*/true, /*dim=*/-1, /*descending=*/true));
+  return at::zeros_like(score).scatter_(-1, order.narrow(-1, 0, k), 1.0);
+}
+
+/// Activations of all heads after selection, [B, T, H]. batchtopk chooses among scored positions.
 inline at::Tensor oracle_activations(const model::LorsaShape& shape,
                                      const model::LorsaWeights& w,
-                                     const at::Tensor& z_BTH) {
-  const bool is_signed = shape.activation == model::Activation::kTopKSigned;
+                                     const at::Tensor& z_BTH,
+                                     const at::Tensor& scored_BT) {
+  using model::Activation;
+  const bool is_signed = shape.activation == Activation::kTopKSigned;
   const at::Tensor a = is_signed ? z_BTH : at::relu(z_BTH);
   const at::Tensor score = (a.abs() * w.W_O.norm(2, 1)).detach();
-  const auto order = std::get<1>(at::sort(score, /*stable=*/true, /*dim=*/-1, /*descending=*/true));
-  const at::Tensor kept = at::zeros_like(score).scatter_(-1, order.narrow(-1, 0, shape.top_k), 1.0);
-  return a * kept;
+  if (shape.activation == Activation::kRelu) {
+    return a;
+  }
+  if (shape.activation == Activation::kJumpRelu) {
+    return a * (score > w.log_threshold.exp()).to(at::kDouble);
+  }
+  if (shape.activation == Activation::kBatchTopK) {
+    const at::Tensor eligible = score * scored_BT.unsqueeze(-1);
+    const int64_t k = shape.top_k * scored_BT.sum().item<int64_t>();
+    return a * oracle_best(eligible.flatten(), k).view_as(score);
+  }
+  return a * oracle_best(score, shape.top_k);
 }
 
 inline at::Tensor oracle_output(const model::LorsaShape& shape,
                                 const model::LorsaWeights& w,
-                                const at::Tensor& x_BTD) {
-  return at::matmul(oracle_activations(shape, w, oracle_z(shape, w, x_BTD)), w.W_O) + w.b_D;
+                                const at::Tensor& x_BTD,
+                                const at::Tensor& scored_BT) {
+  const at::Tensor z = oracle_z(shape, w, x_BTD);
+  return at::matmul(oracle_activations(shape, w, z, scored_BT), w.W_O) + w.b_D;
 }
 
+/// What training minimises. The residual that AuxK reconstructs is given,
+/// for it is a constant of the step.
 inline at::Tensor oracle_loss(const model::LorsaShape& shape,
                               const model::LorsaWeights& w,
                               const at::Tensor& x_BTD,
                               const at::Tensor& t_BTD,
                               const at::Tensor& scored_BT,
-                              double grad_scale) {
-  const at::Tensor error = (oracle_output(shape, w, x_BTD) - t_BTD).square().sum(-1);
-  return (error * scored_BT).sum() * grad_scale;
+                              const model::StepOptions& options,
+                              const at::Tensor& residual_BTD) {
+  const at::Tensor z = oracle_z(shape, w, x_BTD);
+  const at::Tensor a = oracle_activations(shape, w, z, scored_BT);
+  const at::Tensor error = (at::matmul(a, w.W_O) + w.b_D - t_BTD).square().sum(-1);
+  at::Tensor loss = (error * scored_BT).sum() * options.grad_scale;
+  const at::Tensor length = a * w.W_O.norm(2, 1);
+  at::Tensor penalty = at::zeros_like(length);
+  switch (options.penalty.kind) {
+    case model::PenaltyKind::kNone:
+      break;
+    case model::PenaltyKind::kL1:
+      penalty = length;
+      break;
+    case model::PenaltyKind::kTanh:
+      penalty = at::tanh(length * options.penalty.stretch);
+      break;
+    case model::PenaltyKind::kL0:
+      penalty = (a > 0).to(at::kDouble);
+      break;
+  }
+  loss = loss + (penalty.sum(-1) * scored_BT).sum() * options.penalty.scale;
+  const at::Tensor& dead = options.auxiliary.dead_heads;
+  if (dead.defined() && dead.numel() > 0) {
+    const at::Tensor others = z * (a == 0).to(at::kDouble);
+    const at::Tensor z_dead = others.index_select(-1, dead);
+    const at::Tensor W_dead = w.W_O.index_select(0, dead);
+    const bool is_signed = shape.activation == model::Activation::kTopKSigned;
+    const at::Tensor a_dead = is_signed ? z_dead : at::relu(z_dead);
+    const at::Tensor chosen = oracle_best((a_dead.abs() * W_dead.norm(2, 1)).detach(),
+                                          std::min(options.auxiliary.k, dead.size(0)));
+    const at::Tensor left = (at::matmul(a_dead * chosen, W_dead) - residual_BTD).square().sum(-1);
+    loss = loss + (left * scored_BT).sum() * options.grad_scale * options.auxiliary.coefficient;
+  }
+  return loss;
+}
+
+/// t - y of the present weights, a constant.
+inline at::Tensor oracle_residual(const model::LorsaShape& shape,
+                                  const model::LorsaWeights& w,
+                                  const at::Tensor& x_BTD,
+                                  const at::Tensor& t_BTD,
+                                  const at::Tensor& scored_BT) {
+  return (t_BTD - oracle_output(shape, w, x_BTD, scored_BT)).detach();
 }
 
 /// Random weights in double, biases and gains included.
@@ -115,6 +181,12 @@ inline model::LorsaWeights random_weights(const model::LorsaShape& shape,
   if (shape.qk_norm) {
     w.q_norm = random("q_norm", 0.3) + 1.0;
     w.k_norm = random("k_norm", 0.3) + 1.0;
+  }
+  if (shape.activation == model::Activation::kJumpRelu) {
+    w.log_threshold = random("log_threshold", 0.4) - 1.0;
+  }
+  if (shape.num_virtual_keys > 0) {
+    w.virtual_k = random("virtual_k", 0.6);
   }
   return w;
 }

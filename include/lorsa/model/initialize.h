@@ -18,6 +18,7 @@ struct InitConfig {
   QkInit qk = QkInit::kRandom;
   OvInit ov = OvInit::kRandom;
   bool norm_search = true;
+  double jumprelu_threshold = 0.1;
 };
 
 /// Adds the keys of `init:` (the section must be open).
@@ -42,7 +43,7 @@ struct InitSample {
 /// reads on the sample, w_o what that head would write for w_v; both unit-norm. With norm_search
 /// W_V is scaled so that the sample's loss is least: the output is linear in that scale, so the
 /// search is exact; without it so that the output's variance matches the target's. b_D is the mean
-/// target.
+/// target. Thresholds are jumprelu_threshold, virtual keys N(0, 1/E).
 ///
 /// Throws ConfigError where sizes do not fit (E unlike A, fewer QK heads than MHSA heads, QK norm
 /// on one side only), naming both.

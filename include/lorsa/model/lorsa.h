@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,7 +14,14 @@
 
 namespace lorsa::model {
 
-enum class Activation { kTopK, kTopKSigned };
+/// From z to activations (design section 3). The score of a head is relu(z) |W_O|.
+enum class Activation {
+  kTopK,        ///< the K best scores of every position
+  kTopKSigned,  ///< the K largest |z| |W_O|, activation z
+  kBatchTopK,   ///< the K * positions best scores of a batch (Bussmann et al. 2024)
+  kRelu,        ///< all positive z; a penalty makes them few
+  kJumpRelu     ///< scores above the head's threshold (Rajamanoharan et al. 2024)
+};
 
 /// Sizes and constants of a Lorsa (design section 2's letters).
 struct LorsaShape {
@@ -21,11 +29,12 @@ struct LorsaShape {
   int64_t num_ov_heads = 0;  ///< H
   int64_t num_qk_heads = 0;  ///< S, divides H
   int64_t d_qk = 0;          ///< E
-  int64_t top_k = 0;         ///< K
+  int64_t top_k = 0;         ///< K; relu and jumprelu do not use it
   Activation activation = Activation::kTopK;
   double attn_scale = 0.0;  ///< a divisor of q.k; 0: a Lorsa takes sqrt(E)
   bool qk_norm = false;
   double qk_norm_eps = 1e-6;
+  int64_t num_virtual_keys = 0;  ///< learned keys of every QK head whose value is zero
   kernels::RopeSpec rope;
 
   [[nodiscard]] int64_t group() const { return num_ov_heads / num_qk_heads; }
@@ -44,11 +53,18 @@ struct LorsaWeights {
   at::Tensor W_O;             ///< [H, D]
   at::Tensor b_D;             ///< [D]
   at::Tensor q_norm, k_norm;  ///< [S, E], undefined without QK norm
+  at::Tensor log_threshold;   ///< [H], of scores; jumprelu only
+  at::Tensor virtual_k;       ///< [num_virtual_keys, S, E], undefined without
 
   /// Name and tensor of everything defined, in a fixed order; names as in checkpoints.
   [[nodiscard]] std::vector<std::pair<std::string, at::Tensor*>> named();
   [[nodiscard]] std::vector<std::pair<std::string, const at::Tensor*>> named() const;
+  /// The weight called `name`. Throws ShapeError for a name that a Lorsa does not have.
+  [[nodiscard]] at::Tensor& at(const std::string& name);
 };
+
+/// Names of the weights that a Lorsa of this shape has, in the order of LorsaWeights::named().
+[[nodiscard]] std::vector<std::string> weight_names(const LorsaShape& shape);
 
 /// Shape of the weight `name` as LorsaWeights keeps it. Throws ShapeError for a name that a Lorsa
 /// does not have.
@@ -60,12 +76,58 @@ struct Reconstruction {
   kernels::TopK kept;
 };
 
+/// What keeps relu and jumprelu sparse; formulas in src/model/dense_decoding.cpp.
+enum class PenaltyKind { kNone, kL1, kTanh, kL0 };
+
+/// What a training step computes beside the squared error.
+struct StepOptions {
+  /// Multiplies the summed squared error: 1 / (scored tokens of the global batch * D) for the mean.
+  double grad_scale = 1.0;
+  int64_t top_k = 0;  ///< 0 takes the shape's
+
+  struct Penalty {
+    PenaltyKind kind = PenaltyKind::kNone;
+    double scale = 0.0;    ///< multiplies the sum over scored positions and heads
+    double stretch = 1.0;  ///< tanh: the c in tanh(c s)
+  };
+
+  Penalty penalty = {};
+
+  double jumprelu_window = 2.0;  ///< width of the straight-through rectangle, in units of scores
+
+  /// AuxK: see src/model/decoding.cpp. Sparse activations only.
+  struct Auxiliary {
+    int64_t k = 0;
+    double coefficient = 0.0;  ///< of the auxiliary squared error beside the main one
+    at::Tensor dead_heads;     ///< int64, ascending; undefined: none
+  };
+
+  Auxiliary auxiliary = {};
+
+  enum class Qk { kTrain, kFreeze };
+  Qk qk = Qk::kTrain;  ///< kFreeze: no gradients of W_Q, W_K, their biases, norms and virtual keys
+
+  enum class Threshold { kIgnore, kMeasure };
+  Threshold threshold = Threshold::kIgnore;  ///< kMeasure fills StepResult::threshold
+
+  /// Called with each weight's name and gradient as soon as nothing of the step writes or reads it
+  /// any more, so that ranks can begin to sum it.
+  std::function<void(const std::string&, at::Tensor&)> gradient_ready = {};
+};
+
 /// What a training step needs from one pass.
 struct StepResult {
-  double squared_error = 0.0;  ///< sum over scored positions and D
+  double squared_error = 0.0;   ///< sum over scored positions and D
+  double penalty = 0.0;         ///< what it adds to the loss
+  double auxiliary_loss = 0.0;  ///< what AuxK adds to the loss
   int64_t num_scored = 0;
-  LorsaWeights gradients;  ///< of loss = squared_error * grad_scale
-  kernels::TopK kept;
+  int64_t num_active = 0;  ///< activations other than 0 at scored positions
+  at::Tensor active_H;     ///< bool: the head acts at some scored position
+  /// The lowest of the top_k * num_scored best scores of the batch, 0 where fewer are positive.
+  double threshold = 0.0;
+  /// Of loss = squared_error * grad_scale + penalty + auxiliary_loss; frozen ones are undefined.
+  LorsaWeights gradients;
+  kernels::TopK kept;  ///< undefined for relu and jumprelu
 };
 
 /// One query whose z-pattern is asked for.
@@ -92,14 +154,11 @@ class Lorsa {
   /// z of all heads, [P, H], before selection.
   [[nodiscard]] at::Tensor pre_activations(const at::Tensor& x_BTD) const;
 
-  /// Forward, loss and gradients of every weight for target [B, T, D] and scored [B, T] bool.
-  /// grad_scale multiplies the summed squared error: 1 / (scored tokens of the global batch * D)
-  /// for the mean.
+  /// Forward, loss and gradients for target [B, T, D] and scored [B, T] bool.
   [[nodiscard]] StepResult forward_backward(const at::Tensor& x_BTD,
                                             const at::Tensor& target_BTD,
                                             const at::Tensor& scored_BT,
-                                            double grad_scale,
-                                            int64_t top_k = 0) const;
+                                            const StepOptions& options) const;
 
   /// z-patterns z_ij = A_ij v_j, [queries, T]; 0 after the query's position. Sums over j to z_i.
   [[nodiscard]] at::Tensor z_patterns(const at::Tensor& x_BTD,
@@ -108,13 +167,18 @@ class Lorsa {
   /// Norms of W_O's rows, [H].
   [[nodiscard]] at::Tensor output_norms() const;
 
-  /// Multiplies W_Q, W_K, W_V by input_scale and divides W_O, b_D by target_scale: the folded model
-  /// reads and writes raw activations.
+  /// Multiplies W_Q, W_K, W_V by input_scale and divides W_O, b_D and thresholds by target_scale:
+  /// the folded model reads and writes raw activations.
   void fold(double input_scale, double target_scale);
 
   /// W_V, b_V times |W_O|; W_O over |W_O|: activations become the lengths of the heads'
   /// contributions.
   void to_unit_form();
+
+  /// Makes a topk or batchtopk Lorsa a jumprelu one with this threshold for all heads: the choice
+  /// at a position does not depend on other heads and positions any more. Throws ConfigError for
+  /// other activations and thresholds that are not positive.
+  void to_jumprelu(double threshold);
 
  private:
   LorsaShape shape_;

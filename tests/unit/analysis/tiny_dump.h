@@ -87,7 +87,8 @@ class TinyDump {
   [[nodiscard]] at::Tensor activations() const {
     const model::LorsaWeights w = folded();
     const at::Tensor z = oracle_z(shape, w, input_RTD.to(at::kDouble));
-    return oracle_activations(shape, w, z) * w.W_O.norm(2, 1);
+    return oracle_activations(shape, w, z, at::ones({z.size(0), z.size(1)}, at::kBool)) *
+           w.W_O.norm(2, 1);
   }
 
   /// The text of a token as the tokenizer file below has it.

@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
+#include "lorsa/core/error.h"
 #include "lorsa/model/lorsa.h"
 #include "support/lorsa_oracle.h"
 #include "support/tensors.h"
@@ -12,113 +13,255 @@ using test::relative_error;
 
 namespace {
 
+using model::Activation;
+using model::PenaltyKind;
+
+/// What a step is made of.
+struct Kind {
+  Activation activation = Activation::kTopK;
+  bool qk_norm = false;
+  int64_t virtual_keys = 0;
+  PenaltyKind penalty = PenaltyKind::kNone;
+  std::vector<int64_t> dead_heads = {};
+};
+
+const std::vector<Kind> kKinds = {
+    {Activation::kTopK},
+    {Activation::kTopK, true},
+    {Activation::kTopKSigned},
+    {Activation::kTopKSigned, true, 2},
+    {Activation::kTopK, false, 3},
+    {Activation::kTopK, true, 1, PenaltyKind::kNone, {1, 4, 5, 9, 11}},
+    {Activation::kTopKSigned, false, 0, PenaltyKind::kNone, {0, 3, 7}},
+    {Activation::kBatchTopK},
+    {Activation::kBatchTopK, true, 2, PenaltyKind::kNone, {2, 8}},
+    {Activation::kRelu, false, 0, PenaltyKind::kL1},
+    {Activation::kRelu, true, 2, PenaltyKind::kTanh},
+    {Activation::kJumpRelu, false, 0, PenaltyKind::kTanh},
+    {Activation::kJumpRelu, true, 2, PenaltyKind::kL1},
+    {Activation::kJumpRelu, false, 0, PenaltyKind::kL0},
+};
+
+std::string name_of(const Kind& kind) {
+  return concat("activation ",
+                static_cast<int>(kind.activation),
+                ", penalty ",
+                static_cast<int>(kind.penalty),
+                ", qk_norm ",
+                kind.qk_norm,
+                ", virtual keys ",
+                kind.virtual_keys,
+                ", dead heads ",
+                kind.dead_heads.size());
+}
+
 struct Problem {
   model::LorsaShape shape;
   model::LorsaWeights weights;
   at::Tensor x_BTD, t_BTD, scored_BT;
-  double grad_scale = 0.0;
+  model::StepOptions options;
+  at::Tensor residual_BTD;
+
+  [[nodiscard]] model::StepResult step() const {
+    return model::Lorsa(shape, weights).forward_backward(x_BTD, t_BTD, scored_BT, options);
+  }
+
+  [[nodiscard]] at::Tensor loss_of(const model::LorsaWeights& of) const {
+    return test::oracle_loss(shape, of, x_BTD, t_BTD, scored_BT, options, residual_BTD);
+  }
 };
 
-Problem make_problem(model::Activation activation, bool qk_norm, uint64_t seed) {
+Problem make_problem(const Kind& kind, uint64_t seed) {
   at::manual_seed(seed);
   Problem p;
-  p.shape = test::small_shape(activation, qk_norm);
+  p.shape = test::small_shape(kind.activation, kind.qk_norm);
+  p.shape.num_virtual_keys = kind.virtual_keys;
   p.weights = test::random_weights(p.shape);
   p.x_BTD = at::randn({2, 5, p.shape.d_model}, at::kDouble);
   p.t_BTD = at::randn({2, 5, p.shape.d_model}, at::kDouble);
   p.scored_BT = at::ones({2, 5}, at::kBool);
   p.scored_BT[0][0] = false;
   p.scored_BT[1][3] = false;
-  p.grad_scale = 1.0 / (8.0 * static_cast<double>(p.shape.d_model));
+  p.options.grad_scale = 1.0 / (8.0 * static_cast<double>(p.shape.d_model));
+  p.options.penalty = {kind.penalty, 0.02, 1.7};
+  p.options.jumprelu_window = 0.5;
+  if (!kind.dead_heads.empty()) {
+    p.options.auxiliary = {2, 0.3, at::tensor(kind.dead_heads, at::kLong)};
+  }
+  p.residual_BTD = test::oracle_residual(p.shape, p.weights, p.x_BTD, p.t_BTD, p.scored_BT);
   return p;
 }
-
-double loss_of(const Problem& p, const model::LorsaWeights& weights) {
-  const model::Lorsa lorsa(p.shape, weights);
-  const at::Tensor error = (lorsa.reconstruct(p.x_BTD).y_BTD - p.t_BTD).square().sum(-1);
-  return (error * p.scored_BT).sum().item<double>() * p.grad_scale;
-}
-
-const auto kActivations = {model::Activation::kTopK, model::Activation::kTopKSigned};
 
 }  // namespace
 
 TEST_CASE("the hand-written backward equals autograd of the head-by-head oracle in double",
           "[model]") {
-  for (const auto activation : kActivations) {
-    for (const bool qk_norm : {false, true}) {
-      Problem p = make_problem(activation, qk_norm, 11);
-      const model::Lorsa lorsa(p.shape, p.weights);
-      const model::StepResult step =
-          lorsa.forward_backward(p.x_BTD, p.t_BTD, p.scored_BT, p.grad_scale);
-
-      model::LorsaWeights leaf = p.weights;
-      for (const auto& [name, tensor] : leaf.named()) {
-        *tensor = tensor->clone().requires_grad_(true);
+  for (const Kind& kind : kKinds) {
+    const Problem p = make_problem(kind, 11);
+    const model::StepResult step = p.step();
+    model::LorsaWeights leaf = p.weights;
+    for (const auto& [name, tensor] : leaf.named()) {
+      *tensor = tensor->clone().requires_grad_(true);
+    }
+    const at::Tensor loss = p.loss_of(leaf);
+    loss.backward();
+    INFO(name_of(kind));
+    REQUIRE(step.num_scored == 8);
+    REQUIRE(step.squared_error * p.options.grad_scale + step.penalty + step.auxiliary_loss ==
+            Approx(loss.item<double>()).epsilon(1e-12));
+    REQUIRE((step.penalty > 0) == (kind.penalty != PenaltyKind::kNone));
+    REQUIRE((step.auxiliary_loss > 0) == !kind.dead_heads.empty());
+    REQUIRE(step.gradients.named().size() == leaf.named().size());
+    for (const auto& [name, gradient] : step.gradients.named()) {
+      if (name == "log_threshold") {
+        continue;  // no derivative: see the straight-through test
       }
-      const at::Tensor loss =
-          test::oracle_loss(p.shape, leaf, p.x_BTD, p.t_BTD, p.scored_BT, p.grad_scale);
-      loss.backward();
-      REQUIRE(step.num_scored == 8);
-      REQUIRE(step.squared_error * p.grad_scale == Approx(loss.item<double>()).epsilon(1e-12));
-      const auto ours = step.gradients.named();
-      const auto theirs = leaf.named();
-      REQUIRE(ours.size() == theirs.size());
-      for (size_t i = 0; i < ours.size(); ++i) {
-        INFO(theirs[i].first << " qk_norm " << qk_norm);
-        REQUIRE(ours[i].first == theirs[i].first);
-        REQUIRE(relative_error(*ours[i].second, theirs[i].second->grad()) < 1e-10);
-      }
+      INFO(name);
+      REQUIRE(relative_error(*gradient, leaf.at(name).grad()) < 1e-10);
     }
   }
 }
 
 TEST_CASE("every weight's gradient equals central differences of the loss in double", "[model]") {
-  for (const auto activation : kActivations) {
-    for (const bool qk_norm : {false, true}) {
-      Problem p = make_problem(activation, qk_norm, 23);
-      const model::Lorsa lorsa(p.shape, p.weights);
-      const model::StepResult step =
-          lorsa.forward_backward(p.x_BTD, p.t_BTD, p.scored_BT, p.grad_scale);
-      for (const auto& [name, gradient] : step.gradients.named()) {
-        at::Tensor numeric = at::zeros_like(*gradient);
-        model::LorsaWeights moved = p.weights;
-        for (const auto& [other, tensor] : moved.named()) {
-          if (other != name) {
-            continue;
-          }
-          const at::Tensor original = *tensor;
-          for (int64_t i = 0; i < original.numel(); ++i) {
-            constexpr double kStep = 1e-5;
-            double side[2];
-            for (int sign = 0; sign < 2; ++sign) {
-              *tensor = original.clone();
-              tensor->view({-1})[i] += sign == 0 ? kStep : -kStep;
-              side[sign] = loss_of(p, moved);
-            }
-            numeric.view({-1})[i] = (side[0] - side[1]) / (2 * kStep);
-          }
-        }
-        INFO(name << " qk_norm " << qk_norm);
-        REQUIRE(gradient->abs().max().item<double>() > 1e-4);
-        REQUIRE(relative_error(*gradient, numeric) < 1e-6);
+  for (const Kind& kind : kKinds) {
+    const Problem p = make_problem(kind, 23);
+    const model::StepResult step = p.step();
+    for (const auto& [name, gradient] : step.gradients.named()) {
+      if (name == "log_threshold") {
+        continue;
       }
+      at::Tensor numeric = at::zeros_like(*gradient);
+      model::LorsaWeights moved = p.weights;
+      at::Tensor& tensor = moved.at(name);
+      const at::Tensor original = tensor;
+      for (int64_t i = 0; i < original.numel(); ++i) {
+        constexpr double kStep = 1e-5;
+        double side[2];
+        for (int sign = 0; sign < 2; ++sign) {
+          tensor = original.clone();
+          tensor.view({-1})[i] += sign == 0 ? kStep : -kStep;
+          side[sign] = p.loss_of(moved).item<double>();
+        }
+        numeric.view({-1})[i] = (side[0] - side[1]) / (2 * kStep);
+      }
+      INFO(name_of(kind) << ", " << name);
+      REQUIRE(gradient->abs().max().item<double>() > 1e-5);
+      REQUIRE(relative_error(*gradient, numeric) < 1e-6);
     }
   }
 }
 
+// The step of an activation is replaced by a ramp as wide as the window, everything else by what it
+// is worth at the present weights: the gradient of an activation, and the penalty of one more head.
+TEST_CASE("a threshold's straight-through gradient is that of a ramp in place of the step",
+          "[model]") {
+  for (const Kind& kind : kKinds) {
+    if (kind.activation != Activation::kJumpRelu) {
+      continue;
+    }
+    const Problem p = make_problem(kind, 31);
+    const at::Tensor norm_H = p.weights.W_O.norm(2, 1);
+    const at::Tensor score =
+        (at::relu(test::oracle_z(p.shape, p.weights, p.x_BTD)) * norm_H).detach();
+    // Gradient of an activation: that of the loss where every head's activation is a leaf.
+    const at::Tensor a =
+        (score / norm_H * (score > p.weights.log_threshold.exp())).detach().requires_grad_(true);
+    at::Tensor loss =
+        ((at::matmul(a, p.weights.W_O) + p.weights.b_D - p.t_BTD).square().sum(-1) * p.scored_BT)
+            .sum() *
+        p.options.grad_scale;
+    const at::Tensor length = a * norm_H;
+    if (kind.penalty == PenaltyKind::kL1) {
+      loss = loss + (length.sum(-1) * p.scored_BT).sum() * p.options.penalty.scale;
+    } else if (kind.penalty == PenaltyKind::kTanh) {
+      loss = loss + (at::tanh(length * p.options.penalty.stretch).sum(-1) * p.scored_BT).sum() *
+                        p.options.penalty.scale;
+    }
+    loss.backward();
+    const at::Tensor jump = a.grad() * p.weights.log_threshold.exp() / norm_H +
+                            (kind.penalty == PenaltyKind::kL0 ? p.options.penalty.scale : 0.0) *
+                                p.scored_BT.unsqueeze(-1);
+    const auto ramped = [&](const at::Tensor& log_threshold) {
+      const at::Tensor ramp =
+          ((score - log_threshold.exp()) / p.options.jumprelu_window + 0.5).clamp(0, 1);
+      return (jump * ramp * (score > 0)).flatten(0, 1).sum(0);  // [H]
+    };
+    constexpr double kStep = 1e-7;
+    const at::Tensor numeric =
+        (ramped(p.weights.log_threshold + kStep) - ramped(p.weights.log_threshold - kStep)) /
+        (2 * kStep);
+    INFO(name_of(kind));
+    REQUIRE(numeric.count_nonzero().item<int64_t>() > 3);
+    REQUIRE(relative_error(p.step().gradients.log_threshold, numeric) < 1e-6);
+  }
+}
+
+TEST_CASE("AuxK reaches dead heads alone and leaves the main gradients as they are", "[model]") {
+  Problem p = make_problem(kKinds.at(0), 41);
+  const model::StepResult without = p.step();
+  const std::vector<int64_t> dead = {0, 1, 2, 6};
+  p.options.auxiliary = {2, 0.3, at::tensor(dead, at::kLong)};
+  const model::StepResult with = p.step();
+  const at::Tensor change = (with.gradients.W_O - without.gradients.W_O).abs().sum(1);
+  for (int64_t h = 0; h < p.shape.num_ov_heads; ++h) {
+    const bool is_dead = std::find(dead.begin(), dead.end(), h) != dead.end();
+    INFO(h);
+    REQUIRE((is_dead || change[h].item<double>() == 0.0));
+  }
+  REQUIRE(change.max().item<double>() > 1e-6);
+  REQUIRE(at::equal(with.gradients.b_D, without.gradients.b_D));
+  REQUIRE(with.squared_error == without.squared_error);
+}
+
+TEST_CASE("frozen QK heads get no gradient and the others keep theirs", "[model]") {
+  Problem p = make_problem({Activation::kTopK, true, 2}, 43);
+  const model::StepResult trained = p.step();
+  p.options.qk = model::StepOptions::Qk::kFreeze;
+  const model::StepResult frozen = p.step();
+  std::vector<std::string> names;
+  for (const auto& [name, gradient] : frozen.gradients.named()) {
+    names.push_back(name);
+    REQUIRE(at::equal(*gradient, model::LorsaWeights(trained.gradients).at(name)));
+  }
+  REQUIRE(names == std::vector<std::string>{"W_V", "b_V", "W_O", "b_D"});
+}
+
+TEST_CASE("every gradient is announced once, with its final value", "[model]") {
+  for (const Kind& kind : kKinds) {
+    Problem p = make_problem(kind, 47);
+    std::vector<std::pair<std::string, at::Tensor>> announced;
+    p.options.gradient_ready = [&](const std::string& name, at::Tensor& gradient) {
+      announced.emplace_back(name, gradient.clone());
+    };
+    model::StepResult step = p.step();
+    INFO(name_of(kind));
+    REQUIRE(announced.size() == step.gradients.named().size());
+    for (const auto& [name, gradient] : announced) {
+      REQUIRE(at::equal(gradient, step.gradients.at(name)));
+    }
+  }
+}
+
+TEST_CASE("the measured threshold is the lowest score that batchtopk keeps", "[model]") {
+  Problem p = make_problem(kKinds.at(0), 53);
+  p.options.threshold = model::StepOptions::Threshold::kMeasure;
+  const double threshold = p.step().threshold;
+  const at::Tensor score = at::relu(test::oracle_z(p.shape, p.weights, p.x_BTD)) *
+                           p.weights.W_O.norm(2, 1) * p.scored_BT.unsqueeze(-1);
+  REQUIRE((score >= threshold).sum().item<int64_t>() == p.shape.top_k * 8);
+  REQUIRE((score == threshold).sum().item<int64_t>() == 1);
+}
+
 TEST_CASE("heads that no position kept and QK heads without a kept head get gradient exactly zero",
           "[model]") {
-  for (const auto activation : kActivations) {
-    Problem p = make_problem(activation, false, 5);
+  for (const auto activation : {Activation::kTopK, Activation::kTopKSigned}) {
+    Problem p = make_problem({activation}, 5);
     // Heads 3..5 (all of QK head 1) and head 7 write almost nothing: their scores never win.
     p.shape.top_k = 2;
     for (const int64_t h : {3, 4, 5, 7}) {
       p.weights.W_O[h] *= 1e-9;
     }
-    const model::Lorsa lorsa(p.shape, p.weights);
-    const model::StepResult step =
-        lorsa.forward_backward(p.x_BTD, p.t_BTD, p.scored_BT, p.grad_scale);
+    const model::StepResult step = p.step();
     const auto exactly_zero = [](const at::Tensor& x) {
       return x.count_nonzero().item<int64_t>() == 0;
     };
@@ -159,14 +302,14 @@ TEST_CASE("the float32 step agrees with the double oracle and is the same at eve
   const auto step_at = [&](int threads) {
     at::set_num_threads(threads);
     return model::Lorsa(shape, rounded)
-        .forward_backward(x.to(at::kFloat), t.to(at::kFloat), scored, 1e-4);
+        .forward_backward(x.to(at::kFloat), t.to(at::kFloat), scored, {.grad_scale = 1e-4});
   };
   const int before = at::get_num_threads();
   const model::StepResult two = step_at(2);
   const model::StepResult one = step_at(1);
   at::set_num_threads(before);
   const model::StepResult reference =
-      model::Lorsa(shape, exact).forward_backward(x, t, scored, 1e-4);
+      model::Lorsa(shape, exact).forward_backward(x, t, scored, {.grad_scale = 1e-4});
   const auto a = two.gradients.named();
   const auto b = one.gradients.named();
   const auto r = reference.gradients.named();

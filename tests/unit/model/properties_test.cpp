@@ -15,11 +15,22 @@ using test::relative_error;
 
 namespace {
 
-const auto kActivations = {model::Activation::kTopK, model::Activation::kTopKSigned};
+using model::Activation;
 
-model::Lorsa make_lorsa(model::Activation activation, uint64_t seed, bool qk_norm = false) {
+const auto kActivations = {Activation::kTopK, Activation::kTopKSigned};
+const auto kAllActivations = {Activation::kTopK,
+                              Activation::kTopKSigned,
+                              Activation::kBatchTopK,
+                              Activation::kRelu,
+                              Activation::kJumpRelu};
+
+model::Lorsa make_lorsa(model::Activation activation,
+                        uint64_t seed,
+                        bool qk_norm = false,
+                        int64_t virtual_keys = 0) {
   at::manual_seed(seed);
-  const model::LorsaShape shape = test::small_shape(activation, qk_norm);
+  model::LorsaShape shape = test::small_shape(activation, qk_norm);
+  shape.num_virtual_keys = virtual_keys;
   return model::Lorsa(shape, test::random_weights(shape));
 }
 
@@ -30,8 +41,9 @@ at::Tensor random_input(int64_t positions = 9) {
 }  // namespace
 
 TEST_CASE("the z-pattern of a head sums to its z", "[model]") {
-  for (const bool qk_norm : {false, true}) {
-    const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 1, qk_norm);
+  for (const int64_t virtual_keys : {0, 3}) {
+    const bool qk_norm = virtual_keys > 0;
+    const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 1, qk_norm, virtual_keys);
     const at::Tensor x = random_input();
     const at::Tensor z = lorsa.pre_activations(x).view({2, 9, 12});
     std::vector<model::PatternQuery> queries;
@@ -133,8 +145,8 @@ TEST_CASE("a position's output does not depend on later positions", "[model]") {
 }
 
 TEST_CASE("the folded model on raw input is the unscaled output of the scaled model", "[model]") {
-  for (const auto activation : kActivations) {
-    model::Lorsa lorsa = make_lorsa(activation, 7);
+  for (const auto activation : kAllActivations) {
+    model::Lorsa lorsa = make_lorsa(activation, 7, /*qk_norm=*/false, /*virtual_keys=*/2);
     const at::Tensor raw = random_input();
     const double input_scale = 3.7, target_scale = 0.21;
     const at::Tensor unscaled = lorsa.reconstruct(raw * input_scale).y_BTD / target_scale;
@@ -144,14 +156,43 @@ TEST_CASE("the folded model on raw input is the unscaled output of the scaled mo
 }
 
 TEST_CASE("one grouped attention call equals the loop over heads", "[model]") {
-  for (const bool qk_norm : {false, true}) {
-    const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 8, qk_norm);
-    const at::Tensor x = random_input(13);
-    const at::Tensor z = lorsa.pre_activations(x).view({2, 13, 12});
-    REQUIRE(relative_error(z, test::oracle_z(lorsa.shape(), lorsa.weights(), x)) < 1e-12);
-    REQUIRE(relative_error(lorsa.reconstruct(x).y_BTD,
-                           test::oracle_output(lorsa.shape(), lorsa.weights(), x)) < 1e-12);
+  for (const auto activation : kAllActivations) {
+    for (const int64_t virtual_keys : {0, 2}) {
+      const model::Lorsa lorsa = make_lorsa(activation, 8, virtual_keys > 0, virtual_keys);
+      const at::Tensor x = random_input(13);
+      const at::Tensor all = at::ones({2, 13}, at::kBool);
+      const at::Tensor z = lorsa.pre_activations(x).view({2, 13, 12});
+      REQUIRE(relative_error(z, test::oracle_z(lorsa.shape(), lorsa.weights(), x)) < 1e-12);
+      REQUIRE(relative_error(lorsa.reconstruct(x).y_BTD,
+                             test::oracle_output(lorsa.shape(), lorsa.weights(), x, all)) < 1e-12);
+    }
   }
+}
+
+TEST_CASE("batchtopk keeps K heads a position on average and more where they count", "[model]") {
+  const model::Lorsa lorsa = make_lorsa(Activation::kBatchTopK, 9);
+  at::Tensor x = random_input(20);
+  x.narrow(1, 0, 5).mul_(0.05);
+  const kernels::TopK kept = lorsa.reconstruct(x, 2).kept;
+  const at::Tensor count_P = (kept.value_PK != 0).sum(1);
+  REQUIRE(count_P.sum().item<int64_t>() == 2 * 40);
+  REQUIRE(count_P.max().item<int64_t>() > 2);
+  REQUIRE(count_P.min().item<int64_t>() < 2);
+}
+
+TEST_CASE("a topk Lorsa becomes a jumprelu one that keeps what exceeds the threshold", "[model]") {
+  for (const auto activation : {Activation::kTopK, Activation::kBatchTopK}) {
+    model::Lorsa lorsa = make_lorsa(activation, 10);
+    const at::Tensor x = random_input(15);
+    const at::Tensor score = lorsa.pre_activations(x).clamp_min(0) * lorsa.output_norms();
+    lorsa.to_jumprelu(0.4);
+    REQUIRE(lorsa.shape().activation == Activation::kJumpRelu);
+    const kernels::TopK kept = lorsa.reconstruct(x).kept;
+    REQUIRE((kept.value_PK != 0).sum().item<int64_t>() == (score > 0.4).sum().item<int64_t>());
+    REQUIRE_THROWS_AS(lorsa.to_jumprelu(0.4), ConfigError);
+  }
+  model::Lorsa lorsa = make_lorsa(Activation::kTopK, 10);
+  REQUIRE_THROWS_AS(lorsa.to_jumprelu(0.0), ConfigError);
 }
 
 TEST_CASE("shapes that contradict each other are refused with both values", "[model]") {

@@ -1,0 +1,83 @@
+#include "model/projections.h"
+
+#include <ATen/ATen.h>
+
+#include <tuple>
+
+#include "lorsa/core/error.h"
+#include "model/virtual_keys.h"
+
+namespace lorsa::model {
+
+Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+  LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == shape.d_model,
+              ShapeError,
+              "Lorsa: expected input [B, T, ",
+              shape.d_model,
+              "], found ",
+              x_BTD.sizes());
+  LORSA_CHECK(x_BTD.scalar_type() == w.W_Q.scalar_type(),
+              ShapeError,
+              "Lorsa: input is ",
+              x_BTD.scalar_type(),
+              ", weights are ",
+              w.W_Q.scalar_type());
+  const int64_t B = x_BTD.size(0);
+  const int64_t T = x_BTD.size(1);
+  Projections p;
+  p.x_PD = x_BTD.reshape({B * T, shape.d_model});
+  p.rope = kernels::rope_table(shape.rope, T, w.W_Q.scalar_type(), x_BTD.device());
+  const auto heads = [&](const at::Tensor& weight,
+                         const at::Tensor& bias,
+                         const at::Tensor& gain,
+                         QkNorm& norm) {
+    at::Tensor out =
+        at::addmm(bias.view({-1}), p.x_PD, weight.t()).view({B, T, shape.num_qk_heads, shape.d_qk});
+    if (gain.defined()) {
+      out = norm.forward(out, gain, shape.qk_norm_eps);
+    }
+    if (shape.rope.rotary_dim > 0) {
+      kernels::apply_rope_(out, shape.rope, p.rope, kernels::RopeDirection::kForward);
+    }
+    return out;
+  };
+  p.q_BTSE = heads(w.W_Q, w.b_Q, w.q_norm, p.q_norm);
+  p.k_BTSE = heads(w.W_K, w.b_K, w.k_norm, p.k_norm);
+  return p;
+}
+
+Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+  Projections p = project_qk(shape, w, x_BTD);
+  p.v_BTSG = at::addmm(w.b_V, p.x_PD, w.W_V.t())
+                 .view({x_BTD.size(0), x_BTD.size(1), shape.num_qk_heads, shape.group()});
+  return p;
+}
+
+kernels::AttentionResult attend(const LorsaShape& shape,
+                                const LorsaWeights& weights,
+                                const Projections& p) {
+  kernels::AttentionResult attention =
+      kernels::attention_forward(p.q_BTSE, p.k_BTSE, p.v_BTSG, shape.attn_scale);
+  if (weights.virtual_k.defined()) {
+    add_virtual_keys(p.q_BTSE, weights.virtual_k, shape.attn_scale, attention);
+  }
+  return attention;
+}
+
+at::Tensor before_rope_and_norm(const LorsaShape& shape,
+                                const Projections& projections,
+                                const QkNorm& norm,
+                                const at::Tensor& gain_SE,
+                                at::Tensor grad_BTSE,
+                                at::Tensor& grad_gain_SE) {
+  if (shape.rope.rotary_dim > 0) {
+    kernels::apply_rope_(
+        grad_BTSE, shape.rope, projections.rope, kernels::RopeDirection::kInverse);
+  }
+  if (gain_SE.defined()) {
+    std::tie(grad_BTSE, grad_gain_SE) = norm.backward(grad_BTSE, gain_SE);
+  }
+  return grad_BTSE.reshape({projections.x_PD.size(0), shape.num_qk_heads * shape.d_qk});
+}
+
+}  // namespace lorsa::model

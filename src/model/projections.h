@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "lorsa/kernels/attention.h"
+#include "lorsa/kernels/rope.h"
+#include "lorsa/model/lorsa.h"
+#include "model/qk_norm.h"
+
+namespace lorsa::model {
+
+/// Queries, keys and values of a batch, and what their backward pass needs.
+struct Projections {
+  at::Tensor x_PD;
+  at::Tensor q_BTSE, k_BTSE;  // after norm and RoPE
+  QkNorm q_norm, k_norm;      // empty without QK norm
+  at::Tensor v_BTSG;
+  kernels::RopeTable rope;
+};
+
+/// Queries and keys of x [B, T, D]; v_BTSG stays undefined. Throws ShapeError where x does not fit.
+[[nodiscard]] Projections project_qk(const LorsaShape& shape,
+                                     const LorsaWeights& weights,
+                                     const at::Tensor& x_BTD);
+
+/// Queries, keys and values.
+[[nodiscard]] Projections project(const LorsaShape& shape,
+                                  const LorsaWeights& weights,
+                                  const at::Tensor& x_BTD);
+
+/// Attention of the projections, virtual keys included.
+[[nodiscard]] kernels::AttentionResult attend(const LorsaShape& shape,
+                                              const LorsaWeights& weights,
+                                              const Projections& projections);
+
+/// A gradient of queries or keys brought before RoPE and norm, as rows [P, S*E]; the norm's gain
+/// gets its gradient in `grad_gain_SE`. Works in `grad_BTSE`.
+[[nodiscard]] at::Tensor before_rope_and_norm(const LorsaShape& shape,
+                                              const Projections& projections,
+                                              const QkNorm& norm,
+                                              const at::Tensor& gain_SE,
+                                              at::Tensor grad_BTSE,
+                                              at::Tensor& grad_gain_SE);
+
+}  // namespace lorsa::model

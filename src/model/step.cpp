@@ -1,0 +1,109 @@
+// The training step: the formulas of design section 3 forwards, their derivatives backwards.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <utility>
+
+#include "lorsa/core/error.h"
+#include "lorsa/kernels/attention.h"
+#include "lorsa/model/lorsa.h"
+#include "model/decoding.h"
+#include "model/projections.h"
+#include "model/virtual_keys.h"
+
+namespace lorsa::model {
+namespace {
+
+using Qk = StepOptions::Qk;
+
+kernels::AttentionGradients attention_gradients(const Projections& p,
+                                                const kernels::AttentionResult& attention,
+                                                const ZGradient& d_z,
+                                                double attn_scale) {
+  if (d_z.is_dense()) {
+    const int64_t H = d_z.grad_PH.size(1);
+    const at::Tensor every_head = at::arange(H, d_z.grad_PH.options().dtype(at::kInt));
+    return kernels::attention_backward(p.q_BTSE,
+                                       p.k_BTSE,
+                                       p.v_BTSG,
+                                       attention,
+                                       d_z.grad_PH,
+                                       every_head.expand(d_z.grad_PH.sizes()),
+                                       attn_scale);
+  }
+  return kernels::attention_backward(
+      p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK, d_z.head_PK, attn_scale);
+}
+
+}  // namespace
+
+StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
+                                   const at::Tensor& target_BTD,
+                                   const at::Tensor& scored_BT,
+                                   const StepOptions& options) const {
+  const at::NoGradGuard no_grad;
+  LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(),
+              ShapeError,
+              "Lorsa: target ",
+              target_BTD.sizes(),
+              " and input ",
+              x_BTD.sizes(),
+              " differ in shape");
+  const Projections p = project(shape_, weights_, x_BTD);
+  const int64_t P = p.x_PD.size(0);
+  const kernels::AttentionResult attention = attend(shape_, weights_, p);
+
+  StepResult out;
+  LorsaWeights& g = out.gradients;
+  const auto ready = [&](const char* name) {
+    if (options.gradient_ready && g.at(name).defined()) {
+      options.gradient_ready(name, g.at(name));
+    }
+  };
+  const ZGradient d_z = decode({shape_,
+                                weights_,
+                                attention.z_PH,
+                                target_BTD.reshape({P, shape_.d_model}),
+                                scored_BT.reshape({P}),
+                                options},
+                               out);
+  for (const char* name : {"W_O", "b_D", "log_threshold"}) {
+    ready(name);
+  }
+
+  kernels::AttentionGradients d = attention_gradients(p, attention, d_z, shape_.attn_scale);
+  const at::Tensor d_v_PH = d.grad_v_BTSG.view({P, shape_.num_ov_heads});
+  g.W_V = at::mm(d_v_PH.t(), p.x_PD);
+  ready("W_V");
+  g.b_V = d_v_PH.sum(0);
+  ready("b_V");
+  if (options.qk == Qk::kFreeze) {
+    return out;
+  }
+  if (weights_.virtual_k.defined()) {
+    g.virtual_k = virtual_keys_backward(p.q_BTSE,
+                                        weights_.virtual_k,
+                                        shape_.attn_scale,
+                                        attention,
+                                        d_z.dot_with(attention.z_PH, shape_.num_qk_heads),
+                                        d.grad_q_BTSE);
+    ready("virtual_k");
+  }
+  const at::Tensor d_q =
+      before_rope_and_norm(shape_, p, p.q_norm, weights_.q_norm, d.grad_q_BTSE, g.q_norm);
+  g.W_Q = at::mm(d_q.t(), p.x_PD);
+  g.b_Q = d_q.sum(0).view({shape_.num_qk_heads, shape_.d_qk});
+  for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
+    ready(name);
+  }
+  const at::Tensor d_k =
+      before_rope_and_norm(shape_, p, p.k_norm, weights_.k_norm, d.grad_k_BTSE, g.k_norm);
+  g.W_K = at::mm(d_k.t(), p.x_PD);
+  g.b_K = d_k.sum(0).view({shape_.num_qk_heads, shape_.d_qk});
+  for (const char* name : {"W_K", "b_K", "k_norm"}) {
+    ready(name);
+  }
+  return out;
+}
+
+}  // namespace lorsa::model
