@@ -31,7 +31,7 @@ status=0
 # A call that begins a statement drops its error code. What ends the line before tells whether one begins here.
 dropped=$(git ls-files 'src/*.cpp' 'src/*.cu' 'src/*.h' 'src/*.cuh' 'tools/*.cpp' | xargs -r awk '
   FNR == 1 { before = ";" }
-  /^[ \t]*(::)?(cuda|cublas|cudnn|nccl|H5)[A-Za-z0-9_]*[ \t]*\(/ && before ~ /[;{})]$/ { print FILENAME ":" FNR ": " $0 }
+  /^[ \t]*(::)?(cuda|cublas|cudnn|nccl|H5)[A-Z][A-Za-z0-9_]*[ \t]*\(/ && before ~ /[;{})]$/ { print FILENAME ":" FNR ": " $0 }
   !/^[ \t]*(\/\/.*)?$/ { before = $0; sub(/[ \t]*\/\/.*$/, "", before) }')
 if [[ -n $dropped ]]; then
   echo "$dropped" >&2

@@ -1,0 +1,15 @@
+# Decides LORSA_HAS_MPI. MPI carries tensors between ranks on the CPU; without it lorsa runs there as one rank.
+
+if(NOT LORSA_MPI MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "LORSA_MPI=${LORSA_MPI}: expected AUTO, ON or OFF")
+endif()
+set(LORSA_HAS_MPI OFF)
+if(NOT LORSA_MPI STREQUAL OFF)
+  find_package(MPI QUIET COMPONENTS C)
+  if(MPI_C_FOUND)
+    set(LORSA_HAS_MPI ON)
+  elseif(LORSA_MPI STREQUAL ON)
+    message(FATAL_ERROR "LORSA_MPI=ON, but no MPI was found: install libopenmpi-dev and openmpi-bin, or set MPI_C_COMPILER")
+  endif()
+endif()
+message(STATUS "MPI: ${LORSA_HAS_MPI}")
