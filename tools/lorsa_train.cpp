@@ -30,8 +30,10 @@ void run_train(const Arguments& arguments) {
   const lorsa::train::TrainSummary summary = lorsa::train::train(config, progress);
   std::cout << (summary.already_done ? "already trained: " : "trained: ") << summary.tokens
             << " tokens in " << lorsa::format_duration(summary.seconds) << " ("
-            << lorsa::format_si(summary.tokens_per_s)
-            << " tokens/s)\ncheckpoint: " << summary.final_checkpoint.string() << '\n';
+            << lorsa::format_si(summary.tokens_per_s) << " tokens/s)\n";
+  for (const std::filesystem::path& checkpoint : summary.final_checkpoints) {
+    std::cout << "checkpoint: " << checkpoint.string() << '\n';
+  }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/version.h"
+#include "lorsa/dist/communicator.h"
 
 namespace lorsa::tools {
 namespace {
@@ -47,9 +48,15 @@ void keep_freed_memory() {
   static_cast<void>(::mallopt(M_TRIM_THRESHOLD, 1 << 30));
 }
 
+/// Other ranks of the job would wait for this one until their time-outs: they end too.
+int fail(int exit_code) {
+  dist::abort_job(exit_code);
+  return exit_code;
+}
+
 int report(const std::exception& error) {
   log_error(first_line(error.what()));
-  return static_cast<int>(exit_code_for(error));
+  return fail(static_cast<int>(exit_code_for(error)));
 }
 
 int run(int argc,
@@ -93,7 +100,7 @@ int run_command(int argc,
     return report(error);
   } catch (...) {
     log_error("internal error: an exception of unknown type");
-    return static_cast<int>(ExitCode::kInternal);
+    return fail(static_cast<int>(ExitCode::kInternal));
   }
 }
 

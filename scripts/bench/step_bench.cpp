@@ -21,7 +21,7 @@
 #include "lorsa/kernels/adam.h"
 #include "lorsa/kernels/rope.h"
 #include "lorsa/model/lorsa.h"
-#include "lorsa/train/trainer.h"
+#include "lorsa/train/state.h"
 
 namespace {
 

@@ -17,7 +17,7 @@ namespace {
 constexpr const char* kTokens = "tokens";
 
 // Under these names anything but a number is damage; elsewhere it is somebody else's note.
-constexpr std::array<std::string_view, 12> kNumbers{"loss",
+constexpr std::array<std::string_view, 13> kNumbers{"loss",
                                                     "fvu",
                                                     "l0",
                                                     "dead_fraction",
@@ -27,6 +27,7 @@ constexpr std::array<std::string_view, 12> kNumbers{"loss",
                                                     "tokens_per_s",
                                                     "data_wait_s",
                                                     "model_s",
+                                                    "communication_s",
                                                     "optimizer_s",
                                                     "elapsed_s"};
 

@@ -28,7 +28,8 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxPoints = 1500;
 
 // What a step is made of: drawn as shares of their sum, one plot a run.
-constexpr std::array<const char*, 3> kStepParts{"data_wait_s", "model_s", "optimizer_s"};
+constexpr std::array<const char*, 4> kStepParts{
+    "data_wait_s", "model_s", "communication_s", "optimizer_s"};
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
 

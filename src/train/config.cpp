@@ -1,9 +1,5 @@
 #include "lorsa/train/config.h"
 
-#include <algorithm>
-#include <cmath>
-#include <numbers>
-
 #include "lorsa/core/error.h"
 
 namespace lorsa::train {
@@ -18,14 +14,20 @@ void describe(config::Fields& f, RunConfig& c) {
                       {{"auto", Precision::kAuto}, {"float32", Precision::kFloat32}},
                       "Precision of the matrix products; auto is float32.");
   f.count("threads", c.run.threads, "CPU threads; 0 takes all cores.").between(0, 4096);
+  f.number("rank_timeout_s",
+           c.run.rank_timeout_s,
+           "How long one of several ranks (torchrun, mpirun, srun) waits for another.")
+      .at_least(1.0);
 
   f.section("data", "What the run reads.");
   f.text("cache", c.data.cache, "Folder of one layer's activation cache.").required();
-  f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step.").at_least(1);
+  f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step, over all ranks.")
+      .at_least(1);
   f.count(
        "read_ahead_batches", c.data.read_ahead_batches, "Batches read ahead of the training step.")
       .between(1, 1000);
   f.count("reader_threads", c.data.reader_threads, "Threads that read the cache.").between(1, 256);
+  f.count("seed", c.data.seed, "Seed of the data order; -1 takes run.seed.").at_least(-1);
 
   f.section("model", "What is trained.");
   f.choice<Kind>("kind", c.model.kind, {{"lorsa", Kind::kLorsa}}, "Kind of dictionary.");
@@ -36,17 +38,29 @@ void describe(config::Fields& f, RunConfig& c) {
       .required()
       .at_least(1);
   f.count("d_qk", c.model.d_qk, "Width E of a QK head.").required().at_least(1);
-  f.count("top_k", c.model.top_k, "OV heads K kept at every position.").required().at_least(1);
+  f.count("top_k",
+          c.model.top_k,
+          "OV heads K kept at every position (batchtopk: on average); relu and jumprelu take none.")
+      .at_least(0);
   f.choice<model::Activation>(
       "activation",
       c.model.activation,
-      {{"topk", model::Activation::kTopK}, {"topk_signed", model::Activation::kTopKSigned}},
-      "topk keeps the largest relu(z) |W_O|, topk_signed the largest |z| |W_O|.");
+      {{"topk", model::Activation::kTopK},
+       {"topk_signed", model::Activation::kTopKSigned},
+       {"batchtopk", model::Activation::kBatchTopK},
+       {"relu", model::Activation::kRelu},
+       {"jumprelu", model::Activation::kJumpRelu}},
+      "topk keeps the largest relu(z) |W_O| of a position, topk_signed the largest |z| |W_O|, "
+      "batchtopk the largest of a batch, jumprelu those above the head's threshold.");
   f.number("attn_scale",
            c.model.attn_scale,
            "Divisor of the attention scores; 0 takes the layer's own where d_qk is its head width, "
            "else sqrt(d_qk).")
       .at_least(0);
+  f.count("num_virtual_keys",
+          c.model.num_virtual_keys,
+          "Learned keys of every QK head whose value is zero: attention may go to nothing.")
+      .between(0, 65536);
 
   f.section("init", "How the weights start.");
   model::describe(f, c.init);
@@ -78,6 +92,67 @@ void describe(config::Fields& f, RunConfig& c) {
   f.number("clip_norm", c.train.clip_norm, "Largest norm of the whole gradient; 0 does not clip.")
       .at_least(0);
 
+  f.choice<Optimizer>("optimizer",
+                      c.train.optimizer,
+                      {{"adam", Optimizer::kAdam},
+                       {"adamw", Optimizer::kAdamW},
+                       {"sparse_adam", Optimizer::kSparseAdam}},
+                      "sparse_adam moves weights and moments only where the gradient is not 0.");
+  f.number("weight_decay",
+           c.train.weight_decay,
+           "Decoupled weight decay of W_Q, W_K, W_V, W_O (adamw only).")
+      .between(0, 1);
+  f.count("micro_batch_sequences",
+          c.train.micro_batch_sequences,
+          "Sequences computed at a time on each rank, gradients summed; 0 takes all at once.")
+      .at_least(0);
+  f.choice<Freeze>("freeze",
+                   c.train.freeze,
+                   {{"none", Freeze::kNone}, {"qk", Freeze::kQk}},
+                   "qk leaves W_Q, W_K, their biases, norms and virtual keys as they start.");
+  f.choice<model::PenaltyKind>("penalty",
+                               c.train.penalty,
+                               {{"none", model::PenaltyKind::kNone},
+                                {"l1", model::PenaltyKind::kL1},
+                                {"tanh", model::PenaltyKind::kTanh},
+                                {"l0", model::PenaltyKind::kL0}},
+                               "What keeps relu and jumprelu sparse, of s = a |W_O|, mean over "
+                               "scored tokens of the sum over heads (l0: jumprelu only).");
+  f.number("penalty_coefficient", c.train.penalty_coefficient, "Multiplies the penalty.")
+      .at_least(0);
+  f.number("penalty_stretch", c.train.penalty_stretch, "The c in tanh(c s).").between(1e-6, 1e6);
+  f.count("penalty_warmup_tokens",
+          c.train.penalty_warmup_tokens,
+          "Tokens over which the penalty grows from 0.")
+      .at_least(0);
+  f.number("jumprelu_window",
+           c.train.jumprelu_window,
+           "Width of the straight-through rectangle that thresholds learn by, in scores.")
+      .between(1e-9, 1e9);
+  f.count("aux_k",
+          c.train.aux_k,
+          "AuxK: dead heads per position that reconstruct what the others leave; 0 is off.")
+      .at_least(0);
+  f.number("aux_coefficient", c.train.aux_coefficient, "Weight of AuxK's squared error.")
+      .between(0, 1e6);
+  f.count("dead_after_tokens",
+          c.train.dead_after_tokens,
+          "Tokens without an activation after which AuxK takes a head for dead.")
+      .at_least(1);
+  f.choice<FinalActivation>(
+      "final_activation",
+      c.train.final_activation,
+      {{"auto", FinalActivation::kAuto},
+       {"same", FinalActivation::kSame},
+       {"jumprelu", FinalActivation::kJumpRelu}},
+      "jumprelu gives final/ one threshold, the mean lowest kept score of late batches; auto does "
+      "so for batchtopk.");
+
+  f.section("sweep", "Several Lorsas from one stream of batches, one for every combination.");
+  f.count_list("num_ov_heads", c.sweep.num_ov_heads, "Values of model.num_ov_heads.");
+  f.count_list("top_k", c.sweep.top_k, "Values of model.top_k.");
+  f.count_list("seed", c.sweep.seed, "Seeds of initialisation; run.seed orders the data of all.");
+
   f.section("checkpoint", "What can be resumed from.");
   f.count("every_tokens", c.checkpoint.every_tokens, "Tokens between checkpoints.").at_least(1);
   f.count("keep", c.checkpoint.keep, "Newest checkpoints kept.").between(1, 1'000'000);
@@ -90,7 +165,64 @@ void describe(config::Fields& f, RunConfig& c) {
       .at_least(1);
 }
 
+bool ends_as_jumprelu(const RunConfig& c) {
+  switch (c.train.final_activation) {
+    case FinalActivation::kAuto:
+      return c.model.activation == model::Activation::kBatchTopK;
+    case FinalActivation::kSame:
+      return false;
+    case FinalActivation::kJumpRelu:
+      return c.model.activation != model::Activation::kJumpRelu;
+  }
+  throw Error("unknown final activation");
+}
+
+namespace {
+
+/// Options of one kind of activation or optimiser that another does not know.
+void validate_options(const RunConfig& c, bool dense) {
+  using model::Activation;
+  using model::PenaltyKind;
+  const RunConfig::Train& train = c.train;
+  LORSA_CHECK(dense || train.penalty == PenaltyKind::kNone,
+              ConfigError,
+              "train.penalty: relu and jumprelu have penalties; model.activation keeps model.top_k "
+              "heads without one");
+  LORSA_CHECK(train.penalty != PenaltyKind::kL0 || c.model.activation == Activation::kJumpRelu,
+              ConfigError,
+              "train.penalty: l0 reaches thresholds alone: it needs model.activation: jumprelu");
+  LORSA_CHECK((train.penalty == PenaltyKind::kNone) == (train.penalty_coefficient == 0.0),
+              ConfigError,
+              "train.penalty and train.penalty_coefficient = ",
+              train.penalty_coefficient,
+              ": a penalty needs a coefficient above 0, and a coefficient a penalty");
+  LORSA_CHECK(!dense || train.aux_k == 0,
+              ConfigError,
+              "train.aux_k = ",
+              train.aux_k,
+              ": AuxK is for topk, topk_signed and batchtopk");
+  LORSA_CHECK(train.weight_decay == 0.0 || train.optimizer == Optimizer::kAdamW,
+              ConfigError,
+              "train.weight_decay = ",
+              train.weight_decay,
+              " needs train.optimizer: adamw");
+  LORSA_CHECK(train.micro_batch_sequences == 0 || c.model.activation != Activation::kBatchTopK,
+              ConfigError,
+              "train.micro_batch_sequences = ",
+              train.micro_batch_sequences,
+              ": batchtopk chooses among the whole batch, which must be computed at once");
+  LORSA_CHECK(train.final_activation != FinalActivation::kJumpRelu ||
+                  c.model.activation == Activation::kTopK ||
+                  c.model.activation == Activation::kBatchTopK,
+              ConfigError,
+              "train.final_activation: jumprelu can follow topk and batchtopk alone");
+}
+
+}  // namespace
+
 void validate(const RunConfig& c) {
+  const bool dense = c.model.activation == model::Activation::kRelu ||
+                     c.model.activation == model::Activation::kJumpRelu;
   LORSA_CHECK(c.model.num_ov_heads % c.model.num_qk_heads == 0,
               ConfigError,
               "model.num_qk_heads = ",
@@ -103,6 +235,10 @@ void validate(const RunConfig& c) {
               c.model.top_k,
               " exceeds model.num_ov_heads = ",
               c.model.num_ov_heads);
+  LORSA_CHECK(dense || c.model.top_k >= 1,
+              ConfigError,
+              "model.top_k = 0: model.activation needs the number of heads to keep");
+  validate_options(c, dense);
   LORSA_CHECK(c.train.initial_k == 0 ||
                   (c.train.initial_k >= c.model.top_k && c.train.initial_k <= c.model.num_ov_heads),
               ConfigError,
@@ -125,42 +261,6 @@ void validate(const RunConfig& c) {
               " and train.beta2 = ",
               c.train.beta2,
               " must be below 1");
-}
-
-double learning_rate_at(const RunConfig::Train& train, double tokens) {
-  const auto total = static_cast<double>(train.tokens);
-  double factor = 1.0;
-  if (train.warmup_tokens > 0) {
-    factor = std::min(factor, tokens / static_cast<double>(train.warmup_tokens));
-  }
-  const double decay_tokens = train.decay_fraction * total;
-  if (decay_tokens > 0.0) {
-    factor = std::min(factor, (total - tokens) / decay_tokens);
-  }
-  return train.learning_rate * std::max(factor, 0.0);
-}
-
-int64_t top_k_at(const RunConfig::Train& train, int64_t top_k, int64_t tokens) {
-  const int64_t start = train.initial_k > 0 ? train.initial_k : top_k;
-  if (tokens >= train.k_anneal_tokens || start == top_k) {
-    return top_k;
-  }
-  const double share = static_cast<double>(tokens) / static_cast<double>(train.k_anneal_tokens);
-  const auto low = static_cast<double>(top_k);
-  const auto high = static_cast<double>(start);
-  double k = low;
-  switch (train.k_anneal) {
-    case Anneal::kLinear:
-      k = high + (low - high) * share;
-      break;
-    case Anneal::kExponential:
-      k = high * std::pow(low / high, share);
-      break;
-    case Anneal::kCosine:
-      k = low + (high - low) * 0.5 * (1.0 + std::cos(std::numbers::pi * share));
-      break;
-  }
-  return std::clamp(static_cast<int64_t>(std::lround(k)), top_k, start);
 }
 
 }  // namespace lorsa::train

@@ -7,6 +7,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <vector>
@@ -23,31 +24,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kTrainerSchema = "lorsa-trainer-1";
+constexpr const char* kTrainerSchema = "lorsa-trainer-2";
+// Knew neither penalties nor thresholds.
+constexpr const char* kFirstTrainerSchema = "lorsa-trainer-1";
+constexpr const char* kCheckpointPrefix = "tokens-";
 constexpr const char* kRunConfig = "run_config.json";
 
 fs::path metrics_path(const fs::path& root) {
   return root / "metrics.jsonl";
 }
 
-std::vector<fs::path> checkpoints(const fs::path& root) {
-  std::vector<fs::path> found;
-  if (fs::exists(root / "checkpoints")) {
-    for (const auto& entry : fs::directory_iterator(root / "checkpoints")) {
-      const std::string name = entry.path().filename().string();
-      if (entry.is_directory() && name.starts_with("tokens-") &&
-          entry.path().extension() != ".tmp") {
-        found.push_back(entry.path());
-      }
-    }
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
 io::Json window_to_json(const MetricWindow& w) {
   return {{"squared_error", w.squared_error},
           {"squared_deviation", w.squared_deviation},
+          {"penalty", w.penalty},
+          {"auxiliary_loss", w.auxiliary_loss},
           {"num_scored", w.num_scored},
           {"num_active", w.num_active},
           {"grad_norm", w.grad_norm},
@@ -105,11 +96,16 @@ std::map<std::string, std::string> flat_config(RunConfig config) {
   return flat;
 }
 
-void RunFolder::open() const {
+void RunFolder::open(int64_t tokens) const {
   io::make_directories(root_ / "checkpoints");
   for (const auto& entry : fs::directory_iterator(root_ / "checkpoints")) {
     if (entry.path().extension() == ".tmp") {
       fs::remove_all(entry.path());
+    }
+  }
+  for (const int64_t other : checkpoint_tokens()) {
+    if (other > tokens) {
+      fs::remove_all(checkpoint(other));
     }
   }
   fs::remove_all(root_ / "final.tmp");
@@ -121,7 +117,7 @@ void RunFolder::write_config(RunConfig config) const {
   io::write_file(root_ / "config.yaml", config::to_yaml(fields));
 }
 
-void RunFolder::write_environment(const std::string& device) const {
+void RunFolder::write_environment(const std::string& device, const std::string& ranks) const {
   utsname host{};
   ::uname(&host);
   io::write_json(root_ / "environment.json",
@@ -131,6 +127,7 @@ void RunFolder::write_environment(const std::string& device) const {
                           {"host", host.nodename},
                           {"system", concat(host.sysname, " ", host.release, " ", host.machine)},
                           {"device", device},
+                          {"communicator", ranks},
                           {"threads", at::get_num_threads()}});
 }
 
@@ -161,9 +158,28 @@ void RunFolder::truncate_metrics(int64_t tokens) const {
   io::write_file(path, kept);
 }
 
-std::optional<fs::path> RunFolder::newest_checkpoint() const {
-  const auto all = checkpoints(root_);
-  return all.empty() ? std::nullopt : std::optional(all.back());
+std::vector<int64_t> RunFolder::checkpoint_tokens() const {
+  std::vector<int64_t> found;
+  if (fs::exists(root_ / "checkpoints")) {
+    for (const auto& entry : fs::directory_iterator(root_ / "checkpoints")) {
+      const std::string name = entry.path().filename().string();
+      int64_t tokens = 0;
+      const char* digits = name.data() + std::string_view(kCheckpointPrefix).size();
+      const char* end = name.data() + name.size();
+      if (entry.is_directory() && name.starts_with(kCheckpointPrefix) &&
+          std::from_chars(digits, end, tokens).ptr == end) {
+        found.push_back(tokens);
+      }
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+fs::path RunFolder::checkpoint(int64_t tokens) const {
+  char digits[32];
+  std::snprintf(digits, sizeof digits, "%012lld", static_cast<long long>(tokens));
+  return root_ / "checkpoints" / (std::string(kCheckpointPrefix) + digits);
 }
 
 void RunFolder::save(const model::Lorsa& lorsa,
@@ -171,9 +187,7 @@ void RunFolder::save(const model::Lorsa& lorsa,
                      const TrainerState& state,
                      RunConfig config,
                      int64_t keep) const {
-  char name[64];
-  std::snprintf(name, sizeof name, "tokens-%012lld", static_cast<long long>(state.tokens_seen));
-  write_folder(root_ / "checkpoints" / name, [&](const fs::path& folder) {
+  write_folder(checkpoint(state.tokens_seen), [&](const fs::path& folder) {
     model::save_checkpoint(folder, lorsa, info);
     io::NamedTensors tensors;
     for (const auto& [key, tensor] : state.optimizer.first_moment.named()) {
@@ -190,12 +204,14 @@ void RunFolder::save(const model::Lorsa& lorsa,
                             {"rows_seen", state.rows_seen},
                             {"train_seconds", state.train_seconds},
                             {"optimizer_steps", state.optimizer.steps},
+                            {"threshold_sum", state.threshold_sum},
+                            {"threshold_count", state.threshold_count},
                             {"window", window_to_json(state.window)}});
     io::write_json(folder / kRunConfig, config_to_json(config));
   });
-  const auto all = checkpoints(root_);
+  const std::vector<int64_t> all = checkpoint_tokens();
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
-    fs::remove_all(all[i]);
+    fs::remove_all(checkpoint(all[i]));
   }
 }
 
@@ -203,7 +219,7 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
   const std::string where = (checkpoint / "trainer.json").string();
   const io::Json json = io::read_json(checkpoint / "trainer.json");
   const auto schema = io::member<std::string>(json, "schema", where);
-  LORSA_CHECK(schema == kTrainerSchema,
+  LORSA_CHECK(schema == kTrainerSchema || schema == kFirstTrainerSchema,
               FormatError,
               where,
               ": schema: expected ",
@@ -215,7 +231,14 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
   state.tokens_seen = io::member<int64_t>(json, "tokens_seen", where);
   state.rows_seen = io::member<int64_t>(json, "rows_seen", where);
   state.train_seconds = io::member<double>(json, "train_seconds", where);
-  state.window = window_from_json(io::member<io::Json>(json, "window", where), where + ": window");
+  const io::Json window = io::member<io::Json>(json, "window", where);
+  state.window = window_from_json(window, where + ": window");
+  if (schema == kTrainerSchema) {
+    state.threshold_sum = io::member<double>(json, "threshold_sum", where);
+    state.threshold_count = io::member<int64_t>(json, "threshold_count", where);
+    state.window.penalty = io::member<double>(window, "penalty", where + ": window");
+    state.window.auxiliary_loss = io::member<double>(window, "auxiliary_loss", where + ": window");
+  }
   state.optimizer = fresh_optimizer(loaded.lorsa.weights());
   state.optimizer.steps = io::member<int64_t>(json, "optimizer_steps", where);
   const io::SafetensorsReader reader(checkpoint / "trainer.safetensors");

@@ -3,12 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "lorsa/model/checkpoint.h"
 #include "lorsa/train/config.h"
-#include "lorsa/train/trainer.h"
+#include "lorsa/train/state.h"
 
 namespace lorsa::train {
 
@@ -30,18 +30,21 @@ class RunFolder {
 
   [[nodiscard]] std::filesystem::path final_checkpoint() const { return root_ / "final"; }
 
-  /// Creates the folder and removes what an interrupted write left behind.
-  void open() const;
+  /// Creates the folder and removes what an interrupted write left behind, and checkpoints past
+  /// `tokens`.
+  void open(int64_t tokens) const;
   void write_config(RunConfig config) const;
-  void write_environment(const std::string& device) const;
+  void write_environment(const std::string& device, const std::string& ranks) const;
 
   /// Appends a line to metrics.jsonl.
   void append_metrics(const std::string& line) const;
   /// Drops lines past `tokens`: an earlier session wrote them after its last checkpoint.
   void truncate_metrics(int64_t tokens) const;
 
-  /// The newest finished checkpoint, if there is one.
-  [[nodiscard]] std::optional<std::filesystem::path> newest_checkpoint() const;
+  /// Tokens of the finished checkpoints, ascending.
+  [[nodiscard]] std::vector<int64_t> checkpoint_tokens() const;
+  /// Where the checkpoint of so many tokens lies or would lie.
+  [[nodiscard]] std::filesystem::path checkpoint(int64_t tokens) const;
   /// Writes checkpoints/tokens-<12 digits> beside and renames it, then removes all but the newest
   /// `keep`.
   void save(const model::Lorsa& lorsa,

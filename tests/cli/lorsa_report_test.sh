@@ -7,7 +7,7 @@ make_run() { # FOLDER FACTOR SEED
   for step in 1 2 3 4; do
     echo "{\"tokens\":$((step * 1000)),\"loss\":$2.$((9 - step)),\"fvu\":0.$((9 - step)),\"l0\":8,\"dead_fraction\":0.1," \
       "\"learning_rate\":0.0004,\"top_k\":8,\"grad_norm\":1.5,\"tokens_per_s\":1234.5,\"data_wait_s\":0.5,\"model_s\":2," \
-      "\"optimizer_s\":0.25,\"elapsed_s\":$((step * 3))}"
+      "\"communication_s\":0,\"optimizer_s\":0.25,\"elapsed_s\":$((step * 3))}"
   done >"$1/metrics.jsonl"
   printf 'run:\n  seed: %s\ntrain:\n  tokens: 4000\n' "$3" >"$1/config.yaml"
 }

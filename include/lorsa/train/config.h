@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "lorsa/config/fields.h"
 #include "lorsa/model/initialize.h"
@@ -12,6 +13,10 @@ namespace lorsa::train {
 enum class Kind { kLorsa };
 enum class Precision { kAuto, kFloat32 };
 enum class Anneal { kLinear, kExponential, kCosine };
+enum class Optimizer { kAdam, kAdamW, kSparseAdam };
+enum class Freeze { kNone, kQk };
+/// What the Lorsa in final/ selects by: kAuto makes batchtopk a jumprelu and leaves others.
+enum class FinalActivation { kAuto, kSame, kJumpRelu };
 
 /// Everything that a training run is configured by; `describe` gives keys, ranges and help.
 struct RunConfig {
@@ -21,6 +26,7 @@ struct RunConfig {
     std::string device = "auto";
     Precision precision = Precision::kAuto;
     int64_t threads = 0;
+    double rank_timeout_s = 600.0;
   } run;
 
   struct Data {
@@ -28,6 +34,7 @@ struct RunConfig {
     int64_t batch_sequences = 4;
     int64_t read_ahead_batches = 3;
     int64_t reader_threads = 1;
+    int64_t seed = -1;
   } data;
 
   struct Model {
@@ -38,6 +45,7 @@ struct RunConfig {
     int64_t top_k = 0;
     model::Activation activation = model::Activation::kTopK;
     double attn_scale = 0.0;
+    int64_t num_virtual_keys = 0;
   } model;
 
   model::InitConfig init;
@@ -54,7 +62,28 @@ struct RunConfig {
     double beta2 = 0.999;
     double eps = 1e-8;
     double clip_norm = 0.0;
+    Optimizer optimizer = Optimizer::kAdam;
+    double weight_decay = 0.0;
+    int64_t micro_batch_sequences = 0;
+    Freeze freeze = Freeze::kNone;
+    model::PenaltyKind penalty = model::PenaltyKind::kNone;
+    double penalty_coefficient = 0.0;
+    double penalty_stretch = 1.0;
+    int64_t penalty_warmup_tokens = 0;
+    double jumprelu_window = 2.0;
+    int64_t aux_k = 0;
+    double aux_coefficient = 1.0 / 32.0;
+    int64_t dead_after_tokens = 100'000;
+    FinalActivation final_activation = FinalActivation::kAuto;
   } train;
+
+  /// Several Lorsas from one stream of batches: one for every combination of the values; an empty
+  /// list stands for the value above.
+  struct Sweep {
+    std::vector<int64_t> num_ov_heads;
+    std::vector<int64_t> top_k;
+    std::vector<int64_t> seed;
+  } sweep;
 
   struct Checkpoint {
     int64_t every_tokens = 1'000'000;
@@ -79,5 +108,11 @@ void validate(const RunConfig& config);
 /// K for a step that begins at `tokens`: from initial_k (0: top_k) to top_k over k_anneal_tokens,
 /// then top_k.
 [[nodiscard]] int64_t top_k_at(const RunConfig::Train& train, int64_t top_k, int64_t tokens);
+
+/// The penalty's coefficient for a step that begins at `tokens`: linear warm-up, then constant.
+[[nodiscard]] double penalty_at(const RunConfig::Train& train, int64_t tokens);
+
+/// Whether final/ holds a jumprelu Lorsa made of a topk or batchtopk one.
+[[nodiscard]] bool ends_as_jumprelu(const RunConfig& config);
 
 }  // namespace lorsa::train

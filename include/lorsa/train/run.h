@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "lorsa/core/progress.h"
 #include "lorsa/train/config.h"
@@ -13,7 +14,7 @@ struct TrainSummary {
   int64_t tokens = 0;
   double tokens_per_s = 0.0;
   double seconds = 0.0;
-  std::filesystem::path final_checkpoint;
+  std::vector<std::filesystem::path> final_checkpoints;  ///< one, or one of every member of a sweep
   bool already_done = false;  ///< the folder held this finished run: nothing was trained
 };
 
@@ -21,6 +22,8 @@ struct TrainSummary {
 /// (design section 7) and returns once `final/` stands. An unfinished run of the same configuration
 /// in run.out is continued from its newest checkpoint; changed tokens, rates, checkpoint and log
 /// settings are logged, any other change is a ConfigError naming the keys.
+///
+/// Under torchrun, mpirun or srun every rank calls this with the same configuration; rank 0 writes.
 ///
 /// SIGINT or SIGTERM (while a StopSignal lives) writes a checkpoint and throws Interrupted.
 [[nodiscard]] TrainSummary train(const RunConfig& config, Progress::Visible progress);

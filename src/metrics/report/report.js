@@ -7,8 +7,10 @@ const HEIGHT = 210;         // px, as in style.css
 const MARGIN = {left: 52, right: 10, top: 8, bottom: 24};
 const NUM_COLORS = 8;       // --run0 ... in style.css; then they come again, dashed
 const DASHES = ["", "6 3", "2 2", "8 3 2 3"];
-const PARTS = ["data_wait_s", "model_s", "optimizer_s"];
-const PART_NAMES = {data_wait_s: "waiting for data", model_s: "model", optimizer_s: "optimizer"};
+const PARTS = ["data_wait_s", "model_s", "communication_s", "optimizer_s"];
+const PART_NAMES = {
+  data_wait_s: "waiting for data", model_s: "model", communication_s: "waiting for ranks", optimizer_s: "optimizer",
+};
 const LOG_FROM_RATIO = 4;   // between the largest and the smallest value: below, a log axis shows nothing more
 
 // What lorsa-train writes, in the order of the page. Other keys follow in the order of the files.

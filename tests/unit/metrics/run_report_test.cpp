@@ -22,8 +22,10 @@ fs::path make_run(const fs::path& folder, const std::string& lines, const std::s
 }
 
 const char* const kLines =
-    "{\"tokens\": 64, \"loss\": 0.5, \"data_wait_s\": 1, \"model_s\": 2, \"optimizer_s\": 1}\n"
-    "{\"tokens\": 128, \"loss\": 0.25, \"data_wait_s\": 0, \"model_s\": 3, \"optimizer_s\": 1}\n";
+    "{\"tokens\": 64, \"loss\": 0.5, \"data_wait_s\": 1, \"model_s\": 2, \"communication_s\": 0, "
+    "\"optimizer_s\": 1}\n"
+    "{\"tokens\": 128, \"loss\": 0.25, \"data_wait_s\": 0, \"model_s\": 3, \"communication_s\": 0, "
+    "\"optimizer_s\": 1}\n";
 
 /// The data in a page, as its script sees them.
 io::Json data_of(const std::string& page) {
@@ -49,7 +51,7 @@ TEST_CASE("a report holds curves, last numbers and settings of every run", "[met
   REQUIRE(a["last"]["model_s"] == 3.0);
   REQUIRE(a["curves"] == io::Json::parse(R"({"loss": {"x": [64, 128], "y": [0.5, 0.25]}})"));
   REQUIRE(a["split"] == io::Json::parse(R"({"x": [64, 128], "parts":
-      {"data_wait_s": [0.25, 0.0], "model_s": [0.5, 0.75], "optimizer_s": [0.25, 0.25]}})"));
+      {"data_wait_s": [0.25, 0.0], "model_s": [0.5, 0.75], "communication_s": [0.0, 0.0], "optimizer_s": [0.25, 0.25]}})"));
   const io::Json& b = data["runs"][1];
   REQUIRE(b["curves"] == io::Json::parse(R"({"loss": {"x": [64], "y": [null]},
                                              "extra": {"x": [64], "y": [7.0]}})"));
@@ -101,7 +103,7 @@ TEST_CASE("a long run is thinned with its peaks kept", "[metrics]") {
   for (int i = 1; i <= 20'000; ++i) {
     lines += "{\"tokens\": " + std::to_string(i) + ", \"loss\": " + (i == 7'777 ? "9" : "1") +
              ", \"data_wait_s\": " + (i == 5'432 ? "4" : "1") +
-             ", \"model_s\": 2, \"optimizer_s\": 1}\n";
+             ", \"model_s\": 2, \"communication_s\": 0, \"optimizer_s\": 1}\n";
   }
   write_run_report({make_run(folder / "a", lines, "")}, folder / "report.html");
   const std::string page = io::read_file(folder / "report.html");

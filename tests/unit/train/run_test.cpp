@@ -3,79 +3,29 @@
 #include <ATen/ATen.h>
 
 #include <csignal>
-#include <fstream>
 
 #include "lorsa/core/error.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/io/files.h"
-#include "lorsa/io/json.h"
 #include "lorsa/model/checkpoint.h"
 #include "lorsa/train/trainer.h"
 #include "support/tensors.h"
 #include "support/test.h"
-#include "support/tiny_cache.h"
+#include "tiny_run.h"
 
 using namespace lorsa;
+
+using test::bitwise_equal;
+using test::final_weights;
+using test::kStepTokens;
+using test::make_config;
+using test::metrics;
+using test::run;
+using test::timeless;
 
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kStepTokens = 2 * 16;
-
-train::RunConfig make_config(const fs::path& root, const std::string& out) {
-  train::RunConfig c;
-  c.run.out = (root / out).string();
-  c.run.device = "cpu";
-  c.data.cache = (root / "cache").string();
-  c.data.batch_sequences = 2;
-  c.model.num_ov_heads = 24;
-  c.model.num_qk_heads = 3;
-  c.model.d_qk = 8;
-  c.model.top_k = 4;
-  c.init = {model::QkInit::kMhsa, model::OvInit::kActiveSubspace, true};
-  c.train.tokens = 12 * kStepTokens;
-  c.train.learning_rate = 1e-2;
-  c.train.warmup_tokens = 2 * kStepTokens;
-  c.train.initial_k = 8;
-  c.train.k_anneal_tokens = 5 * kStepTokens;
-  c.checkpoint.every_tokens = 4 * kStepTokens;
-  c.log.every_tokens = 5 * kStepTokens;
-  return c;
-}
-
-model::LorsaWeights final_weights(const train::RunConfig& c) {
-  return model::load_checkpoint(fs::path(c.run.out) / "final").lorsa.weights();
-}
-
-bool bitwise_equal(const model::LorsaWeights& a, const model::LorsaWeights& b) {
-  const auto x = a.named();
-  const auto y = b.named();
-  bool equal = x.size() == y.size();
-  for (size_t i = 0; equal && i < x.size(); ++i) {
-    equal = at::equal(*x[i].second, *y[i].second);
-  }
-  return equal;
-}
-
-std::vector<io::Json> metrics(const train::RunConfig& c) {
-  std::vector<io::Json> lines;
-  std::ifstream in(fs::path(c.run.out) / "metrics.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    lines.push_back(io::parse_json(line, "metrics.jsonl"));
-  }
-  return lines;
-}
-
-// Lines without the wall-clock fields.
-std::vector<io::Json> timeless(std::vector<io::Json> lines) {
-  for (io::Json& line : lines) {
-    for (const char* key : {"tokens_per_s", "data_wait_s", "model_s", "optimizer_s", "elapsed_s"}) {
-      line.erase(key);
-    }
-  }
-  return lines;
-}
 
 // Leaves `out` as a crash would: the newest checkpoint from before the end, no final folder.
 void forget_end(const train::RunConfig& c, int64_t tokens) {
@@ -85,10 +35,6 @@ void forget_end(const train::RunConfig& c, int64_t tokens) {
       fs::remove_all(entry.path());
     }
   }
-}
-
-train::TrainSummary run(const train::RunConfig& c) {
-  return train::train(c, Progress::Visible::kNo);
 }
 
 }  // namespace
@@ -216,15 +162,8 @@ TEST_CASE("a loss that is not finite stops the step before the weights are touch
   shape.attn_scale = 1.0;
   at::manual_seed(1);
   model::LorsaWeights w;
-  for (const char* name : {"W_Q", "W_K", "b_Q", "b_K", "W_V", "b_V", "W_O", "b_D"}) {
-    (name == std::string("W_Q")   ? w.W_Q
-     : name == std::string("W_K") ? w.W_K
-     : name == std::string("b_Q") ? w.b_Q
-     : name == std::string("b_K") ? w.b_K
-     : name == std::string("W_V") ? w.W_V
-     : name == std::string("b_V") ? w.b_V
-     : name == std::string("W_O") ? w.W_O
-                                  : w.b_D) = at::randn(model::weight_shape(shape, name));
+  for (const std::string& name : model::weight_names(shape)) {
+    w.at(name) = at::randn(model::weight_shape(shape, name));
   }
   w.b_D[0] = std::numeric_limits<float>::infinity();
   model::Lorsa lorsa(shape, w);
@@ -233,7 +172,10 @@ TEST_CASE("a loss that is not finite stops the step before the weights are touch
   state.optimizer = train::fresh_optimizer(lorsa.weights());
   state.last_active_H = at::zeros({24}, at::kLong);
   data::ActivationLoader loader(cache, {.batch_rows = 2});
-  train::Trainer trainer(c, {lorsa, cache, loader, state}, {});
+  const auto alone = dist::make_communicator({});
+  std::vector<train::Learner> learners;
+  learners.emplace_back(c, train::Learner::Parts{lorsa, state, *alone});
+  train::Trainer trainer(c, {cache, loader, *alone, learners, c10::Device(c10::kCPU)}, {});
   REQUIRE_THROWS_WITH(trainer.run(), Catch::Contains("not finite"));
   REQUIRE(at::equal(before, lorsa.weights().W_O));
   REQUIRE(state.optimizer.steps == 0);

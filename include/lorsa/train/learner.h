@@ -1,0 +1,83 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "lorsa/dist/communicator.h"
+#include "lorsa/model/lorsa.h"
+#include "lorsa/train/config.h"
+#include "lorsa/train/state.h"
+
+namespace lorsa::train {
+
+/// One batch, scaled and on the device: this rank's rows of it.
+struct TrainingBatch {
+  at::Tensor input_BTD, target_BTD, scored_BT;
+  double squared_deviation = 0.0;  ///< of this rank's scored targets from the cache's mean
+  int64_t num_scored = 0;          ///< of all ranks
+  int64_t num_tokens = 0;          ///< of all ranks
+};
+
+/// Where the time since the last line of metrics.jsonl went, in wall seconds.
+struct StepTimes {
+  double model_s = 0.0;          ///< forward and backward; with ranks the sums run beside it
+  double communication_s = 0.0;  ///< waiting for other ranks
+  double optimizer_s = 0.0;
+};
+
+/// One Lorsa in training: turns batches into steps (design section 7).
+///
+/// With several ranks each computes its rows; gradients, counts and losses are summed before
+/// anything is divided, so all ranks take the same step. The sum of a gradient begins as soon as
+/// the backward pass has made it.
+class Learner {
+ public:
+  /// The parts are borrowed for the learner's life.
+  struct Parts {
+    model::Lorsa& lorsa;
+    TrainerState& state;
+    dist::Communicator& communicator;
+  };
+
+  Learner(const RunConfig& config, Parts parts);
+
+  /// Forward, backward, reduce, finite?, clip, Adam, counters. Returns the batch's mean squared
+  /// error. Throws Error, weights untouched by this step, if the loss or a gradient is not finite.
+  double step(const TrainingBatch& batch);
+
+  /// What the steps since the last call came to, as one JSON object; begins a new window.
+  /// data_wait_s is the caller's time in that window, elapsed_s the window's length.
+  [[nodiscard]] std::string take_metrics(double data_wait_s, double elapsed_s);
+
+  [[nodiscard]] TrainerState& state() { return parts_.state; }
+
+  [[nodiscard]] const RunConfig& config() const { return config_; }
+
+ private:
+  /// Sums over the batch's parts and over ranks.
+  struct Sums {
+    double squared_error = 0.0;
+    double penalty = 0.0;
+    double auxiliary_loss = 0.0;
+    double threshold = 0.0;
+    int64_t num_active = 0;
+    at::Tensor active_H;
+    model::LorsaWeights gradients;
+  };
+
+  [[nodiscard]] model::StepOptions options_for(const TrainingBatch& batch) const;
+  [[nodiscard]] Sums compute(const TrainingBatch& batch);
+  void reduce(const TrainingBatch& batch, Sums& sums);
+  void apply(Sums& sums, const TrainingBatch& batch);
+  void account(const Sums& sums, const TrainingBatch& batch, double grad_norm);
+  [[nodiscard]] bool measures_threshold(const TrainingBatch& batch) const;
+
+  const RunConfig& config_;
+  Parts parts_;
+  StepTimes times_;
+  double squared_deviation_ = 0.0;  // of the step, over all ranks
+};
+
+}  // namespace lorsa::train

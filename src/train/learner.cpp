@@ -1,0 +1,279 @@
+#include "lorsa/train/learner.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "lorsa/core/error.h"
+#include "lorsa/io/json.h"
+#include "lorsa/kernels/adam.h"
+
+namespace lorsa::train {
+namespace {
+
+/// A threshold is measured at every so many steps: it costs a selection over all scores.
+constexpr int64_t kThresholdEvery = 4;
+/// Share of the tokens at the end over which thresholds are averaged.
+constexpr double kThresholdShare = 0.2;
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Weight decay is for what multiplies activations; biases, gains and thresholds are left alone.
+bool is_decayed(const std::string& name) {
+  return name == "W_Q" || name == "W_K" || name == "W_V" || name == "W_O";
+}
+
+/// Of the summed squared error. A batch without a scored token has loss 0 and gradient 0.
+double mean_scale(const TrainingBatch& batch) {
+  const int64_t terms = std::max<int64_t>(batch.num_scored, 1) * batch.input_BTD.size(2);
+  return 1.0 / static_cast<double>(terms);
+}
+
+int64_t part_rows(const RunConfig& config, int64_t batch_rows) {
+  const int64_t rows = config.train.micro_batch_sequences;
+  return rows > 0 ? std::min(rows, batch_rows) : batch_rows;
+}
+
+}  // namespace
+
+OptimizerState fresh_optimizer(const model::LorsaWeights& weights) {
+  OptimizerState state;
+  state.first_moment = weights;
+  state.second_moment = weights;
+  for (model::LorsaWeights* moments : {&state.first_moment, &state.second_moment}) {
+    for (const auto& [name, tensor] : moments->named()) {
+      *tensor = at::zeros_like(*tensor);
+    }
+  }
+  return state;
+}
+
+Learner::Learner(const RunConfig& config, Parts parts) : config_(config), parts_(parts) {}
+
+double Learner::step(const TrainingBatch& batch) {
+  const double start_s = now_s();
+  Sums sums = compute(batch);
+  const double computed_s = now_s();
+  reduce(batch, sums);
+  const double reduced_s = now_s();
+  apply(sums, batch);
+  const double end_s = now_s();
+  times_.model_s += computed_s - start_s;
+  times_.communication_s += reduced_s - computed_s;
+  times_.optimizer_s += end_s - reduced_s;
+  return sums.squared_error * mean_scale(batch);
+}
+
+bool Learner::measures_threshold(const TrainingBatch& batch) const {
+  if (!ends_as_jumprelu(config_)) {
+    return false;
+  }
+  const TrainerState& state = parts_.state;
+  const auto budget = static_cast<double>(config_.train.tokens);
+  const bool last = state.tokens_seen + batch.num_tokens >= config_.train.tokens;
+  const bool late = static_cast<double>(state.tokens_seen) >= (1.0 - kThresholdShare) * budget;
+  return last || (late && state.optimizer.steps % kThresholdEvery == 0);
+}
+
+model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
+  const TrainerState& state = parts_.state;
+  const RunConfig::Train& train = config_.train;
+  const auto scored = static_cast<double>(std::max<int64_t>(batch.num_scored, 1));
+  model::StepOptions options;
+  options.grad_scale = mean_scale(batch);
+  options.top_k = top_k_at(train, config_.model.top_k, state.tokens_seen);
+  options.penalty = {
+      train.penalty, penalty_at(train, state.tokens_seen) / scored, train.penalty_stretch};
+  options.jumprelu_window = train.jumprelu_window;
+  options.qk = train.freeze == Freeze::kQk ? model::StepOptions::Qk::kFreeze
+                                           : model::StepOptions::Qk::kTrain;
+  if (train.aux_k > 0) {
+    const at::Tensor dead_H = (state.tokens_seen - state.last_active_H) >= train.dead_after_tokens;
+    options.auxiliary = {train.aux_k, train.aux_coefficient, dead_H.nonzero().view({-1})};
+  }
+  if (measures_threshold(batch)) {
+    options.threshold = model::StepOptions::Threshold::kMeasure;
+  }
+  return options;
+}
+
+Learner::Sums Learner::compute(const TrainingBatch& batch) {
+  const int64_t rows = batch.input_BTD.size(0);
+  const int64_t part = part_rows(config_, rows);
+  const model::StepOptions options = options_for(batch);
+  Sums sums;
+  std::vector<dist::Work> under_way;
+  for (int64_t begin = 0; begin < rows; begin += part) {
+    const int64_t size = std::min(part, rows - begin);
+    const bool last = begin + size == rows;
+    model::StepOptions of_part = options;
+    if (last && parts_.communicator.world_size() > 1) {
+      of_part.gradient_ready = [&](const std::string& name, at::Tensor& gradient) {
+        if (sums.gradients.at(name).defined()) {
+          gradient.add_(sums.gradients.at(name));
+        }
+        under_way.push_back(parts_.communicator.begin_all_reduce_sum(gradient));
+      };
+    }
+    model::StepResult step = parts_.lorsa.forward_backward(batch.input_BTD.narrow(0, begin, size),
+                                                           batch.target_BTD.narrow(0, begin, size),
+                                                           batch.scored_BT.narrow(0, begin, size),
+                                                           of_part);
+    const bool first = begin == 0;
+    const bool summed = static_cast<bool>(of_part.gradient_ready);
+    for (const auto& [name, gradient] : step.gradients.named()) {
+      at::Tensor& sum = sums.gradients.at(name);
+      if (first || summed) {
+        sum = *gradient;
+      } else {
+        sum.add_(*gradient);
+      }
+    }
+    sums.squared_error += step.squared_error;
+    sums.penalty += step.penalty;
+    sums.auxiliary_loss += step.auxiliary_loss;
+    sums.threshold += step.threshold * static_cast<double>(size) / static_cast<double>(rows);
+    sums.num_active += step.num_active;
+    sums.active_H = first ? step.active_H : sums.active_H.logical_or(step.active_H);
+  }
+  const double computed_s = now_s();
+  for (dist::Work& work : under_way) {
+    work.wait();
+  }
+  times_.communication_s += now_s() - computed_s;
+  times_.model_s -= now_s() - computed_s;
+  return sums;
+}
+
+void Learner::reduce(const TrainingBatch& batch, Sums& sums) {
+  squared_deviation_ = batch.squared_deviation;
+  dist::Communicator& communicator = parts_.communicator;
+  if (communicator.world_size() == 1) {
+    return;
+  }
+  const at::Tensor all = at::tensor({sums.squared_error,
+                                     sums.penalty,
+                                     sums.auxiliary_loss,
+                                     sums.threshold,
+                                     static_cast<double>(sums.num_active),
+                                     batch.squared_deviation},
+                                    at::kDouble)
+                             .to(communicator.device());
+  communicator.all_reduce_sum(all);
+  const at::Tensor sum = all.cpu();
+  const auto* value = sum.const_data_ptr<double>();
+  sums.squared_error = value[0];
+  sums.penalty = value[1];
+  sums.auxiliary_loss = value[2];
+  sums.threshold = value[3] / static_cast<double>(communicator.world_size());
+  sums.num_active = std::llround(value[4]);
+  squared_deviation_ = value[5];
+  const at::Tensor active = sums.active_H.to(at::kLong);
+  communicator.all_reduce_max(active);
+  sums.active_H = active > 0;
+}
+
+void Learner::apply(Sums& sums, const TrainingBatch& batch) {
+  double square = 0.0;
+  const auto gradients = sums.gradients.named();
+  for (const auto& [name, gradient] : gradients) {
+    square += kernels::squared_norm(*gradient);
+  }
+  const double norm = std::sqrt(square);
+  TrainerState& state = parts_.state;
+  const RunConfig::Train& train = config_.train;
+  LORSA_CHECK(std::isfinite(sums.squared_error) && std::isfinite(norm),
+              Error,
+              "training stopped after ",
+              state.tokens_seen,
+              " tokens: the loss (",
+              sums.squared_error * mean_scale(batch),
+              ") or the gradient's norm (",
+              norm,
+              ") is not finite; the weights were not touched by this step. A lower "
+              "train.learning_rate or a "
+              "train.clip_norm may help; the newest checkpoint can be resumed.");
+  kernels::AdamHyper hyper;
+  const auto middle =
+      static_cast<double>(state.tokens_seen) + static_cast<double>(batch.num_tokens) / 2;
+  hyper.learning_rate = learning_rate_at(train, middle);
+  hyper.beta1 = train.beta1;
+  hyper.beta2 = train.beta2;
+  hyper.eps = train.eps;
+  hyper.step = ++state.optimizer.steps;
+  if (train.clip_norm > 0.0 && norm > train.clip_norm) {
+    hyper.gradient_scale = train.clip_norm / norm;
+  }
+  for (const auto& [name, gradient] : gradients) {
+    hyper.weight_decay =
+        train.optimizer == Optimizer::kAdamW && is_decayed(name) ? train.weight_decay : 0.0;
+    kernels::adam_step_(parts_.lorsa.weights().at(name),
+                        *gradient,
+                        state.optimizer.first_moment.at(name),
+                        state.optimizer.second_moment.at(name),
+                        hyper);
+  }
+  account(sums, batch, norm);
+}
+
+void Learner::account(const Sums& sums, const TrainingBatch& batch, double grad_norm) {
+  TrainerState& state = parts_.state;
+  if (measures_threshold(batch) && sums.threshold > 0.0) {
+    state.threshold_sum += sums.threshold;
+    state.threshold_count += 1;
+  }
+  state.tokens_seen += batch.num_tokens;
+  MetricWindow& w = state.window;
+  w.squared_error += sums.squared_error;
+  w.squared_deviation += squared_deviation_;
+  w.penalty += sums.penalty;
+  w.auxiliary_loss += sums.auxiliary_loss;
+  w.num_scored += batch.num_scored;
+  w.num_active += sums.num_active;
+  w.grad_norm += grad_norm;
+  w.steps += 1;
+  w.tokens += batch.num_tokens;
+  state.last_active_H.masked_fill_(sums.active_H, state.tokens_seen);
+}
+
+std::string Learner::take_metrics(double data_wait_s, double elapsed_s) {
+  TrainerState& state = parts_.state;
+  MetricWindow& w = state.window;
+  const auto scored = static_cast<double>(std::max<int64_t>(w.num_scored, 1));
+  const auto steps = static_cast<double>(std::max<int64_t>(w.steps, 1));
+  const int64_t last_step = w.steps > 0 ? w.tokens / w.steps : 0;
+  const at::Tensor silent_H =
+      (state.tokens_seen - state.last_active_H) >= config_.log.dead_window_tokens;
+  io::Json line;
+  line["tokens"] = state.tokens_seen;
+  line["loss"] = w.squared_error / (scored * static_cast<double>(parts_.lorsa.shape().d_model));
+  line["fvu"] = w.squared_deviation > 0 ? w.squared_error / w.squared_deviation : 0.0;
+  if (config_.train.penalty != model::PenaltyKind::kNone) {
+    line["penalty"] = w.penalty / steps;
+  }
+  if (config_.train.aux_k > 0) {
+    line["auxiliary_loss"] = w.auxiliary_loss / steps;
+  }
+  line["l0"] = static_cast<double>(w.num_active) / scored;
+  line["dead_fraction"] = silent_H.to(at::kDouble).mean().item<double>();
+  line["learning_rate"] = learning_rate_at(
+      config_.train, static_cast<double>(state.tokens_seen) - static_cast<double>(last_step) / 2);
+  line["top_k"] = top_k_at(config_.train, config_.model.top_k, state.tokens_seen - last_step);
+  line["grad_norm"] = w.grad_norm / steps;
+  line["tokens_per_s"] = elapsed_s > 0 ? static_cast<double>(w.tokens) / elapsed_s : 0.0;
+  line["data_wait_s"] = data_wait_s;
+  line["model_s"] = times_.model_s;
+  line["communication_s"] = times_.communication_s;
+  line["optimizer_s"] = times_.optimizer_s;
+  line["elapsed_s"] = state.train_seconds;
+  w = MetricWindow{};
+  times_ = StepTimes{};
+  return line.dump();
+}
+
+}  // namespace lorsa::train

@@ -1,0 +1,253 @@
+#include "train/start.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/seed.h"
+#include "lorsa/data/sampler.h"
+#include "lorsa/model/initialize.h"
+
+namespace lorsa::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Sequences that initialisation looks at: 8,192 tokens at context 256, enough for the
+// 64-dimensional subspaces of one head.
+constexpr int64_t kInitRows = 32;
+
+// What may differ between the sessions of one run.
+const std::set<std::string> kChangeable = {"run.device",
+                                           "run.rank_timeout_s",
+                                           "run.threads",
+                                           "data.read_ahead_batches",
+                                           "data.reader_threads",
+                                           "train.micro_batch_sequences",
+                                           "train.tokens",
+                                           "train.learning_rate",
+                                           "train.warmup_tokens",
+                                           "train.decay_fraction",
+                                           "train.clip_norm",
+                                           "checkpoint.every_tokens",
+                                           "checkpoint.keep",
+                                           "log.every_tokens",
+                                           "log.dead_window_tokens",
+                                           "run.out",
+                                           "data.cache"};
+
+model::CheckpointInfo info_for(const data::Manifest& manifest) {
+  model::CheckpointInfo info;
+  info.normalization = model::Normalization::kScaled;
+  info.input_scale = data::normalization_scale(manifest.input_stats, manifest.d_model);
+  info.target_scale = data::normalization_scale(manifest.target_stats, manifest.d_model);
+  info.model_name = manifest.model_name;
+  info.weights_sha256 = manifest.weights_sha256;
+  info.layer = manifest.layer;
+  info.input_convention = manifest.input_convention;
+  return info;
+}
+
+model::Lorsa fresh_model(const RunConfig& config,
+                         const data::CacheReader& cache,
+                         const model::CheckpointInfo& info) {
+  const model::LorsaShape shape = shape_for(config, cache);
+  const std::vector<int64_t>& rows = cache.rows(data::Side::kTraining);
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  std::vector<int64_t> sample_rows;
+  for (int64_t i = 0; i < std::min(kInitRows, num_rows); ++i) {
+    sample_rows.push_back(
+        rows[static_cast<size_t>(data::sampled_index(i, num_rows, order_seed(config)))]);
+  }
+  const data::Batch batch = cache.read(sample_rows);
+  model::InitSample sample;
+  sample.input_BTD = batch.input_BTD.to(at::kFloat) * info.input_scale;
+  sample.target_BTD = batch.target_BTD.to(at::kFloat) * info.target_scale;
+  sample.scored_BT = batch.scored_BT;
+  sample.target_mean_D = at::tensor(cache.manifest().target_mean, at::kDouble) * info.target_scale;
+  sample.input_scale = info.input_scale;
+  sample.attention = &cache.attention();
+  return model::Lorsa(
+      shape, model::initialize(shape, config.init, sample, static_cast<uint64_t>(config.run.seed)));
+}
+
+/// One key that a sweep varies: its name, its values and how to set it.
+struct Axis {
+  const char* name;
+  const std::vector<int64_t>& values;
+  void (*set)(RunConfig&, int64_t);
+};
+
+/// The newest tokens for which every folder has a checkpoint.
+std::optional<int64_t> common_checkpoint(const std::vector<Member>& members) {
+  std::vector<int64_t> common = members.front().folder.checkpoint_tokens();
+  for (const Member& member : members) {
+    const std::vector<int64_t> own = member.folder.checkpoint_tokens();
+    std::erase_if(common, [&](int64_t tokens) { return std::ranges::count(own, tokens) == 0; });
+  }
+  return common.empty() ? std::nullopt : std::optional(common.back());
+}
+
+void begin(Member& member, const data::CacheReader& cache) {
+  member.lorsa = std::make_unique<model::Lorsa>(fresh_model(member.config, cache, member.info));
+  member.state.optimizer = fresh_optimizer(member.lorsa->weights());
+  member.state.last_active_H = at::zeros({member.config.model.num_ov_heads}, at::kLong);
+}
+
+void resume(Member& member, int64_t tokens) {
+  const fs::path checkpoint = member.folder.checkpoint(tokens);
+  for (const std::string& change : allowed_changes(checkpoint, member.config)) {
+    member.notes.push_back("resuming with " + change);
+  }
+  Resumed resumed = RunFolder::load(checkpoint);
+  LORSA_CHECK(resumed.loaded.info.weights_sha256 == member.info.weights_sha256 &&
+                  resumed.loaded.info.layer == member.info.layer &&
+                  resumed.loaded.info.input_scale == member.info.input_scale &&
+                  resumed.loaded.info.target_scale == member.info.target_scale,
+              ConfigError,
+              "the run in ",
+              member.config.run.out,
+              " was trained on another cache than ",
+              member.config.data.cache,
+              " (model ",
+              resumed.loaded.info.model_name,
+              ", layer ",
+              resumed.loaded.info.layer,
+              ")");
+  member.notes.push_back(
+      concat("resuming at ", tokens, " tokens from ", checkpoint.filename().string()));
+  member.lorsa = std::make_unique<model::Lorsa>(std::move(resumed.loaded.lorsa));
+  member.state = std::move(resumed.state);
+}
+
+}  // namespace
+
+uint64_t order_seed(const RunConfig& config) {
+  const int64_t seed = config.data.seed >= 0 ? config.data.seed : config.run.seed;
+  return stream_seed(static_cast<uint64_t>(seed), "order");
+}
+
+std::vector<RunConfig> members_of(const RunConfig& config) {
+  const std::vector<Axis> axes = {
+      {"num_ov_heads",
+       config.sweep.num_ov_heads,
+       [](RunConfig& c, int64_t value) { c.model.num_ov_heads = value; }},
+      {"top_k", config.sweep.top_k, [](RunConfig& c, int64_t value) { c.model.top_k = value; }},
+      {"seed", config.sweep.seed, [](RunConfig& c, int64_t value) { c.run.seed = value; }}};
+  RunConfig base = config;
+  base.sweep = {};
+  const bool sweeps =
+      std::ranges::any_of(axes, [](const Axis& axis) { return !axis.values.empty(); });
+  if (sweeps) {
+    base.data.seed = config.data.seed >= 0 ? config.data.seed : config.run.seed;
+  }
+  std::vector<std::pair<std::string, RunConfig>> members = {{"", base}};
+  for (const Axis& axis : axes) {
+    std::vector<std::pair<std::string, RunConfig>> grown;
+    for (const auto& [name, member] : members) {
+      for (const int64_t value : axis.values) {
+        RunConfig next = member;
+        axis.set(next, value);
+        grown.emplace_back(concat(name, name.empty() ? "" : "_", axis.name, "-", value), next);
+      }
+    }
+    members = axis.values.empty() ? members : grown;
+  }
+  std::vector<RunConfig> configs;
+  std::set<std::string> names;
+  for (auto& [name, member] : members) {
+    LORSA_CHECK(names.insert(name).second, ConfigError, "sweep: ", name, " stands there twice");
+    member.run.out = sweeps ? (fs::path(config.run.out) / name).string() : config.run.out;
+    validate(member);
+    configs.push_back(std::move(member));
+  }
+  return configs;
+}
+
+model::LorsaShape shape_for(const RunConfig& config, const data::CacheReader& cache) {
+  const kernels::Mhsa& layer = cache.attention();
+  model::LorsaShape shape;
+  shape.d_model = cache.manifest().d_model;
+  shape.num_ov_heads = config.model.num_ov_heads;
+  shape.num_qk_heads = config.model.num_qk_heads;
+  shape.d_qk = config.model.d_qk;
+  shape.top_k = config.model.top_k;
+  shape.activation = config.model.activation;
+  const bool same_width = shape.d_qk == layer.head_width();
+  const double standard =
+      same_width ? layer.attn_scale : std::sqrt(static_cast<double>(shape.d_qk));
+  shape.attn_scale = config.model.attn_scale > 0 ? config.model.attn_scale : standard;
+  shape.qk_norm = layer.q_norm.defined();
+  shape.qk_norm_eps = layer.qk_norm_eps;
+  shape.num_virtual_keys = config.model.num_virtual_keys;
+  shape.rope = layer.rope;
+  if (!same_width && shape.rope.rotary_dim > 0) {
+    // A layer that rotates whole heads gets a Lorsa that does; partial rotary keeps its width as
+    // far as it fits.
+    const bool whole = layer.rope.rotary_dim == layer.head_width();
+    shape.rope.rotary_dim =
+        (whole ? shape.d_qk : std::min(layer.rope.rotary_dim, shape.d_qk)) / 2 * 2;
+  }
+  model::validate(shape);
+  return shape;
+}
+
+void check_cache(const RunConfig& config, const data::CacheReader& cache) {
+  LORSA_CHECK(!cache.rows(data::Side::kTraining).empty(),
+              ConfigError,
+              "data.cache = ",
+              config.data.cache,
+              " holds no training rows: extract more tokens or lower data.holdout_fraction there");
+}
+
+std::vector<std::string> allowed_changes(const fs::path& checkpoint, const RunConfig& config) {
+  const auto saved = RunFolder::saved_config(checkpoint);
+  std::string refused;
+  std::vector<std::string> allowed;
+  for (const auto& [key, value] : flat_config(config)) {
+    const auto before = saved.find(key);
+    if (before == saved.end() || before->second == value) {
+      continue;
+    }
+    if (kChangeable.contains(key)) {
+      allowed.push_back(concat(key, " = ", value, " (was ", before->second, ")"));
+    } else {
+      refused += concat(refused.empty() ? " " : "; ",
+                        key,
+                        ": the run has ",
+                        before->second,
+                        ", the configuration says ",
+                        value);
+    }
+  }
+  LORSA_CHECK(refused.empty(),
+              ConfigError,
+              "the run in ",
+              config.run.out,
+              " was started with another configuration; use another run.out or undo:",
+              refused);
+  return allowed;
+}
+
+std::vector<Member> start_or_resume(const std::vector<RunConfig>& configs,
+                                    const data::CacheReader& cache) {
+  std::vector<Member> members;
+  for (const RunConfig& config : configs) {
+    members.push_back(
+        {config, RunFolder(config.run.out), info_for(cache.manifest()), nullptr, {}, {}});
+  }
+  const std::optional<int64_t> tokens = common_checkpoint(members);
+  for (Member& member : members) {
+    if (tokens) {
+      resume(member, *tokens);
+    } else {
+      begin(member, cache);
+    }
+  }
+  return members;
+}
+
+}  // namespace lorsa::train
