@@ -1,27 +1,29 @@
 #include "kernels/grouped_attention.h"
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 
+#include "kernels/block_product.h"
 #include "kernels/cpu/attention_rows.h"
+#include "kernels/for_each_task.h"
+#include "kernels/panels.h"
 
-// The two products of every (sequence, key head) run query block by query block, so that keys after
-// the block are never touched and the block's scores stay in the second-level cache. Query heads of
-// one key head are stacked into one product. LibTorch's own CPU attention reaches a fifth of its
-// matrix product's rate at these sizes.
+// The two products of every (sequence, key head) run query block by query block and key panel by
+// key panel, so that panels after the block are never touched and the block's scores stay in the
+// second-level cache. Keys and values are copied once: in a [B, T, M, E] tensor the rows of one
+// head lie so far apart that a cache set holds few of them. Query heads of one key head are stacked
+// into one product. LibTorch's own CPU attention reaches a fifth of its matrix product's rate at
+// these sizes.
 
 namespace lorsa::kernels {
 namespace {
 
-/// Queries of a block. Smaller blocks skip more of the masked half but make the products smaller.
-constexpr int64_t kQueryBlock = 128;
-/// 1 MiB of float32 scores: fits the second-level cache of current server cores.
-constexpr int64_t kMostScores = int64_t{1} << 18;
-/// Below, the products are too small for their rate.
-constexpr int64_t kLeastRows = 32;
+/// Rows of a score block, query heads of one key head counted one by one. The causal half costs
+/// (T + 128) / T of itself in blocks of 64 by panels of 64, and oneDNN's kernel loses nothing.
+constexpr int64_t kRows = 64;
+/// Tasks per thread, at least, so that threads end at about the same time.
+constexpr int64_t kTasksPerThread = 4;
 
 struct Sizes {
   int64_t B, T, N, M, E, G;
@@ -29,14 +31,16 @@ struct Sizes {
   [[nodiscard]] int64_t group() const { return N / M; }
 
   [[nodiscard]] int64_t query_block() const {
-    const int64_t fitting = std::max(kMostScores / T, kLeastRows) / group();
-    return std::clamp<int64_t>(fitting, 1, std::min(kQueryBlock, T));
+    return std::min(std::max<int64_t>(kRows / group(), 1), T);
   }
+
+  [[nodiscard]] int64_t num_blocks() const { return (T + query_block() - 1) / query_block(); }
 };
 
-// The [T, width] matrix of sequence b and head n inside a [B, T, N, width] tensor.
-at::Tensor head_matrix(const at::Tensor& x_BTNW, int64_t b, int64_t n) {
-  return x_BTNW.select(0, b).select(1, n);
+/// Element [b, t, n, 0] of a [B, T, N, width] tensor.
+template <typename T>
+T* element(const at::Tensor& x_BTNW, int64_t b, int64_t t, int64_t n) {
+  return x_BTNW.data_ptr<T>() + b * x_BTNW.stride(0) + t * x_BTNW.stride(1) + n * x_BTNW.stride(2);
 }
 
 template <typename T>
@@ -49,60 +53,70 @@ class Worker {
          T scale,
          const at::Tensor& z,
          const at::Tensor& lse)
-      : n_(sizes), q_(q), k_(k), v_(v), scale_(scale), z_(z), lse_(lse) {
+      : n_(sizes),
+        q_(q),
+        k_(k),
+        v_(v),
+        scale_(scale),
+        z_(z),
+        lse_(lse),
+        stride_(num_panels(sizes.T) * kPanelKeys + kStridePadding),
+        k_panels_(sizes.T, sizes.E),
+        v_TG_(static_cast<size_t>(sizes.T * sizes.G)) {
     const int64_t rows = n_.query_block() * n_.group();
-    scores_ = at::empty({rows * n_.T}, q.options());
-    if (n_.group() > 1) {
-      q_rows_ = at::empty({rows, n_.E}, q.options());
-      z_rows_ = at::empty({rows, n_.G}, q.options());
-    }
+    scores_.resize(static_cast<size_t>(rows * stride_));
+    q_rows_.resize(static_cast<size_t>(rows * n_.E));
+    z_rows_.resize(static_cast<size_t>(rows * n_.G));
   }
 
-  /// Queries [first, last) of all heads that read key head m.
+  /// The query blocks [first, last) of sequence b and key head m.
   void run(int64_t b, int64_t m, int64_t first, int64_t last) {
-    const int64_t rows = (last - first) * n_.group();
-    at::Tensor scores = scores_.narrow(0, 0, rows * last).view({rows, last});
-    at::mm_out(scores, queries(b, m, first, last), head_matrix(k_, b, m).slice(0, 0, last).t());
-    softmax(scores, b, m, first);
-    const at::Tensor v = head_matrix(v_, b, m).slice(0, 0, last);
-    if (n_.group() == 1) {
-      at::Tensor z = head_matrix(z_, b, m).slice(0, first, last);
-      at::mm_out(z, scores, v);
-      return;
-    }
-    at::Tensor z = z_rows_.narrow(0, 0, rows);
-    at::mm_out(z, scores, v);
-    const T* from = z.const_data_ptr<T>();
-    const int64_t width = n_.group() * n_.G;
-    for (int64_t t = first; t < last; ++t, from += width) {
-      std::copy_n(from, width, z_.data_ptr<T>() + offset(z_, b, t) + m * width);
+    k_panels_.fill({element<T>(k_, b, 0, m), k_.stride(1)});
+    copy_rows<T>({element<T>(v_, b, 0, m), v_.stride(1)}, n_.T, n_.G, v_TG_.data());
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t begin = block * n_.query_block();
+      queries(b, m, begin, std::min(begin + n_.query_block(), n_.T));
     }
   }
 
  private:
-  static int64_t offset(const at::Tensor& x_BTNW, int64_t b, int64_t t) {
-    return b * x_BTNW.stride(0) + t * x_BTNW.stride(1);
-  }
-
-  /// [(last - first) * group, E], the heads of one position behind one another.
-  at::Tensor queries(int64_t b, int64_t m, int64_t first, int64_t last) {
-    if (n_.group() == 1) {
-      return head_matrix(q_, b, m).slice(0, first, last);
-    }
-    const int64_t width = n_.group() * n_.E;
-    T* to = q_rows_.data_ptr<T>();
-    for (int64_t t = first; t < last; ++t, to += width) {
-      std::copy_n(q_.const_data_ptr<T>() + offset(q_, b, t) + m * width, width, to);
-    }
-    return q_rows_.narrow(0, 0, (last - first) * n_.group());
-  }
-
-  void softmax(const at::Tensor& scores, int64_t b, int64_t m, int64_t first) const {
+  /// Queries [begin, end) of all heads that read key head m, those of one position behind one
+  /// another.
+  void queries(int64_t b, int64_t m, int64_t begin, int64_t end) {
     const int64_t group = n_.group();
-    const int64_t keys = scores.size(1);
-    T* row = scores.data_ptr<T>();
+    const int64_t rows = (end - begin) * group;
+    const int64_t panels = num_panels(end);
+    copy_rows<T>({element<T>(q_, b, begin, m * group), q_.stride(1)},
+                 end - begin,
+                 group * n_.E,
+                 q_rows_.data());
+    for (int64_t j = 0; j < panels; ++j) {
+      const int64_t columns = k_panels_.columns(j);
+      block_product({rows, columns, n_.E, n_.E, columns, stride_},
+                    Sum::kReplace,
+                    q_rows_.data(),
+                    k_panels_[j],
+                    scores_.data() + j * kPanelKeys);
+    }
+    softmax(b, m, begin, rows, std::min(panels * kPanelKeys, n_.T));
+    for (int64_t j = 0; j < panels; ++j) {
+      block_product({rows, n_.G, k_panels_.columns(j), stride_, n_.G, n_.G},
+                    j > 0 ? Sum::kAdd : Sum::kReplace,
+                    scores_.data() + j * kPanelKeys,
+                    v_TG_.data() + j * kPanelKeys * n_.G,
+                    z_rows_.data());
+    }
+    const T* from = z_rows_.data();
+    for (int64_t t = begin; t < end; ++t, from += group * n_.G) {
+      std::copy_n(from, group * n_.G, element<T>(z_, b, t, m * group));
+    }
+  }
+
+  void softmax(int64_t b, int64_t m, int64_t first, int64_t rows, int64_t keys) {
+    const int64_t group = n_.group();
+    T* row = scores_.data();
     T* lse = lse_.defined() ? lse_.data_ptr<T>() : nullptr;
-    for (int64_t i = 0; i < scores.size(0); ++i, row += keys) {
+    for (int64_t i = 0; i < rows; ++i, row += stride_) {
       const int64_t t = first + i / group;
       const T log_sum = cpu::softmax_row(row, t + 1, keys, scale_);
       if (lse != nullptr) {
@@ -118,7 +132,9 @@ class Worker {
   const T scale_;
   const at::Tensor& z_;
   const at::Tensor& lse_;
-  at::Tensor scores_, q_rows_, z_rows_;
+  const int64_t stride_;  // of a row of scores
+  TransposedPanels<T> k_panels_;
+  std::vector<T> v_TG_, scores_, q_rows_, z_rows_;
 };
 
 template <typename T>
@@ -129,16 +145,20 @@ void run(const Sizes& n,
          T scale,
          const at::Tensor& z,
          const at::Tensor& lse) {
-  const int64_t block = n.query_block();
-  const int64_t blocks = (n.T + block - 1) / block;
-  at::parallel_for(0, n.B * n.M * blocks, 1, [&](int64_t begin, int64_t end) {
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
-    Worker<T> worker(n, q, k, v, scale, z, lse);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t unit = task / blocks;
-      const int64_t first = task % blocks * block;
-      worker.run(unit / n.M, unit % n.M, first, std::min(first + block, n.T));
-    }
+  const int64_t units = n.B * n.M;
+  // A part copies all keys of its unit: no more parts than the threads need.
+  const int64_t wanted = kTasksPerThread * at::get_num_threads();
+  const int64_t parts =
+      std::clamp<int64_t>((wanted + units - 1) / std::max<int64_t>(units, 1), 1, n.num_blocks());
+  for_each_task(units * parts, [&] {
+    return [&, worker = Worker<T>(n, q, k, v, scale, z, lse)](int64_t task) mutable {
+      const int64_t unit = task / parts;
+      const int64_t part = task % parts;
+      worker.run(unit / n.M,
+                 unit % n.M,
+                 part * n.num_blocks() / parts,
+                 (part + 1) * n.num_blocks() / parts);
+    };
   });
 }
 
@@ -156,6 +176,9 @@ void grouped_attention_cpu(const at::Tensor& q_BTNE,
                    k_BTME.size(2),
                    q_BTNE.size(3),
                    v_BTMG.size(3)};
+  if (n.B == 0 || n.T == 0) {
+    return;
+  }
   if (q_BTNE.scalar_type() == at::kDouble) {
     run<double>(n, q_BTNE, k_BTME, v_BTMG, scale, z_BTNG, lse_BNT);
   } else {

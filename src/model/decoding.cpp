@@ -68,19 +68,16 @@ void add_auxiliary(const DecodeTask& task,
 }
 
 void count_active(const DecodeTask& task, StepResult& result) {
-  const at::Tensor active_PK =
-      (result.kept.value_PK != 0).logical_and(task.scored_P.unsqueeze(1));
+  const at::Tensor active_PK = (result.kept.value_PK != 0).logical_and(task.scored_P.unsqueeze(1));
   result.num_active = active_PK.sum().item<int64_t>();
   result.active_H = at::zeros({task.shape.num_ov_heads}, active_PK.options());
-  result.active_H.index_fill_(
-      0, result.kept.head_PK.masked_select(active_PK).to(at::kLong), true);
+  result.active_H.index_fill_(0, result.kept.head_PK.masked_select(active_PK).to(at::kLong), true);
 }
 
 ZGradient decode_sparse(const DecodeTask& task, const at::Tensor& norm_H, StepResult& result) {
   const StepOptions& options = task.options;
   const int64_t top_k = options.top_k > 0 ? options.top_k : task.shape.top_k;
-  result.kept =
-      keep_heads(task.shape, task.weights, task.z_PH, norm_H, top_k, task.scored_P);
+  result.kept = keep_heads(task.shape, task.weights, task.z_PH, norm_H, top_k, task.scored_P);
   const kernels::DecodeLoss decoded = kernels::sparse_decode_loss(result.kept,
                                                                   task.weights.W_O,
                                                                   task.weights.b_D,
@@ -96,8 +93,7 @@ ZGradient decode_sparse(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   add_auxiliary(task, norm_H, decoded.grad_y_PD, result, d_z);
   count_active(task, result);
   if (options.threshold == StepOptions::Threshold::kMeasure) {
-    result.threshold =
-        batch_threshold(task.z_PH, norm_H, task.scored_P, top_k * result.num_scored);
+    result.threshold = batch_threshold(task.z_PH, norm_H, task.scored_P, top_k * result.num_scored);
   }
   return d_z;
 }

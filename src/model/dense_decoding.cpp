@@ -30,8 +30,7 @@ void add_penalty(const DecodeTask& task,
   if (penalty.kind == PenaltyKind::kNone || penalty.scale == 0.0) {
     return;
   }
-  const at::Tensor weight_P1 =
-      task.scored_P.to(a_PH.scalar_type()).unsqueeze(1) * penalty.scale;
+  const at::Tensor weight_P1 = task.scored_P.to(a_PH.scalar_type()).unsqueeze(1) * penalty.scale;
   if (penalty.kind == PenaltyKind::kL0) {
     result.penalty = ((a_PH > 0) * weight_P1).sum(at::kDouble).item<double>();
     return;
@@ -57,8 +56,7 @@ at::Tensor log_threshold_gradient(const DecodeTask& task,
   const double window = task.options.jumprelu_window;
   const at::Tensor threshold_H = task.weights.log_threshold.exp();
   const at::Tensor distance_PH = task.z_PH * norm_H - threshold_H;
-  const at::Tensor inside_PH =
-      (distance_PH.abs() <= 0.5 * window).logical_and(task.z_PH > 0);
+  const at::Tensor inside_PH = (distance_PH.abs() <= 0.5 * window).logical_and(task.z_PH > 0);
   at::Tensor d_step_PH = d_a_PH * (threshold_H * inverse_of(norm_H));
   if (task.options.penalty.kind == PenaltyKind::kL0) {
     d_step_PH.add_(task.scored_P.to(d_a_PH.scalar_type()).unsqueeze(1) *

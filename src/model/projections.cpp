@@ -4,6 +4,7 @@
 
 #include <tuple>
 
+#include "kernels/product.h"
 #include "lorsa/core/error.h"
 #include "model/virtual_keys.h"
 
@@ -27,20 +28,18 @@ Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at:
   Projections p;
   p.x_PD = x_BTD.reshape({B * T, shape.d_model});
   p.rope = kernels::rope_table(shape.rope, T, w.W_Q.scalar_type(), x_BTD.device());
-  const auto heads = [&](const at::Tensor& weight,
-                         const at::Tensor& bias,
-                         const at::Tensor& gain,
-                         QkNorm& norm) {
-    at::Tensor out =
-        at::addmm(bias.view({-1}), p.x_PD, weight.t()).view({B, T, shape.num_qk_heads, shape.d_qk});
-    if (gain.defined()) {
-      out = norm.forward(out, gain, shape.qk_norm_eps);
-    }
-    if (shape.rope.rotary_dim > 0) {
-      kernels::apply_rope_(out, shape.rope, p.rope, kernels::RopeDirection::kForward);
-    }
-    return out;
-  };
+  const auto heads =
+      [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain, QkNorm& norm) {
+        at::Tensor out = kernels::product_nt(p.x_PD, weight, bias.view({-1}))
+                             .view({B, T, shape.num_qk_heads, shape.d_qk});
+        if (gain.defined()) {
+          out = norm.forward(out, gain, shape.qk_norm_eps);
+        }
+        if (shape.rope.rotary_dim > 0) {
+          kernels::apply_rope_(out, shape.rope, p.rope, kernels::RopeDirection::kForward);
+        }
+        return out;
+      };
   p.q_BTSE = heads(w.W_Q, w.b_Q, w.q_norm, p.q_norm);
   p.k_BTSE = heads(w.W_K, w.b_K, w.k_norm, p.k_norm);
   return p;
@@ -48,7 +47,7 @@ Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at:
 
 Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
   Projections p = project_qk(shape, w, x_BTD);
-  p.v_BTSG = at::addmm(w.b_V, p.x_PD, w.W_V.t())
+  p.v_BTSG = kernels::product_nt(p.x_PD, w.W_V, w.b_V)
                  .view({x_BTD.size(0), x_BTD.size(1), shape.num_qk_heads, shape.group()});
   return p;
 }
@@ -71,8 +70,7 @@ at::Tensor before_rope_and_norm(const LorsaShape& shape,
                                 at::Tensor grad_BTSE,
                                 at::Tensor& grad_gain_SE) {
   if (shape.rope.rotary_dim > 0) {
-    kernels::apply_rope_(
-        grad_BTSE, shape.rope, projections.rope, kernels::RopeDirection::kInverse);
+    kernels::apply_rope_(grad_BTSE, shape.rope, projections.rope, kernels::RopeDirection::kInverse);
   }
   if (gain_SE.defined()) {
     std::tie(grad_BTSE, grad_gain_SE) = norm.backward(grad_BTSE, gain_SE);

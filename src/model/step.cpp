@@ -2,8 +2,10 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <tuple>
 #include <utility>
 
+#include "kernels/product.h"
 #include "lorsa/core/error.h"
 #include "lorsa/kernels/attention.h"
 #include "lorsa/model/lorsa.h"
@@ -19,20 +21,20 @@ using Qk = StepOptions::Qk;
 kernels::AttentionGradients attention_gradients(const Projections& p,
                                                 const kernels::AttentionResult& attention,
                                                 const ZGradient& d_z,
-                                                double attn_scale) {
+                                                double attn_scale,
+                                                kernels::GradientsOf gradients) {
   if (d_z.is_dense()) {
-    const int64_t H = d_z.grad_PH.size(1);
-    const at::Tensor every_head = at::arange(H, d_z.grad_PH.options().dtype(at::kInt));
-    return kernels::attention_backward(p.q_BTSE,
-                                       p.k_BTSE,
-                                       p.v_BTSG,
-                                       attention,
-                                       d_z.grad_PH,
-                                       every_head.expand(d_z.grad_PH.sizes()),
-                                       attn_scale);
+    return kernels::attention_backward_dense(
+        p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PH, attn_scale, gradients);
   }
   return kernels::attention_backward(
-      p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK, d_z.head_PK, attn_scale);
+      p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK, d_z.head_PK, attn_scale, gradients);
+}
+
+std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
+                                                   const Projections& p) {
+  kernels::LinearGradients gradients = kernels::product_tn(grad_PN, p.x_PD);
+  return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
 }
 
 }  // namespace
@@ -71,11 +73,14 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
     ready(name);
   }
 
-  kernels::AttentionGradients d = attention_gradients(p, attention, d_z, shape_.attn_scale);
-  const at::Tensor d_v_PH = d.grad_v_BTSG.view({P, shape_.num_ov_heads});
-  g.W_V = at::mm(d_v_PH.t(), p.x_PD);
+  kernels::AttentionGradients d = attention_gradients(
+      p,
+      attention,
+      d_z,
+      shape_.attn_scale,
+      options.qk == Qk::kFreeze ? kernels::GradientsOf::kValues : kernels::GradientsOf::kAll);
+  std::tie(g.W_V, g.b_V) = weight_gradients(d.grad_v_BTSG.view({P, shape_.num_ov_heads}), p);
   ready("W_V");
-  g.b_V = d_v_PH.sum(0);
   ready("b_V");
   if (options.qk == Qk::kFreeze) {
     return out;
@@ -91,15 +96,15 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
   }
   const at::Tensor d_q =
       before_rope_and_norm(shape_, p, p.q_norm, weights_.q_norm, d.grad_q_BTSE, g.q_norm);
-  g.W_Q = at::mm(d_q.t(), p.x_PD);
-  g.b_Q = d_q.sum(0).view({shape_.num_qk_heads, shape_.d_qk});
+  std::tie(g.W_Q, g.b_Q) = weight_gradients(d_q, p);
+  g.b_Q = g.b_Q.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
     ready(name);
   }
   const at::Tensor d_k =
       before_rope_and_norm(shape_, p, p.k_norm, weights_.k_norm, d.grad_k_BTSE, g.k_norm);
-  g.W_K = at::mm(d_k.t(), p.x_PD);
-  g.b_K = d_k.sum(0).view({shape_.num_qk_heads, shape_.d_qk});
+  std::tie(g.W_K, g.b_K) = weight_gradients(d_k, p);
+  g.b_K = g.b_K.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_K", "b_K", "k_norm"}) {
     ready(name);
   }

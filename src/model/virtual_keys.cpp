@@ -32,8 +32,7 @@ void add_virtual_keys(const at::Tensor& q_BTSE,
       at::logsumexp(scores(q_BTSE, virtual_k_nSE, attn_scale), at::IntArrayRef{2});
   const at::Tensor virtual_lse_BST = virtual_lse_SP.view({S, B, T}).transpose(0, 1);
   const at::Tensor lse_BST = at::logaddexp(attention.lse_BST, virtual_lse_BST).contiguous();
-  const at::Tensor share_BTS1 =
-      at::exp(attention.lse_BST - lse_BST).transpose(1, 2).unsqueeze(-1);
+  const at::Tensor share_BTS1 = at::exp(attention.lse_BST - lse_BST).transpose(1, 2).unsqueeze(-1);
   attention.z_PH.view({B, T, S, -1}).mul_(share_BTS1);
   attention.lse_BST = lse_BST;
 }
@@ -44,8 +43,8 @@ at::Tensor virtual_keys_backward(const at::Tensor& q_BTSE,
                                  const kernels::AttentionResult& attention,
                                  const at::Tensor& dot_PS,
                                  at::Tensor& grad_q_BTSE) {
-  const at::Tensor weight_SPn = at::exp(scores(q_BTSE, virtual_k_nSE, attn_scale) -
-                                        rows_SP(attention.lse_BST).unsqueeze(-1));
+  const at::Tensor weight_SPn =
+      at::exp(scores(q_BTSE, virtual_k_nSE, attn_scale) - rows_SP(attention.lse_BST).unsqueeze(-1));
   // Softmax backward with a zero gradient of the weight itself, for the values are zero.
   const at::Tensor d_score_SPn = weight_SPn * dot_PS.t().unsqueeze(-1) * (-1.0 / attn_scale);
   heads_first(grad_q_BTSE).add_(at::bmm(d_score_SPn, virtual_k_nSE.transpose(0, 1)));

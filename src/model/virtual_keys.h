@@ -8,7 +8,8 @@
 // sequence. Their values are zero, so they take attention away from the sequence and write nothing:
 // a head need not attend to anything.
 //
-//   u_tn = q_t . k_n / attn_scale      z_t <- z_t exp(lse_t - lse'_t)      lse' = log(exp(lse) + sum_n exp(u_tn))
+//   u_tn = q_t . k_n / attn_scale      z_t <- z_t exp(lse_t - lse'_t)      lse' = log(exp(lse) +
+//   sum_n exp(u_tn))
 //
 // Queries meet them behind RoPE; the virtual keys have no position.
 

@@ -4,8 +4,11 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <string>
 
 #include "contract/samples.h"
+#include "kernels/product.h"
+#include "lorsa/core/error.h"
 #include "support/test.h"
 
 // Hidden: run with `test_contract '[benchmark]'`. Prints times and bandwidths, asserts only that
@@ -18,9 +21,9 @@ using kernels::Selection;
 namespace {
 
 /// The best of several runs, in seconds: the machine is shared.
-double best_seconds(const std::function<void()>& run) {
+double best_seconds(const std::function<void()>& run, int repeats = 30) {
   double best = 1e30;
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();
     run();
     best = std::min(
@@ -41,6 +44,16 @@ void report(const char* what, double bytes, const std::function<void()>& run) {
                 seconds * 1e3,
                 bytes / seconds * 1e-9);
   }
+}
+
+void report_flops(const std::string& what, double flops, const std::function<void()>& run) {
+  at::set_num_threads(2);
+  run();
+  const double seconds = best_seconds(run, 9);
+  std::printf("%-34s 2 threads %9.3f ms %8.1f GFLOP/s\n",
+              what.c_str(),
+              seconds * 1e3,
+              flops / seconds * 1e-9);
 }
 
 }  // namespace
@@ -97,4 +110,32 @@ TEST_CASE("times of the sparse kernels", "[.][benchmark]") {
   report("copy of 5.3 M", static_cast<double>(size) * 2 * 4, [&] { first.copy_(gradient); });
   REQUIRE(norm_squared > 0.0);
   REQUIRE(gradients.grad_W_O_HD.defined());
+}
+
+TEST_CASE("times of the large products", "[.][benchmark]") {
+  struct Case {
+    int64_t P, D, N;
+  };
+
+  for (const Case& c : {Case{1024, 576, 2304}, Case{1024, 768, 6144}, Case{2048, 1024, 16384}}) {
+    const at::Tensor x = at::randn({c.P, c.D});
+    const at::Tensor weight = at::randn({c.N, c.D});
+    const at::Tensor bias = at::randn({c.N});
+    const at::Tensor grad = at::randn({c.P, c.N});
+    const at::Tensor grad_NP = grad.t().contiguous();
+    const double flops = 2.0 * static_cast<double>(c.P) * static_cast<double>(c.D * c.N);
+    const std::string size = concat(" ", c.N, " x ", c.D);
+    at::Tensor y;
+    report_flops("addmm" + size, flops, [&] { y = at::addmm(bias, x, weight.t()); });
+    report_flops("product_nt" + size, flops, [&] { y = kernels::product_nt(x, weight, bias); });
+    report_flops("mm, sum" + size, flops, [&] {
+      y = at::mm(grad.t(), x);
+      grad.sum(0);
+    });
+    report_flops("product_tn" + size, flops, [&] { y = kernels::product_tn(grad, x).weight_NK; });
+    report_flops("product_tn, transposed" + size, flops, [&] {
+      y = kernels::product_tn(grad_NP.t(), x).weight_NK;
+    });
+    REQUIRE(y.defined());
+  }
 }

@@ -22,8 +22,15 @@ struct AttentionResult {
                                                 const at::Tensor& v_BTSG,
                                                 double attn_scale);
 
+/// On the CPU grad_v lies in memory as [S, G, B, T]: viewed as [P, H] its columns are contiguous,
+/// as the product of W_V's gradient wants them.
 struct AttentionGradients {
   at::Tensor grad_q_BTSE, grad_k_BTSE, grad_v_BTSG;
+};
+
+enum class GradientsOf {
+  kAll,
+  kValues  ///< grad_q and grad_k stay undefined, their products are not computed
 };
 
 /// Backward for a gradient of z that is non-zero only at kept heads: grad_PK at head_PK. Query rows
@@ -34,6 +41,19 @@ struct AttentionGradients {
                                                     const AttentionResult& result,
                                                     const at::Tensor& grad_PK,
                                                     const at::Tensor& head_PK,
-                                                    double attn_scale);
+                                                    double attn_scale,
+                                                    GradientsOf gradients = GradientsOf::kAll);
+
+/// Backward for a gradient of z that may be non-zero anywhere, grad_z_PH in z's dtype: two more
+/// products per block than attention_backward. It costs less than that from some G / 4 kept heads a
+/// position and QK head on. Query rows of a QK head whose gradients are all 0 cost nothing.
+[[nodiscard]] AttentionGradients attention_backward_dense(
+    const at::Tensor& q_BTSE,
+    const at::Tensor& k_BTSE,
+    const at::Tensor& v_BTSG,
+    const AttentionResult& result,
+    const at::Tensor& grad_z_PH,
+    double attn_scale,
+    GradientsOf gradients = GradientsOf::kAll);
 
 }  // namespace lorsa::kernels

@@ -148,6 +148,105 @@ TEST_CASE("query rows and QK heads without a kept head get gradient exactly zero
   REQUIRE(g.grad_v_BTSG.select(2, 1).select(2, 0).count_nonzero().item<int64_t>() == 0);
 }
 
+TEST_CASE("attention_backward_dense equals autograd of the formula in double", "[kernels]") {
+  for (const Case& c : kCases) {
+    const Inputs in = make(c, at::kDouble);
+    at::Tensor d_z = at::randn({c.B * c.T, c.S * c.G}, at::kDouble);
+    if (c.T > 1) {
+      d_z.select(0, 1).zero_();
+    }
+    const auto result = kernels::attention_forward(in.q, in.k, in.v, 1.7);
+    const auto ours = kernels::attention_backward_dense(in.q, in.k, in.v, result, d_z, 1.7);
+    const at::Tensor q = in.q.clone().requires_grad_(true);
+    const at::Tensor k = in.k.clone().requires_grad_(true);
+    const at::Tensor v = in.v.clone().requires_grad_(true);
+    (naive(q, k, v, 1.7) * d_z).sum().backward();
+    INFO("T " << c.T << " G " << c.G);
+    if (c.T > 1) {
+      REQUIRE(relative_error(ours.grad_q_BTSE, q.grad()) < 1e-11);
+      REQUIRE(relative_error(ours.grad_k_BTSE, k.grad()) < 1e-11);
+    } else {
+      REQUIRE(ours.grad_q_BTSE.abs().max().item<double>() < 1e-15);
+    }
+    REQUIRE(relative_error(ours.grad_v_BTSG, v.grad()) < 1e-11);
+  }
+}
+
+TEST_CASE("attention_backward_dense of a scattered gradient equals attention_backward",
+          "[kernels]") {
+  for (const Case& c : kCases) {
+    const Inputs in = make(c, at::kFloat);
+    const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.7);
+    const at::Tensor d_z =
+        at::zeros({c.B * c.T, c.S * c.G}).scatter(1, in.head_PK.to(at::kLong), in.grad_PK);
+    const auto kept =
+        kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7);
+    const auto dense = kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7);
+    INFO("T " << c.T << " G " << c.G);
+    if (c.T > 1) {
+      REQUIRE(relative_error(dense.grad_q_BTSE, kept.grad_q_BTSE) < 1e-5);
+      REQUIRE(relative_error(dense.grad_k_BTSE, kept.grad_k_BTSE) < 1e-5);
+    }
+    REQUIRE(relative_error(dense.grad_v_BTSG, kept.grad_v_BTSG) < 1e-5);
+    // Position 0 has one key: its gradient is 0 up to rounding on both sides.
+    const auto zero_rows = [](const at::Tensor& grad_BTSE) {
+      return grad_BTSE.slice(1, 1).eq(0).all(-1);
+    };
+    REQUIRE(at::equal(zero_rows(dense.grad_q_BTSE), zero_rows(kept.grad_q_BTSE)));
+  }
+}
+
+TEST_CASE("both attention backward passes can leave out queries and keys", "[kernels]") {
+  const Inputs in = make({2, 129, 2, 16, 4, 3}, at::kFloat);
+  const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.7);
+  const at::Tensor d_z = at::zeros({258, 8}).scatter(1, in.head_PK.to(at::kLong), in.grad_PK);
+  const auto kept = [&](kernels::GradientsOf which) {
+    return kernels::attention_backward(
+        in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7, which);
+  };
+  const auto dense = [&](kernels::GradientsOf which) {
+    return kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7, which);
+  };
+  using enum kernels::GradientsOf;
+  REQUIRE(at::equal(kept(kValues).grad_v_BTSG, kept(kAll).grad_v_BTSG));
+  REQUIRE(at::equal(dense(kValues).grad_v_BTSG, dense(kAll).grad_v_BTSG));
+  for (const auto& g : {kept(kValues), dense(kValues)}) {
+    REQUIRE_FALSE(g.grad_q_BTSE.defined());
+    REQUIRE_FALSE(g.grad_k_BTSE.defined());
+  }
+}
+
+TEST_CASE("attention and its backward passes have the same bits for every thread count",
+          "[kernels]") {
+  const Inputs in = make({1, 300, 3, 10, 5, 4}, at::kFloat);
+  const at::Tensor d_z = at::randn({300, 15});
+  const int before = at::get_num_threads();
+  const auto run = [&](int threads) {
+    at::set_num_threads(threads);
+    const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.7);
+    const auto kept =
+        kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7);
+    const auto dense = kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7);
+    return std::vector{forward.z_PH,
+                       forward.lse_BST,
+                       kept.grad_q_BTSE,
+                       kept.grad_k_BTSE,
+                       kept.grad_v_BTSG,
+                       dense.grad_q_BTSE,
+                       dense.grad_k_BTSE,
+                       dense.grad_v_BTSG};
+  };
+  const auto one = run(1);
+  for (const int threads : {2, 5}) {
+    const auto several = run(threads);
+    for (size_t i = 0; i < one.size(); ++i) {
+      INFO("tensor " << i << " with " << threads << " threads");
+      REQUIRE(at::equal(several[i], one[i]));
+    }
+  }
+  at::set_num_threads(before);
+}
+
 TEST_CASE("attention refuses shapes and dtypes that do not fit", "[kernels]") {
   const Inputs in = make({2, 5, 3, 6, 2, 2}, at::kFloat);
   REQUIRE_THROWS_AS(kernels::attention_forward(in.q, in.k.narrow(1, 0, 4), in.v, 1.0), ShapeError);
@@ -156,4 +255,7 @@ TEST_CASE("attention refuses shapes and dtypes that do not fit", "[kernels]") {
   REQUIRE_THROWS_AS(kernels::attention_backward(
                         in.q, in.k, in.v, forward, in.grad_PK.narrow(0, 0, 3), in.head_PK, 1.0),
                     ShapeError);
+  REQUIRE_THROWS_AS(
+      kernels::attention_backward_dense(in.q, in.k, in.v, forward, at::zeros({10, 5}), 1.0),
+      ShapeError);
 }

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+// The large products of a layer y = x W^T + b and of its backward pass. On the CPU in float32 they
+// are cut into blocks for oneDNN's kernel (block_product.h), whose operands are copied, transposed
+// where needed, while they are read: 205 to 219 GFLOP/s on 2 cores, where LibTorch's product
+// reaches 165 to 200 and oneDNN's own with a weight packed once a step 182 to 205 (P 1024 to 2048,
+// D 576 to 1024, N 2304 to 16384; AMD EPYC, 2026-11-24). Elsewhere they are LibTorch's.
+//
+// Bitwise the same for every thread count in float32 on the CPU, from 64 rows on.
+
+namespace lorsa::kernels {
+
+/// x weight^T + bias: x [P, K], weight [N, K], bias [N] or undefined -> [P, N].
+[[nodiscard]] at::Tensor product_nt(const at::Tensor& x_PK,
+                                    const at::Tensor& weight_NK,
+                                    const at::Tensor& bias_N = {});
+
+struct LinearGradients {
+  at::Tensor weight_NK;
+  at::Tensor bias_N;
+};
+
+/// Gradients of weight and bias from that of the output: weight_NK = grad^T x, bias_N the column
+/// sums of grad. grad [P, N], its rows or its columns contiguous; x [P, K]. Columns of grad that
+/// are all zero give rows that are exactly zero.
+[[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK);
+
+}  // namespace lorsa::kernels
