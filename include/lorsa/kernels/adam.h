@@ -7,8 +7,8 @@
 namespace lorsa::kernels {
 
 /// One Adam step (Kingma and Ba 2015), fused: parameter and both moments are read and written once.
-/// All tensors float32 or float64, contiguous, of one shape. Bitwise the same for every thread
-/// count.
+/// hyper.kind says whether elements without gradient are stepped too. All tensors float32 or
+/// float64, contiguous, of one shape. Bitwise the same for every thread count.
 ///
 /// `bfloat16_copy`, where defined, has the same shape in bfloat16 and receives the rounded
 /// parameter: what CUDA training multiplies with.

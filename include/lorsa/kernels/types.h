@@ -12,7 +12,16 @@ enum class Selection {
   kSigned     ///< score = |z| * norm, activation = z
 };
 
+/// Which elements an Adam step touches.
+enum class AdamKind {
+  kDense,
+  /// Where the gradient (before scaling) is exactly 0, parameter and moments stay as they are and
+  /// nothing decays: a head that no position kept keeps its moments until it is kept again.
+  kSparse
+};
+
 struct AdamHyper {
+  AdamKind kind = AdamKind::kDense;
   double learning_rate = 1e-3;
   double beta1 = 0.9;
   double beta2 = 0.999;

@@ -18,7 +18,7 @@ LORSA_INLINE uint16_t to_bfloat16(float x) {
 }
 
 /// p <- keep p - lr m^ / (sqrt(v^) + eps), with m^ and v^ the bias-corrected moments.
-template <typename T>
+template <AdamKind kKind, typename T>
 LORSA_INLINE void adam_block(const AdamArrays<T>& arrays,
                              const AdamCoefficients<T>& c,
                              int64_t start,
@@ -32,9 +32,13 @@ LORSA_INLINE void adam_block(const AdamArrays<T>& arrays,
     const T gradient = c.gradient_scale * g[i];
     const T first = c.beta1 * m[i] + c.new1 * gradient;
     const T second = c.beta2 * v[i] + c.new2 * (gradient * gradient);
-    m[i] = first;
-    v[i] = second;
-    p[i] = c.keep * p[i] - c.step_size * (first / (std::sqrt(second) * c.root_scale + c.eps));
+    const T stepped =
+        c.keep * p[i] - c.step_size * (first / (std::sqrt(second) * c.root_scale + c.eps));
+    // A selection, not a branch: the loop stays vectorised. A NaN is no zero.
+    const bool touched = kKind == AdamKind::kDense || g[i] != T{0};
+    m[i] = touched ? first : m[i];
+    v[i] = touched ? second : v[i];
+    p[i] = touched ? stepped : p[i];
   }
   if (arrays.bfloat16_copy != nullptr) {
     uint16_t* __restrict copy = arrays.bfloat16_copy + start;
@@ -45,14 +49,14 @@ LORSA_INLINE void adam_block(const AdamArrays<T>& arrays,
   }
 }
 
-template <typename T>
+template <AdamKind kKind, typename T>
 LORSA_INLINE void adam_blocks_body(const AdamArrays<T>& arrays,
                                    const AdamCoefficients<T>& c,
                                    int64_t begin,
                                    int64_t end) {
   for (int64_t block = begin; block < end; ++block) {
     const int64_t start = block * kBlock;
-    adam_block(arrays, c, start, std::min(kBlock, arrays.size - start));
+    adam_block<kKind>(arrays, c, start, std::min(kBlock, arrays.size - start));
   }
 }
 
@@ -79,18 +83,45 @@ LORSA_INLINE void squared_norm_body(
   }
 }
 
-LORSA_SIMD_CLONES void run_adam(const AdamArrays<float>& arrays,
-                                const AdamCoefficients<float>& c,
-                                int64_t begin,
-                                int64_t end) {
-  adam_blocks_body(arrays, c, begin, end);
+LORSA_SIMD_CLONES void run_dense(const AdamArrays<float>& arrays,
+                                 const AdamCoefficients<float>& c,
+                                 int64_t begin,
+                                 int64_t end) {
+  adam_blocks_body<AdamKind::kDense>(arrays, c, begin, end);
 }
 
-LORSA_SIMD_CLONES void run_adam(const AdamArrays<double>& arrays,
-                                const AdamCoefficients<double>& c,
-                                int64_t begin,
-                                int64_t end) {
-  adam_blocks_body(arrays, c, begin, end);
+LORSA_SIMD_CLONES void run_dense(const AdamArrays<double>& arrays,
+                                 const AdamCoefficients<double>& c,
+                                 int64_t begin,
+                                 int64_t end) {
+  adam_blocks_body<AdamKind::kDense>(arrays, c, begin, end);
+}
+
+LORSA_SIMD_CLONES void run_sparse(const AdamArrays<float>& arrays,
+                                  const AdamCoefficients<float>& c,
+                                  int64_t begin,
+                                  int64_t end) {
+  adam_blocks_body<AdamKind::kSparse>(arrays, c, begin, end);
+}
+
+LORSA_SIMD_CLONES void run_sparse(const AdamArrays<double>& arrays,
+                                  const AdamCoefficients<double>& c,
+                                  int64_t begin,
+                                  int64_t end) {
+  adam_blocks_body<AdamKind::kSparse>(arrays, c, begin, end);
+}
+
+template <typename T>
+void run_adam(const AdamArrays<T>& arrays, const AdamHyper& hyper, int64_t begin, int64_t end) {
+  const AdamCoefficients<T> coefficients(hyper);
+  switch (hyper.kind) {
+    case AdamKind::kDense:
+      run_dense(arrays, coefficients, begin, end);
+      return;
+    case AdamKind::kSparse:
+      run_sparse(arrays, coefficients, begin, end);
+      return;
+  }
 }
 
 }  // namespace
@@ -99,14 +130,14 @@ void adam_blocks(const AdamArrays<float>& arrays,
                  const AdamHyper& hyper,
                  int64_t begin,
                  int64_t end) {
-  run_adam(arrays, AdamCoefficients<float>(hyper), begin, end);
+  run_adam(arrays, hyper, begin, end);
 }
 
 void adam_blocks(const AdamArrays<double>& arrays,
                  const AdamHyper& hyper,
                  int64_t begin,
                  int64_t end) {
-  run_adam(arrays, AdamCoefficients<double>(hyper), begin, end);
+  run_adam(arrays, hyper, begin, end);
 }
 
 LORSA_SIMD_CLONES void squared_norm_blocks(

@@ -7,7 +7,7 @@ namespace {
 constexpr int kThreads = 256;
 
 /// p <- keep p - lr m^ / (sqrt(v^) + eps), with m^ and v^ the bias-corrected moments.
-template <typename T, int V>
+template <AdamKind kKind, typename T, int V>
 __global__ void __launch_bounds__(kThreads) adam_kernel(T* parameter,
                                                         const T* gradient,
                                                         T* first_moment,
@@ -24,6 +24,9 @@ __global__ void __launch_bounds__(kThreads) adam_kernel(T* parameter,
     const auto g = load_pack<V>(gradient + i);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
+      if (kKind == AdamKind::kSparse && g.x[j] == T(0)) {
+        continue;
+      }
       const T scaled = c.gradient_scale * g.x[j];
       m.x[j] = c.beta1 * m.x[j] + c.new1 * scaled;
       v.x[j] = c.beta2 * v.x[j] + c.new2 * (scaled * scaled);
@@ -80,8 +83,12 @@ cudaError_t adam_step(T* parameter,
   };
   const bool packs = packable(parameter, n) && packable(gradient, n) && packable(first_moment, n) &&
                      packable(second_moment, n);
-  return packs ? launch(adam_kernel<T, kPackWidth<T>>, kPackWidth<T>)
-               : launch(adam_kernel<T, 1>, 1);
+  if (hyper.kind == AdamKind::kSparse) {
+    return packs ? launch(adam_kernel<AdamKind::kSparse, T, kPackWidth<T>>, kPackWidth<T>)
+                 : launch(adam_kernel<AdamKind::kSparse, T, 1>, 1);
+  }
+  return packs ? launch(adam_kernel<AdamKind::kDense, T, kPackWidth<T>>, kPackWidth<T>)
+               : launch(adam_kernel<AdamKind::kDense, T, 1>, 1);
 }
 
 template <typename T>

@@ -14,6 +14,9 @@ void adam_step(T* parameter,
   const double correction1 = 1.0 - std::pow(hyper.beta1, static_cast<double>(hyper.step));
   const double correction2 = 1.0 - std::pow(hyper.beta2, static_cast<double>(hyper.step));
   for (int64_t i = 0; i < n; ++i) {
+    if (hyper.kind == AdamKind::kSparse && gradient[i] == T(0)) {
+      continue;
+    }
     const double g = hyper.gradient_scale * static_cast<double>(gradient[i]);
     const double m = hyper.beta1 * static_cast<double>(first_moment[i]) + (1.0 - hyper.beta1) * g;
     const double v =
