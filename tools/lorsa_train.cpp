@@ -2,6 +2,7 @@
 
 #include <iostream>
 
+#include "lorsa/core/launch.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/train/run.h"
@@ -28,6 +29,9 @@ void run_train(const Arguments& arguments) {
   const auto progress =
       arguments.quiet ? lorsa::Progress::Visible::kNo : lorsa::Progress::Visible::kYes;
   const lorsa::train::TrainSummary summary = lorsa::train::train(config, progress);
+  if (lorsa::launch_rank().rank != 0) {
+    return;
+  }
   std::cout << (summary.already_done ? "already trained: " : "trained: ") << summary.tokens
             << " tokens in " << lorsa::format_duration(summary.seconds) << " ("
             << lorsa::format_si(summary.tokens_per_s) << " tokens/s)\n";

@@ -206,6 +206,8 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
   hyper.beta2 = train.beta2;
   hyper.eps = train.eps;
   hyper.step = ++state.optimizer.steps;
+  hyper.kind = train.optimizer == Optimizer::kSparseAdam ? kernels::AdamKind::kSparse
+                                                         : kernels::AdamKind::kDense;
   if (train.clip_norm > 0.0 && norm > train.clip_norm) {
     hyper.gradient_scale = train.clip_norm / norm;
   }

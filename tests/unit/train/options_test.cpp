@@ -86,6 +86,12 @@ void forget_end(const train::RunConfig& c) {
   }
 }
 
+/// |a - b| / |b|, lengths of the whole tensors: Adam makes a gradient that is all rounding as large
+/// as any other, so single entries tell nothing.
+double distance(const at::Tensor& a, const at::Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
+}
+
 model::LorsaWeights initial_weights(train::RunConfig c, const fs::path& root) {
   c.run.out = (root / "initial").string();
   c.train.learning_rate = 0.0;
@@ -133,7 +139,7 @@ TEST_CASE("micro-batches are the large batch to rounding", "[train]") {
       const model::LorsaWeights found = final_weights(parts);
       for (const auto& [name, tensor] : found.named()) {
         INFO(name);
-        REQUIRE(test::relative_error(*tensor, expected.at(name)) < 1e-5);
+        REQUIRE(distance(*tensor, expected.at(name)) < 1e-5);
       }
     }
   }
@@ -161,7 +167,9 @@ TEST_CASE("sparse_adam leaves heads that never act as they start", "[train]") {
   train::RunConfig c = make_config(dir.path(), "run");
   c.train.optimizer = train::Optimizer::kSparseAdam;
   c.train.initial_k = 0;
-  c.train.tokens = 2 * kStepTokens;
+  c.model.top_k = 1;
+  c.train.warmup_tokens = 0;
+  c.train.tokens = kStepTokens;
   run(c);
   model::LorsaWeights start = initial_weights(c, dir.path());
   const model::LorsaWeights found = final_weights(c);
