@@ -8,6 +8,7 @@
 #include "kernels/checks.h"
 #include "kernels/cpu/adam.h"
 #include "kernels/cuda_backend.h"
+#include "kernels/part_timer.h"
 
 namespace lorsa::kernels {
 namespace {
@@ -66,6 +67,7 @@ void adam_step_(at::Tensor& parameter,
                 at::Tensor& second_moment,
                 const AdamHyper& hyper,
                 const at::Tensor& bfloat16_copy) {
+  const PartTimer timer(Part::kOptimizer);
   check_full_precision(parameter, "parameter");
   const at::IntArrayRef shape = parameter.sizes();
   const at::ScalarType dtype = parameter.scalar_type();
@@ -87,6 +89,7 @@ void adam_step_(at::Tensor& parameter,
 }
 
 double squared_norm(const at::Tensor& tensor) {
+  const PartTimer timer(Part::kOptimizer);
   check_full_precision(tensor, "tensor");
   if (tensor.is_cuda()) {
     return cuda_backend().squared_norm(tensor);

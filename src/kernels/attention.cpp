@@ -6,6 +6,7 @@
 
 #include "kernels/attention_backward.h"
 #include "kernels/grouped_attention.h"
+#include "kernels/part_timer.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::kernels {
@@ -91,6 +92,7 @@ AttentionResult attention_forward(const at::Tensor& q_BTSE,
                                   const at::Tensor& k_BTSE,
                                   const at::Tensor& v_BTSG,
                                   double attn_scale) {
+  const PartTimer timer(Part::kAttentionForward);
   const Sizes n = check(q_BTSE, k_BTSE, v_BTSG);
   if (!q_BTSE.is_cpu()) {
     return forward_aten(q_BTSE, k_BTSE, v_BTSG, attn_scale);
@@ -113,6 +115,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
                                       const at::Tensor& head_PK,
                                       double attn_scale,
                                       GradientsOf gradients) {
+  const PartTimer timer(Part::kAttentionBackward);
   const Sizes n = check(q_BTSE, k_BTSE, v_BTSG);
   LORSA_CHECK(
       grad_PK.sizes() == head_PK.sizes() && grad_PK.dim() == 2 && grad_PK.size(0) == n.B * n.T,
@@ -143,6 +146,7 @@ AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
                                             const at::Tensor& grad_z_PH,
                                             double attn_scale,
                                             GradientsOf gradients) {
+  const PartTimer timer(Part::kAttentionBackward);
   check(q_BTSE, k_BTSE, v_BTSG);
   LORSA_CHECK(grad_z_PH.sizes() == result.z_PH.sizes() &&
                   grad_z_PH.scalar_type() == result.z_PH.scalar_type(),

@@ -8,6 +8,7 @@
 #include "kernels/block_product.h"
 #include "kernels/cpu/transpose.h"
 #include "kernels/for_each_task.h"
+#include "kernels/part_timer.h"
 
 namespace lorsa::kernels {
 namespace {
@@ -159,6 +160,7 @@ at::Tensor in_panels(const at::Tensor& x) {
 at::Tensor product_nt(const at::Tensor& x_PK,
                       const at::Tensor& weight_NK,
                       const at::Tensor& bias_N) {
+  const PartTimer timer(Part::kProjection);
   if (!in_blocks(x_PK, weight_NK)) {
     return bias_N.defined() ? at::addmm(bias_N, x_PK, weight_NK.t()) : at::mm(x_PK, weight_NK.t());
   }
@@ -172,6 +174,7 @@ at::Tensor product_nt(const at::Tensor& x_PK,
 }
 
 LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK) {
+  const PartTimer timer(Part::kWeightGradient);
   if (!in_blocks(grad_PN, x_PK)) {
     return {at::mm(grad_PN.t(), x_PK), grad_PN.sum(0)};
   }

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "kernels/cpu/rope_rows.h"
+#include "kernels/part_timer.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::kernels {
@@ -135,6 +136,7 @@ void apply_rope_(at::Tensor& x_BTSE,
                  const RopeSpec& spec,
                  const RopeTable& table,
                  RopeDirection direction) {
+  const PartTimer timer(Part::kRope);
   if (spec.rotary_dim == 0 || x_BTSE.numel() == 0) {
     return;
   }

@@ -10,6 +10,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cuda_backend.h"
+#include "kernels/part_timer.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::kernels {
@@ -193,6 +194,7 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
                               const at::Tensor& target_PD,
                               const at::Tensor& scored_P,
                               double grad_scale) {
+  const PartTimer timer(Part::kDecodeLoss);
   check_kept(kept, W_O_HD);
   const at::ScalarType dtype = W_O_HD.scalar_type();
   const int64_t positions = kept.value_PK.size(0);
@@ -218,6 +220,7 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
                                        const at::Tensor& W_O_HD,
                                        const at::Tensor& grad_y_PD,
                                        Selection selection) {
+  const PartTimer timer(Part::kDecodeBackward);
   check_kept(kept, W_O_HD);
   check_tensor(grad_y_PD,
                "grad_y_PD",

@@ -9,6 +9,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cuda_backend.h"
+#include "kernels/part_timer.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::kernels {
@@ -55,6 +56,7 @@ TopK top_k_cpu(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Sele
 }  // namespace
 
 TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
+  const PartTimer timer(Part::kTopK);
   check_floating(z_PH, "z_PH");
   LORSA_CHECK(z_PH.dim() == 2, ShapeError, "z_PH has shape ", z_PH.sizes(), ", expected [P, H]");
   const int64_t heads = z_PH.size(1);

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+
+#include "lorsa/kernels/sparse.h"
+#include "lorsa/model/lorsa.h"
+
+// What a step cannot do without, and how fast this machine does that.
+
+namespace lorsa::bench {
+
+inline double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// One measurement of LibTorch's large product and of a copy, for a median over many.
+class MachineRates {
+ public:
+  /// FLOP/s of at::mm of two float32 matrices [3072, 3072]: what LibTorch gives a user.
+  double product() const {
+    const double start = seconds();
+    const at::Tensor c = at::mm(a_, b_);
+    const auto n = static_cast<double>(kSize);
+    return 2.0 * n * n * n / (seconds() - start);
+  }
+
+  /// Bytes/s read and written by a copy of 256 MiB.
+  double copy() {
+    const double start = seconds();
+    to_.copy_(from_);
+    return 2.0 * static_cast<double>(from_.nbytes()) / (seconds() - start);
+  }
+
+ private:
+  static constexpr int64_t kSize = 3072;
+
+  at::Tensor a_ = at::randn({kSize, kSize});
+  at::Tensor b_ = at::randn({kSize, kSize});
+  at::Tensor from_ = at::zeros({int64_t{1} << 26});
+  at::Tensor to_ = at::zeros({int64_t{1} << 26});
+};
+
+/// FLOPs of the sparse step: three projections and three weight gradients; the attention's two
+/// products over the causal half; in its backward pass three over the causal half of the query rows
+/// that have a kept head, and two rows of values for every kept head. Softmax, RoPE, top-k, decode
+/// and Adam are left out.
+inline double step_flops(const model::LorsaShape& s,
+                         int64_t B,
+                         int64_t T,
+                         const kernels::TopK& kept) {
+  const auto P = static_cast<double>(B * T);
+  const auto E = static_cast<double>(s.d_qk);
+  const auto heads = static_cast<double>(2 * s.num_qk_heads * s.d_qk + s.num_ov_heads);
+  const double products = 2.0 * 2.0 * P * static_cast<double>(s.d_model) * heads;
+  const double causal =
+      static_cast<double>(B * s.num_qk_heads * T) * static_cast<double>(T + 1) / 2;
+  double flops = products + causal * 2.0 * (E + static_cast<double>(s.group()));
+  const int32_t* head = kept.head_PK.const_data_ptr<int32_t>();
+  const float* value = kept.value_PK.const_data_ptr<float>();
+  const int64_t K = kept.head_PK.size(1);
+  std::vector<int64_t> last_position(static_cast<size_t>(s.num_qk_heads), -1);
+  for (int64_t p = 0; p < B * T; ++p) {
+    const auto keys = static_cast<double>(p % T + 1);
+    for (int64_t i = p * K; i < (p + 1) * K; ++i) {
+      if (value[i] == 0.0F) {
+        continue;
+      }
+      flops += 2.0 * 2.0 * keys;
+      int64_t& last = last_position[static_cast<size_t>(head[i] / s.group())];
+      flops += last == p ? 0.0 : 3.0 * 2.0 * E * keys;
+      last = p;
+    }
+  }
+  return flops;
+}
+
+/// Bytes of the sparse step if every array went through memory once per use: weights are read by
+/// the forward pass, their gradients written, read for the norm and by Adam, which reads and writes
+/// three arrays; q, k and v are written, read by both attention passes and have gradients written
+/// and read; z is written and read by the top-k.
+inline double step_bytes(const model::LorsaShape& s, int64_t B, int64_t T) {
+  const auto D = static_cast<double>(s.d_model);
+  const auto H = static_cast<double>(s.num_ov_heads);
+  const auto width = static_cast<double>(s.num_qk_heads * s.d_qk);
+  const double weights = 2.0 * (width + H) * D;
+  const double activations = 5.0 * (2.0 * width + H) + 2.0 * H + 5.0 * D;
+  return 4.0 * (10.0 * weights + static_cast<double>(B * T) * activations);
+}
+
+}  // namespace lorsa::bench

@@ -1,0 +1,173 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <vector>
+
+#include "lorsa/core/error.h"
+#include "lorsa/kernels/adam.h"
+#include "lorsa/kernels/rope.h"
+#include "lorsa/model/lorsa.h"
+#include "lorsa/train/state.h"
+
+// The two implementations that step_bench.cpp compares.
+
+namespace lorsa::bench {
+
+using model::Lorsa;
+using model::LorsaShape;
+using model::LorsaWeights;
+
+struct Batch {
+  at::Tensor x_BTD, t_BTD, scored_BT;
+};
+
+inline LorsaWeights random_weights(const LorsaShape& shape) {
+  LorsaWeights w;
+  const auto normal = [&](const char* name, double scale) {
+    return at::randn(model::weight_shape(shape, name)) * scale;
+  };
+  const double d = 1.0 / std::sqrt(static_cast<double>(shape.d_model));
+  w.W_Q = normal("W_Q", d);
+  w.W_K = normal("W_K", d);
+  w.W_V = normal("W_V", d);
+  w.W_O = normal("W_O", d);
+  w.b_Q = normal("b_Q", 0.01);
+  w.b_K = normal("b_K", 0.01);
+  w.b_V = normal("b_V", 0.01);
+  w.b_D = normal("b_D", 0.01);
+  return w;
+}
+
+// The library's step as the trainer takes it.
+class SparseStep {
+ public:
+  SparseStep(const LorsaShape& shape, const LorsaWeights& weights)
+      : lorsa_(shape, copy(weights)), optimizer_(train::fresh_optimizer(lorsa_.weights())) {}
+
+  double run(const Batch& batch) {
+    const double scale = 1.0 / static_cast<double>(batch.t_BTD.numel());
+    model::StepResult step =
+        lorsa_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, {.grad_scale = scale});
+    double square = 0.0;
+    const auto gradients = step.gradients.named();
+    for (const auto& [name, gradient] : gradients) {
+      square += kernels::squared_norm(*gradient);
+    }
+    kernels::AdamHyper hyper;
+    hyper.learning_rate = 1e-6;
+    hyper.step = ++optimizer_.steps;
+    const auto weights = lorsa_.weights().named();
+    const auto first = optimizer_.first_moment.named();
+    const auto second = optimizer_.second_moment.named();
+    for (size_t i = 0; i < weights.size(); ++i) {
+      kernels::adam_step_(
+          *weights[i].second, *gradients[i].second, *first[i].second, *second[i].second, hyper);
+    }
+    kept_ = step.kept;
+    return step.squared_error * scale + 0.0 * square;
+  }
+
+  /// Of the last step.
+  [[nodiscard]] const kernels::TopK& kept() const { return kept_; }
+
+ private:
+  static LorsaWeights copy(const LorsaWeights& weights) {
+    LorsaWeights out = weights;
+    for (const auto& [name, tensor] : out.named()) {
+      *tensor = tensor->clone();
+    }
+    return out;
+  }
+
+  Lorsa lorsa_;
+  train::OptimizerState optimizer_;
+  kernels::TopK kept_;
+};
+
+// The same model as a PyTorch user writes it: SDPA, torch.topk, a scattered mask, a dense decode,
+// autograd, fused Adam.
+class DenseAutogradStep {
+ public:
+  DenseAutogradStep(const LorsaShape& shape, const LorsaWeights& weights)
+      : shape_(shape), weights_(weights) {
+    for (const auto& [name, tensor] : weights_.named()) {
+      *tensor = tensor->clone().requires_grad_(true);
+      parameters_.push_back(*tensor);
+      first_.push_back(at::zeros_like(*tensor));
+      second_.push_back(at::zeros_like(*tensor));
+      steps_.push_back(at::zeros({}));
+    }
+  }
+
+  double run(const Batch& batch) {
+    const int64_t B = batch.x_BTD.size(0), T = batch.x_BTD.size(1);
+    const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias) {
+      return at::linear(batch.x_BTD, weight, bias.flatten())
+          .view({B, T, shape_.num_qk_heads, -1})
+          .transpose(1, 2);
+    };
+    const at::Tensor q = rotate(heads(weights_.W_Q, weights_.b_Q), T);
+    const at::Tensor k = rotate(heads(weights_.W_K, weights_.b_K), T);
+    const at::Tensor v = heads(weights_.W_V, weights_.b_V);
+    const at::Tensor attended = at::scaled_dot_product_attention(
+        q, k, v, {}, 0.0, /*is_causal=*/true, 1.0 / shape_.attn_scale);
+    const at::Tensor z = attended.transpose(1, 2).reshape({B, T, shape_.num_ov_heads});
+    const at::Tensor a = at::relu(z);
+    at::Tensor mask;
+    {
+      const at::NoGradGuard no_grad;
+      const at::Tensor score = a * weights_.W_O.norm(2, 1);
+      mask =
+          at::zeros_like(score).scatter_(-1, std::get<1>(at::topk(score, shape_.top_k, -1)), 1.0);
+    }
+    const at::Tensor y = at::linear(a * mask, weights_.W_O.t(), weights_.b_D);
+    const at::Tensor loss = at::mse_loss(y, batch.t_BTD);
+    for (at::Tensor& parameter : parameters_) {
+      parameter.mutable_grad() = at::Tensor();
+    }
+    loss.backward();
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> gradients;
+    for (const at::Tensor& parameter : parameters_) {
+      gradients.push_back(parameter.grad());
+    }
+    for (at::Tensor& step : steps_) {
+      step.add_(1);
+    }
+    at::_fused_adam_(parameters_,
+                     gradients,
+                     first_,
+                     second_,
+                     {},
+                     steps_,
+                     1e-6,
+                     0.9,
+                     0.999,
+                     0.0,
+                     1e-8,
+                     false,
+                     false);
+    return loss.item<double>();
+  }
+
+ private:
+  at::Tensor rotate(const at::Tensor& x_BSTE, int64_t T) {
+    if (!table_.cos.defined()) {
+      table_ = kernels::rope_table(shape_.rope, T, at::kFloat, at::kCPU);
+      table_.cos = at::cat({table_.cos, table_.cos}, -1);
+      table_.sin = at::cat({table_.sin, table_.sin}, -1);
+    }
+    const auto halves = x_BSTE.chunk(2, -1);
+    return x_BSTE * table_.cos + at::cat({-halves[1], halves[0]}, -1) * table_.sin;
+  }
+
+  LorsaShape shape_;
+  LorsaWeights weights_;
+  kernels::RopeTable table_;
+  std::vector<at::Tensor> parameters_, first_, second_, steps_;
+};
+
+}  // namespace lorsa::bench
