@@ -44,9 +44,9 @@ enum class GradientsOf {
                                                     double attn_scale,
                                                     GradientsOf gradients = GradientsOf::kAll);
 
-/// Backward for a gradient of z that may be non-zero anywhere, grad_z_PH in z's dtype: two more
-/// products per block than attention_backward. It costs less than that from some G / 4 kept heads a
-/// position and QK head on. Query rows of a QK head whose gradients are all 0 cost nothing.
+/// Backward for a gradient of z that may be non-zero anywhere, grad_z_PH in z's dtype: five
+/// products per block, as attention_backward has three. Query rows of a QK head whose gradients are
+/// all 0 cost nothing.
 [[nodiscard]] AttentionGradients attention_backward_dense(
     const at::Tensor& q_BTSE,
     const at::Tensor& k_BTSE,
