@@ -9,6 +9,7 @@ usage: scripts/build.sh [NINJA TARGETS]
 Runs scripts/setup.sh, configures and builds everything (or the given targets). Environment:
   LORSA_BUILD_DIR   build folder                                      (build)
   LORSA_CUDA        AUTO: CUDA where nvcc is found; ON; OFF           (as configured before, at first AUTO)
+  LORSA_MPI         AUTO: ranks on the CPU where an MPI is found; ON; OFF  (as configured before, at first AUTO)
   LORSA_WERROR      ON: warnings are errors                           (as configured before, at first OFF)
   LORSA_JOBS        compilers at a time                               (one a core, but 2 GiB of memory for each)
 TEXT
@@ -25,7 +26,7 @@ build=${LORSA_BUILD_DIR:-$root/build}
 "$root/scripts/setup.sh"
 
 options=()
-for name in LORSA_CUDA LORSA_WERROR; do
+for name in LORSA_CUDA LORSA_MPI LORSA_WERROR; do
   [[ -z ${!name:-} ]] || options+=("-D$name=${!name}")
 done
 

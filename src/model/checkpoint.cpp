@@ -13,7 +13,9 @@
 namespace lorsa::model {
 namespace {
 
-constexpr const char* kSchema = "lorsa-checkpoint-1";
+constexpr const char* kSchema = "lorsa-checkpoint-2";
+// Knew topk and topk_signed, and no virtual keys.
+constexpr const char* kFirstSchema = "lorsa-checkpoint-1";
 constexpr const char* kManifest = "lorsa.json";
 constexpr const char* kWeights = "model.safetensors";
 
@@ -110,7 +112,9 @@ io::Json to_json(const LorsaShape& shape, const CheckpointInfo& info) {
   return json;
 }
 
-LorsaShape shape_from_json(const io::Json& json, const std::string& where) {
+LorsaShape shape_from_json(const io::Json& json,
+                           const std::string& schema,
+                           const std::string& where) {
   LorsaShape shape;
   shape.d_model = io::member<int64_t>(json, "d_model", where);
   shape.num_ov_heads = io::member<int64_t>(json, "num_ov_heads", where);
@@ -121,7 +125,7 @@ LorsaShape shape_from_json(const io::Json& json, const std::string& where) {
   shape.attn_scale = io::member<double>(json, "attn_scale", where);
   shape.qk_norm = io::member<bool>(json, "qk_norm", where);
   shape.qk_norm_eps = io::member<double>(json, "qk_norm_eps", where);
-  if (json.contains("num_virtual_keys")) {  // checkpoints of version 0.1.0 before it was there
+  if (schema != kFirstSchema) {
     shape.num_virtual_keys = io::member<int64_t>(json, "num_virtual_keys", where);
   }
   shape.rope = rope_from_json(io::member<io::Json>(json, "rope", where), where + ": rope");
@@ -185,11 +189,16 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
   const std::string where = (folder / kManifest).string();
   const io::Json json = io::read_json(folder / kManifest);
   const auto schema = io::member<std::string>(json, "schema", where);
-  LORSA_CHECK(
-      schema == kSchema, FormatError, where, ": schema: expected ", kSchema, ", found ", schema);
+  LORSA_CHECK(schema == kSchema || schema == kFirstSchema,
+              FormatError,
+              where,
+              ": schema: expected ",
+              kSchema,
+              ", found ",
+              schema);
   const auto kind = io::member<std::string>(json, "kind", where);
   LORSA_CHECK(kind == "lorsa", FormatError, where, ": kind: expected lorsa, found ", kind);
-  const LorsaShape shape = shape_from_json(json, where);
+  const LorsaShape shape = shape_from_json(json, schema, where);
   try {
     validate(shape);
   } catch (const ConfigError& error) {

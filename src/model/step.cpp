@@ -10,6 +10,7 @@
 #include "lorsa/kernels/attention.h"
 #include "lorsa/model/lorsa.h"
 #include "model/decoding.h"
+#include "model/precision.h"
 #include "model/projections.h"
 #include "model/virtual_keys.h"
 
@@ -27,8 +28,20 @@ kernels::AttentionGradients attention_gradients(const Projections& p,
     return kernels::attention_backward_dense(
         p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PH, attn_scale, gradients);
   }
-  return kernels::attention_backward(
+  kernels::AttentionGradients d = kernels::attention_backward(
       p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK, d_z.head_PK, attn_scale, gradients);
+  if (d_z.auxiliary_PK.defined()) {
+    d.grad_v_BTSG.add_(kernels::attention_backward(p.q_BTSE,
+                                                   p.k_BTSE,
+                                                   p.v_BTSG,
+                                                   attention,
+                                                   d_z.auxiliary_PK,
+                                                   d_z.auxiliary_head_PK,
+                                                   attn_scale,
+                                                   kernels::GradientsOf::kValues)
+                           .grad_v_BTSG);
+  }
+  return d;
 }
 
 std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
@@ -51,9 +64,16 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
               " and input ",
               x_BTD.sizes(),
               " differ in shape");
-  const Projections p = project(shape_, weights_, x_BTD);
+  const bool rounds = options.precision == StepOptions::Precision::kBFloat16;
+  const auto as_read = [&](const at::Tensor& tensor) { return rounds ? rounded(tensor) : tensor; };
+  const LorsaWeights w = rounds ? rounded(weights_) : weights_;
+  Projections p = project(shape_, w, as_read(x_BTD));
   const int64_t P = p.x_PD.size(0);
-  const kernels::AttentionResult attention = attend(shape_, weights_, p);
+  for (at::Tensor* projected : {&p.q_BTSE, &p.k_BTSE, &p.v_BTSG}) {
+    *projected = as_read(*projected);
+  }
+  kernels::AttentionResult attention = attend(shape_, w, p);
+  attention.z_PH = as_read(attention.z_PH);
 
   StepResult out;
   LorsaWeights& g = out.gradients;
@@ -63,7 +83,7 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
     }
   };
   const ZGradient d_z = decode({shape_,
-                                weights_,
+                                w,
                                 attention.z_PH,
                                 target_BTD.reshape({P, shape_.d_model}),
                                 scored_BT.reshape({P}),
@@ -79,15 +99,16 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
       d_z,
       shape_.attn_scale,
       options.qk == Qk::kFreeze ? kernels::GradientsOf::kValues : kernels::GradientsOf::kAll);
-  std::tie(g.W_V, g.b_V) = weight_gradients(d.grad_v_BTSG.view({P, shape_.num_ov_heads}), p);
+  std::tie(g.W_V, g.b_V) =
+      weight_gradients(as_read(d.grad_v_BTSG.view({P, shape_.num_ov_heads})), p);
   ready("W_V");
   ready("b_V");
   if (options.qk == Qk::kFreeze) {
     return out;
   }
-  if (weights_.virtual_k.defined()) {
+  if (w.virtual_k.defined()) {
     g.virtual_k = virtual_keys_backward(p.q_BTSE,
-                                        weights_.virtual_k,
+                                        w.virtual_k,
                                         shape_.attn_scale,
                                         attention,
                                         d_z.dot_with(attention.z_PH, shape_.num_qk_heads),
@@ -95,15 +116,15 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
     ready("virtual_k");
   }
   const at::Tensor d_q =
-      before_rope_and_norm(shape_, p, p.q_norm, weights_.q_norm, d.grad_q_BTSE, g.q_norm);
-  std::tie(g.W_Q, g.b_Q) = weight_gradients(d_q, p);
+      before_rope_and_norm(shape_, p, p.q_norm, w.q_norm, d.grad_q_BTSE, g.q_norm);
+  std::tie(g.W_Q, g.b_Q) = weight_gradients(as_read(d_q), p);
   g.b_Q = g.b_Q.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
     ready(name);
   }
   const at::Tensor d_k =
-      before_rope_and_norm(shape_, p, p.k_norm, weights_.k_norm, d.grad_k_BTSE, g.k_norm);
-  std::tie(g.W_K, g.b_K) = weight_gradients(d_k, p);
+      before_rope_and_norm(shape_, p, p.k_norm, w.k_norm, d.grad_k_BTSE, g.k_norm);
+  std::tie(g.W_K, g.b_K) = weight_gradients(as_read(d_k), p);
   g.b_K = g.b_K.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_K", "b_K", "k_norm"}) {
     ready(name);

@@ -11,8 +11,11 @@ void describe(config::Fields& f, RunConfig& c) {
   f.text("device", c.run.device, "auto, cpu, cuda or cuda:N.");
   f.choice<Precision>("precision",
                       c.run.precision,
-                      {{"auto", Precision::kAuto}, {"float32", Precision::kFloat32}},
-                      "Precision of the matrix products; auto is float32.");
+                      {{"auto", Precision::kAuto},
+                       {"float32", Precision::kFloat32},
+                       {"bfloat16", Precision::kBFloat16}},
+                      "bfloat16 rounds what enters the matrix products, with float32 weights and "
+                      "sums (for checking: it is slower); auto is float32.");
   f.count("threads", c.run.threads, "CPU threads; 0 takes all cores.").between(0, 4096);
   f.number("rank_timeout_s",
            c.run.rank_timeout_s,

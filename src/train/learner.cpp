@@ -92,6 +92,9 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
   options.jumprelu_window = train.jumprelu_window;
   options.qk = train.freeze == Freeze::kQk ? model::StepOptions::Qk::kFreeze
                                            : model::StepOptions::Qk::kTrain;
+  if (config_.run.precision == Precision::kBFloat16) {
+    options.precision = model::StepOptions::Precision::kBFloat16;
+  }
   if (train.aux_k > 0) {
     const at::Tensor dead_H = (state.tokens_seen - state.last_active_H) >= train.dead_after_tokens;
     options.auxiliary = {train.aux_k, train.aux_coefficient, dead_H.nonzero().view({-1})};

@@ -110,15 +110,15 @@ inline at::Tensor oracle_output(const model::LorsaShape& shape,
   return at::matmul(oracle_activations(shape, w, z, scored_BT), w.W_O) + w.b_D;
 }
 
-/// What training minimises. The residual that AuxK reconstructs is given,
-/// for it is a constant of the step.
+/// What training minimises. AuxK's residual and patterns are those of `fixed`, the step's weights,
+/// for they are constants of the step.
 inline at::Tensor oracle_loss(const model::LorsaShape& shape,
                               const model::LorsaWeights& w,
                               const at::Tensor& x_BTD,
                               const at::Tensor& t_BTD,
                               const at::Tensor& scored_BT,
                               const model::StepOptions& options,
-                              const at::Tensor& residual_BTD) {
+                              const model::LorsaWeights& fixed) {
   const at::Tensor z = oracle_z(shape, w, x_BTD);
   const at::Tensor a = oracle_activations(shape, w, z, scored_BT);
   const at::Tensor error = (at::matmul(a, w.W_O) + w.b_D - t_BTD).square().sum(-1);
@@ -141,7 +141,12 @@ inline at::Tensor oracle_loss(const model::LorsaShape& shape,
   loss = loss + (penalty.sum(-1) * scored_BT).sum() * options.penalty.scale;
   const at::Tensor& dead = options.auxiliary.dead_heads;
   if (dead.defined() && dead.numel() > 0) {
-    const at::Tensor others = z * (a == 0).to(at::kDouble);
+    model::LorsaWeights values = fixed;
+    values.W_V = w.W_V;
+    values.b_V = w.b_V;
+    const at::Tensor others = oracle_z(shape, values, x_BTD) * (a == 0).to(at::kDouble);
+    const at::Tensor residual_BTD =
+        (t_BTD - oracle_output(shape, fixed, x_BTD, scored_BT)).detach();
     const at::Tensor z_dead = others.index_select(-1, dead);
     const at::Tensor W_dead = w.W_O.index_select(0, dead);
     const bool is_signed = shape.activation == model::Activation::kTopKSigned;
@@ -152,15 +157,6 @@ inline at::Tensor oracle_loss(const model::LorsaShape& shape,
     loss = loss + (left * scored_BT).sum() * options.grad_scale * options.auxiliary.coefficient;
   }
   return loss;
-}
-
-/// t - y of the present weights, a constant.
-inline at::Tensor oracle_residual(const model::LorsaShape& shape,
-                                  const model::LorsaWeights& w,
-                                  const at::Tensor& x_BTD,
-                                  const at::Tensor& t_BTD,
-                                  const at::Tensor& scored_BT) {
-  return (t_BTD - oracle_output(shape, w, x_BTD, scored_BT)).detach();
 }
 
 /// Random weights in double, biases and gains included.

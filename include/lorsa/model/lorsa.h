@@ -107,6 +107,12 @@ struct StepOptions {
   enum class Qk { kTrain, kFreeze };
   Qk qk = Qk::kTrain;  ///< kFreeze: no gradients of W_Q, W_K, their biases, norms and virtual keys
 
+  enum class Precision {
+    kFull,     ///< the weights' own
+    kBFloat16  ///< what enters a product is rounded to bfloat16; sums and weights stay as they are
+  };
+  Precision precision = Precision::kFull;
+
   enum class Threshold { kIgnore, kMeasure };
   Threshold threshold = Threshold::kIgnore;  ///< kMeasure fills StepResult::threshold
 

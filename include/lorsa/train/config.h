@@ -11,7 +11,7 @@
 namespace lorsa::train {
 
 enum class Kind { kLorsa };
-enum class Precision { kAuto, kFloat32 };
+enum class Precision { kAuto, kFloat32, kBFloat16 };
 enum class Anneal { kLinear, kExponential, kCosine };
 enum class Optimizer { kAdam, kAdamW, kSparseAdam };
 enum class Freeze { kNone, kQk };

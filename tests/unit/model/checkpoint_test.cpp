@@ -71,6 +71,36 @@ TEST_CASE("a checkpoint reads back bitwise with every field", "[model]") {
   }
 }
 
+TEST_CASE("thresholds and virtual keys read back bitwise", "[model]") {
+  const test::TempDir dir;
+  at::manual_seed(32);
+  model::LorsaShape shape = test::small_shape(model::Activation::kJumpRelu, true);
+  shape.num_virtual_keys = 3;
+  shape.top_k = 0;
+  const model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
+  model::save_checkpoint(dir / "c", lorsa, make_info());
+  const model::LoadedLorsa loaded = model::load_checkpoint(dir / "c");
+  REQUIRE(loaded.lorsa.shape().activation == model::Activation::kJumpRelu);
+  REQUIRE(loaded.lorsa.shape().num_virtual_keys == 3);
+  REQUIRE(at::equal(loaded.lorsa.weights().log_threshold, lorsa.weights().log_threshold));
+  REQUIRE(at::equal(loaded.lorsa.weights().virtual_k, lorsa.weights().virtual_k));
+}
+
+TEST_CASE("a checkpoint of the first schema is still read", "[model]") {
+  const test::TempDir dir;
+  const model::Lorsa lorsa = make_lorsa(true);
+  model::save_checkpoint(dir / "c", lorsa, make_info());
+  replace_in(dir / "c" / "lorsa.json", "lorsa-checkpoint-2", "lorsa-checkpoint-1");
+  replace_in(dir / "c" / "lorsa.json", "\"num_virtual_keys\": 0,", "");
+  const model::LoadedLorsa loaded = model::load_checkpoint(dir / "c");
+  const auto a = lorsa.weights().named();
+  const auto b = loaded.lorsa.weights().named();
+  REQUIRE(a.size() == b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    REQUIRE(at::equal(*a[i].second, *b[i].second));
+  }
+}
+
 TEST_CASE("checkpoints store W_Q as [S, D, E] under the field's names", "[model]") {
   const test::TempDir dir;
   const model::Lorsa lorsa = make_lorsa(false);
@@ -105,7 +135,7 @@ TEST_CASE("a checkpoint that contradicts itself is refused with file, expected a
         Catch::Contains("model.safetensors") && Catch::Contains("W_Q") && Catch::Contains("9"));
   }
   SECTION("unknown schema") {
-    replace_in(manifest, "lorsa-checkpoint-1", "lorsa-checkpoint-9");
+    replace_in(manifest, "lorsa-checkpoint-2", "lorsa-checkpoint-9");
     REQUIRE_THROWS_AS(model::load_checkpoint(dir / "c"), FormatError);
   }
   SECTION("unknown normalization") {

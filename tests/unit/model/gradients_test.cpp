@@ -60,14 +60,13 @@ struct Problem {
   model::LorsaWeights weights;
   at::Tensor x_BTD, t_BTD, scored_BT;
   model::StepOptions options;
-  at::Tensor residual_BTD;
 
   [[nodiscard]] model::StepResult step() const {
     return model::Lorsa(shape, weights).forward_backward(x_BTD, t_BTD, scored_BT, options);
   }
 
   [[nodiscard]] at::Tensor loss_of(const model::LorsaWeights& of) const {
-    return test::oracle_loss(shape, of, x_BTD, t_BTD, scored_BT, options, residual_BTD);
+    return test::oracle_loss(shape, of, x_BTD, t_BTD, scored_BT, options, weights);
   }
 };
 
@@ -88,7 +87,6 @@ Problem make_problem(const Kind& kind, uint64_t seed) {
   if (!kind.dead_heads.empty()) {
     p.options.auxiliary = {2, 0.3, at::tensor(kind.dead_heads, at::kLong)};
   }
-  p.residual_BTD = test::oracle_residual(p.shape, p.weights, p.x_BTD, p.t_BTD, p.scored_BT);
   return p;
 }
 
@@ -209,6 +207,9 @@ TEST_CASE("AuxK reaches dead heads alone and leaves the main gradients as they a
     REQUIRE((is_dead || change[h].item<double>() == 0.0));
   }
   REQUIRE(change.max().item<double>() > 1e-6);
+  REQUIRE_FALSE(at::equal(with.gradients.W_V, without.gradients.W_V));
+  REQUIRE(at::equal(with.gradients.W_Q, without.gradients.W_Q));
+  REQUIRE(at::equal(with.gradients.W_K, without.gradients.W_K));
   REQUIRE(at::equal(with.gradients.b_D, without.gradients.b_D));
   REQUIRE(with.squared_error == without.squared_error);
 }
@@ -224,6 +225,29 @@ TEST_CASE("frozen QK heads get no gradient and the others keep theirs", "[model]
     REQUIRE(at::equal(*gradient, model::LorsaWeights(trained.gradients).at(name)));
   }
   REQUIRE(names == std::vector<std::string>{"W_V", "b_V", "W_O", "b_D"});
+}
+
+TEST_CASE("bfloat16 compute rounds what enters products and nothing else", "[model]") {
+  Problem p = make_problem({Activation::kTopK, true, 2}, 61);
+  const model::StepResult full = p.step();
+  p.options.precision = model::StepOptions::Precision::kBFloat16;
+  model::StepResult low = p.step();
+  for (const auto& [name, gradient] : full.gradients.named()) {
+    INFO(name);
+    const double error = relative_error(low.gradients.at(name), *gradient);
+    REQUIRE(error > 1e-6);
+    REQUIRE(error < 0.1);
+  }
+  REQUIRE(low.squared_error == Approx(full.squared_error).epsilon(0.05));
+  // The gradient of b_D is a sum over tokens of what was decoded from rounded activations by
+  // rounded rows, in full precision.
+  const at::Tensor y =
+      at::matmul(at::zeros({10, 12}, at::kDouble)
+                     .scatter_(1, low.kept.head_PK.to(at::kLong), low.kept.value_PK),
+                 p.weights.W_O.to(at::kBFloat16).to(at::kDouble));
+  const at::Tensor error = (y + p.weights.b_D - p.t_BTD.view({10, -1})) * p.scored_BT.view({10, 1});
+  REQUIRE(relative_error(low.gradients.b_D, error.sum(0) * 2.0 * p.options.grad_scale) < 1e-12);
+  REQUIRE(at::equal(low.kept.value_PK, low.kept.value_PK.to(at::kBFloat16).to(at::kDouble)));
 }
 
 TEST_CASE("every gradient is announced once, with its final value", "[model]") {

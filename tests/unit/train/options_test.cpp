@@ -66,6 +66,7 @@ const std::vector<Variant> kVariants = {
     {"sparse_adam", [](train::RunConfig& c) { c.train.optimizer = train::Optimizer::kSparseAdam; }},
     {"clipping", [](train::RunConfig& c) { c.train.clip_norm = 0.1; }},
     {"frozen QK", [](train::RunConfig& c) { c.train.freeze = train::Freeze::kQk; }},
+    {"bfloat16", [](train::RunConfig& c) { c.run.precision = train::Precision::kBFloat16; }},
     {"other data order", [](train::RunConfig& c) { c.data.seed = 5; }},
 };
 
