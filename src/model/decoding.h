@@ -12,12 +12,10 @@ namespace lorsa::model {
 struct ZGradient {
   at::Tensor grad_PK, head_PK;
   at::Tensor grad_PH;  ///< undefined where the other two are defined
-  /// AuxK's, at the dead heads it chose: for their values alone.
-  at::Tensor auxiliary_PK = {}, auxiliary_head_PK = {};
 
   [[nodiscard]] bool is_dense() const { return grad_PH.defined(); }
 
-  /// Sum over the OV heads of every QK head of gradient times z, [P, S], without AuxK's.
+  /// Sum over the OV heads of every QK head of gradient times z, [P, S].
   [[nodiscard]] at::Tensor dot_with(const at::Tensor& z_PH, int64_t num_qk_heads) const;
 };
 

@@ -10,7 +10,8 @@ at::Tensor rounded(const at::Tensor& tensor) {
 
 LorsaWeights rounded(const LorsaWeights& weights) {
   LorsaWeights copies = weights;
-  for (at::Tensor* weight : {&copies.W_Q, &copies.W_K, &copies.W_V, &copies.W_O, &copies.virtual_k}) {
+  for (at::Tensor* weight :
+       {&copies.W_Q, &copies.W_K, &copies.W_V, &copies.W_O, &copies.virtual_k}) {
     *weight = rounded(*weight);
   }
   return copies;

@@ -28,20 +28,8 @@ kernels::AttentionGradients attention_gradients(const Projections& p,
     return kernels::attention_backward_dense(
         p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PH, attn_scale, gradients);
   }
-  kernels::AttentionGradients d = kernels::attention_backward(
+  return kernels::attention_backward(
       p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK, d_z.head_PK, attn_scale, gradients);
-  if (d_z.auxiliary_PK.defined()) {
-    d.grad_v_BTSG.add_(kernels::attention_backward(p.q_BTSE,
-                                                   p.k_BTSE,
-                                                   p.v_BTSG,
-                                                   attention,
-                                                   d_z.auxiliary_PK,
-                                                   d_z.auxiliary_head_PK,
-                                                   attn_scale,
-                                                   kernels::GradientsOf::kValues)
-                           .grad_v_BTSG);
-  }
-  return d;
 }
 
 std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,

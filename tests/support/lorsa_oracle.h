@@ -110,8 +110,8 @@ inline at::Tensor oracle_output(const model::LorsaShape& shape,
   return at::matmul(oracle_activations(shape, w, z, scored_BT), w.W_O) + w.b_D;
 }
 
-/// What training minimises. AuxK's residual and patterns are those of `fixed`, the step's weights,
-/// for they are constants of the step.
+/// What training minimises. AuxK's residual is that of `fixed`, the step's weights, for it is a
+/// constant of the step.
 inline at::Tensor oracle_loss(const model::LorsaShape& shape,
                               const model::LorsaWeights& w,
                               const at::Tensor& x_BTD,
@@ -141,10 +141,7 @@ inline at::Tensor oracle_loss(const model::LorsaShape& shape,
   loss = loss + (penalty.sum(-1) * scored_BT).sum() * options.penalty.scale;
   const at::Tensor& dead = options.auxiliary.dead_heads;
   if (dead.defined() && dead.numel() > 0) {
-    model::LorsaWeights values = fixed;
-    values.W_V = w.W_V;
-    values.b_V = w.b_V;
-    const at::Tensor others = oracle_z(shape, values, x_BTD) * (a == 0).to(at::kDouble);
+    const at::Tensor others = z * (a == 0).to(at::kDouble);
     const at::Tensor residual_BTD =
         (t_BTD - oracle_output(shape, fixed, x_BTD, scored_BT)).detach();
     const at::Tensor z_dead = others.index_select(-1, dead);
