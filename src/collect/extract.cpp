@@ -159,6 +159,13 @@ void warn_about(const Job& job, const ExtractReport& report) {
 
 ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options) {
   const Job job = prepare_job(config, options.rank);
+  if (job.rank.rank == 0) {
+    for (const LayerState& state : job.layers) {
+      if (state.complete) {
+        data::remove_leftovers_of_complete_cache(state.folder);
+      }
+    }
+  }
   // One rank looks: others may be writing already. They begin a new cache behind rank 0.
   if (!job.complete() && job.rank.rank == 0) {
     check_space(job);

@@ -435,4 +435,24 @@ void CacheWriter::finish() {
   impl_->finish(impl_->next_row);
 }
 
+void remove_leftovers_of_complete_cache(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> leftovers;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (record_index(name).has_value() || is_temporary(name) || is_lock_file_name(name)) {
+      leftovers.push_back(entry.path());
+    }
+  }
+  if (leftovers.empty()) {
+    return;
+  }
+  // Removes its own file; that of another rank is removed below.
+  const WriterLock nobody_writes(folder, 0, 1);
+  for (const std::filesystem::path& path : leftovers) {
+    std::error_code error;
+    std::filesystem::remove(path, error);
+    LORSA_CHECK(!error, IoError, path.string(), ": cannot remove: ", error.message());
+  }
+}
+
 }  // namespace lorsa::data

@@ -82,4 +82,9 @@ class CacheWriter {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Removes what an extraction that was killed between the end of the manifest and its own end left
+/// in the folder of a complete cache: records of shards, temporary files, locks. Touches nothing
+/// where there is none of them. Throws IoError if a file cannot be removed or a writer is alive.
+void remove_leftovers_of_complete_cache(const std::filesystem::path& folder);
+
 }  // namespace lorsa::data

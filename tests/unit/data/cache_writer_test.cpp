@@ -205,6 +205,20 @@ TEST_CASE("a kill before the first manifest leaves a folder that can be begun ag
   REQUIRE(verify_cache(folder.path(), {}).empty());
 }
 
+TEST_CASE("a kill behind the last manifest leaves files that the next call removes", "[data]") {
+  const test::TempDir whole;
+  const test::TempDir killed;
+  write_cache(whole.path(), 6);
+  write_cache(killed.path(), 6);
+  for (const char* name : {"shard-00000.done", "shard-00001.done", "writer-0.lock", "x.tmp"}) {
+    io::write_file(killed / name, "left");
+  }
+  remove_leftovers_of_complete_cache(killed.path());
+  REQUIRE(contents(killed.path()) == contents(whole.path()));
+  remove_leftovers_of_complete_cache(killed.path());
+  REQUIRE(contents(killed.path()) == contents(whole.path()));
+}
+
 TEST_CASE("another configuration is refused, naming what differs", "[data]") {
   const test::TempDir folder;
   {
