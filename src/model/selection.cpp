@@ -78,7 +78,7 @@ at::Tensor dense_activations(const LorsaShape& shape,
                              const LorsaWeights& weights,
                              const at::Tensor& z_PH,
                              const at::Tensor& norm_H) {
-  const at::Tensor positive_PH = z_PH.clamp_min(0);
+  at::Tensor positive_PH = z_PH.clamp_min(0);
   if (shape.activation == Activation::kRelu) {
     return positive_PH;
   }
