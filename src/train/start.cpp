@@ -91,6 +91,23 @@ std::optional<int64_t> common_checkpoint(const std::vector<Member>& members) {
   return common.empty() ? std::nullopt : std::optional(common.back());
 }
 
+/// Beginning anew must not take a training away: only a first checkpoint, which a kill in the
+/// middle of a sweep's checkpoints leaves with some members and not with others, is given up.
+void check_may_begin(const std::vector<Member>& members) {
+  for (const Member& member : members) {
+    const std::vector<int64_t> own = member.folder.checkpoint_tokens();
+    LORSA_CHECK(own.size() < 2 && !fs::exists(member.folder.final_checkpoint() / "lorsa.json"),
+                ConfigError,
+                member.config.run.out,
+                ": holds a training",
+                own.empty() ? std::string() : concat(" of ", own.back(), " tokens"),
+                ", but ",
+                members.size() > 1 ? "another member of the sweep has no checkpoint of that"
+                                   : "no checkpoint to go on from",
+                ": use another run.out");
+  }
+}
+
 void begin(Member& member, const data::CacheReader& cache) {
   member.lorsa = std::make_unique<model::Lorsa>(fresh_model(member.config, cache, member.info));
   member.state.optimizer = fresh_optimizer(member.lorsa->weights());
@@ -240,6 +257,9 @@ std::vector<Member> start_or_resume(const std::vector<RunConfig>& configs,
         {config, RunFolder(config.run.out), info_for(cache.manifest()), nullptr, {}, {}});
   }
   const std::optional<int64_t> tokens = common_checkpoint(members);
+  if (!tokens) {
+    check_may_begin(members);
+  }
   for (Member& member : members) {
     if (tokens) {
       resume(member, *tokens);

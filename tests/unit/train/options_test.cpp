@@ -239,6 +239,19 @@ TEST_CASE("a sweep's members are the runs that their config.yaml describe", "[tr
   REQUIRE(bitwise_equal(final_weights(alone), again.lorsa.weights()));
 }
 
+TEST_CASE("a sweep that gains a member leaves what is trained alone", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig sweep = make_config(dir.path(), "sweep");
+  sweep.sweep.top_k = {2, 4};
+  run(sweep);
+  sweep.sweep.top_k = {2, 4, 3};
+  REQUIRE_THROWS_WITH(run(sweep), Catch::Contains("top_k-2") && Catch::Contains("run.out"));
+  REQUIRE(fs::exists(dir / "sweep/top_k-2/final/lorsa.json"));
+  REQUIRE(fs::exists(dir / "sweep/top_k-4/checkpoints/tokens-000000000384/trainer.json"));
+  REQUIRE_FALSE(fs::exists(dir / "sweep/top_k-3"));
+}
+
 TEST_CASE("a trainer's state of the first schema is still read", "[train]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 30);
