@@ -24,10 +24,10 @@ struct Batch {
   at::Tensor x_BTD, t_BTD, scored_BT;
 };
 
-inline LorsaWeights random_weights(const LorsaShape& shape) {
+inline LorsaWeights random_weights(const LorsaShape& shape, c10::Device device) {
   LorsaWeights w;
   const auto normal = [&](const char* name, double scale) {
-    return at::randn(model::weight_shape(shape, name)) * scale;
+    return at::randn(model::weight_shape(shape, name), at::TensorOptions(device)) * scale;
   };
   const double d = 1.0 / std::sqrt(static_cast<double>(shape.d_model));
   w.W_Q = normal("W_Q", d);
@@ -41,16 +41,24 @@ inline LorsaWeights random_weights(const LorsaShape& shape) {
   return w;
 }
 
-// The library's step as the trainer takes it.
+// The library's step as the trainer takes it: on CUDA in bfloat16.
 class SparseStep {
  public:
   SparseStep(const LorsaShape& shape, const LorsaWeights& weights)
-      : lorsa_(shape, copy(weights)), optimizer_(train::fresh_optimizer(lorsa_.weights())) {}
+      : lorsa_(shape, copy(weights)), optimizer_(train::fresh_optimizer(lorsa_.weights())) {
+    if (weights.W_O.is_cuda()) {
+      options_.precision = model::StepOptions::Precision::kBFloat16;
+      for (const char* name : model::kBFloat16Weights) {
+        options_.bfloat16_weights.at(name) = lorsa_.weights().at(name).to(at::kBFloat16);
+      }
+    }
+  }
 
   double run(const Batch& batch) {
     const double scale = 1.0 / static_cast<double>(batch.t_BTD.numel());
+    options_.grad_scale = scale;
     model::StepResult step =
-        lorsa_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, {.grad_scale = scale});
+        lorsa_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, options_);
     double square = 0.0;
     const auto gradients = step.gradients.named();
     for (const auto& [name, gradient] : gradients) {
@@ -63,8 +71,12 @@ class SparseStep {
     const auto first = optimizer_.first_moment.named();
     const auto second = optimizer_.second_moment.named();
     for (size_t i = 0; i < weights.size(); ++i) {
-      kernels::adam_step_(
-          *weights[i].second, *gradients[i].second, *first[i].second, *second[i].second, hyper);
+      kernels::adam_step_(*weights[i].second,
+                          *gradients[i].second,
+                          *first[i].second,
+                          *second[i].second,
+                          hyper,
+                          options_.bfloat16_weights.at(weights[i].first));
     }
     kept_ = step.kept;
     return step.squared_error * scale + 0.0 * square;
@@ -84,11 +96,12 @@ class SparseStep {
 
   Lorsa lorsa_;
   train::OptimizerState optimizer_;
+  model::StepOptions options_;
   kernels::TopK kept_;
 };
 
 // The same model as a PyTorch user writes it: SDPA, torch.topk, a scattered mask, a dense decode,
-// autograd, fused Adam.
+// autograd, fused Adam; on CUDA what multiplies in bfloat16, as autocast has it.
 class DenseAutogradStep {
  public:
   DenseAutogradStep(const LorsaShape& shape, const LorsaWeights& weights)
@@ -98,14 +111,16 @@ class DenseAutogradStep {
       parameters_.push_back(*tensor);
       first_.push_back(at::zeros_like(*tensor));
       second_.push_back(at::zeros_like(*tensor));
-      steps_.push_back(at::zeros({}));
+      steps_.push_back(at::zeros({}, at::TensorOptions(tensor->device())));
     }
   }
 
   double run(const Batch& batch) {
     const int64_t B = batch.x_BTD.size(0), T = batch.x_BTD.size(1);
+    const auto low = [&](const at::Tensor& x) { return x.is_cuda() ? x.to(at::kBFloat16) : x; };
+    const at::Tensor x = low(batch.x_BTD);
     const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias) {
-      return at::linear(batch.x_BTD, weight, bias.flatten())
+      return at::linear(x, low(weight), low(bias.flatten()))
           .view({B, T, shape_.num_qk_heads, -1})
           .transpose(1, 2);
     };
@@ -123,8 +138,9 @@ class DenseAutogradStep {
       mask =
           at::zeros_like(score).scatter_(-1, std::get<1>(at::topk(score, shape_.top_k, -1)), 1.0);
     }
-    const at::Tensor y = at::linear(a * mask, weights_.W_O.t(), weights_.b_D);
-    const at::Tensor loss = at::mse_loss(y, batch.t_BTD);
+    const at::Tensor y =
+        at::linear(a * mask.to(a.scalar_type()), low(weights_.W_O).t(), low(weights_.b_D));
+    const at::Tensor loss = at::mse_loss(y.to(at::kFloat), batch.t_BTD);
     for (at::Tensor& parameter : parameters_) {
       parameter.mutable_grad() = at::Tensor();
     }
@@ -156,9 +172,9 @@ class DenseAutogradStep {
  private:
   at::Tensor rotate(const at::Tensor& x_BSTE, int64_t T) {
     if (!table_.cos.defined()) {
-      table_ = kernels::rope_table(shape_.rope, T, at::kFloat, at::kCPU);
-      table_.cos = at::cat({table_.cos, table_.cos}, -1);
-      table_.sin = at::cat({table_.sin, table_.sin}, -1);
+      table_ = kernels::rope_table(shape_.rope, T, at::kFloat, x_BSTE.device());
+      table_.cos = at::cat({table_.cos, table_.cos}, -1).to(x_BSTE.scalar_type());
+      table_.sin = at::cat({table_.sin, table_.sin}, -1).to(x_BSTE.scalar_type());
     }
     const auto halves = x_BSTE.chunk(2, -1);
     return x_BSTE * table_.cos + at::cat({-halves[1], halves[0]}, -1) * table_.sin;

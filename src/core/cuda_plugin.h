@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+
+#include "lorsa/core/device.h"
 
 // liblorsa_cuda.so holds what needs the CUDA libraries: loading those takes a program 0.15 s and
 // 250 MB, also where no device is. It is looked for beside the code of this function and in ../lib
@@ -18,6 +21,9 @@ namespace lorsa {
 struct CudaDevices {
   int (*count)();                   ///< 0 without a driver or device; never throws
   std::string (*name)(int device);  ///< such as "NVIDIA H100"
+  int64_t (*memory_bytes)(int device);
+  TensorMemory (*tensor_memory)(int device);
+  void (*synchronize)();  ///< waits for the current device; throws what its work threw
 };
 
 /// Throws as cuda_symbol().

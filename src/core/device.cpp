@@ -1,6 +1,7 @@
 #include "lorsa/core/device.h"
 
 #include <ATen/Parallel.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -108,6 +109,24 @@ std::string device_description(c10::Device device) {
   const int threads = at::get_num_threads();
   return concat(
       device.str(), ", ", threads, threads == 1 ? " thread, " : " threads, ", processor_name());
+}
+
+int64_t device_memory_bytes(c10::Device device) {
+  if (device.is_cuda()) {
+    return cuda_devices().memory_bytes(device.index());
+  }
+  return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<int64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+TensorMemory tensor_memory(c10::Device device) {
+  return device.is_cuda() ? cuda_devices().tensor_memory(device.index()) : TensorMemory{};
+}
+
+void synchronize(c10::Device device) {
+  if (device.is_cuda()) {
+    cuda_devices().synchronize();
+  }
 }
 
 }  // namespace lorsa

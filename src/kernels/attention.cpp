@@ -2,9 +2,9 @@
 
 #include <ATen/ATen.h>
 
-#include <limits>
-
 #include "kernels/attention_backward.h"
+#include "kernels/checks.h"
+#include "kernels/device_attention.h"
 #include "kernels/grouped_attention.h"
 #include "kernels/part_timer.h"
 #include "lorsa/core/error.h"
@@ -37,53 +37,22 @@ Sizes check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   return {q.size(0), q.size(1), q.size(2), q.size(3), v.size(3)};
 }
 
-// [B, T, S, W] -> [B, S, T, W]
-at::Tensor heads_first(const at::Tensor& x) {
-  return x.transpose(1, 2);
+at::Tensor in_float(const at::Tensor& tensor) {
+  return tensor.to(at::kFloat);
 }
 
-at::Tensor causal_scores(const at::Tensor& q, const at::Tensor& k, double attn_scale) {
-  const at::Tensor scores =
-      at::matmul(heads_first(q), heads_first(k).transpose(2, 3)).to(at::kFloat) / attn_scale;
-  const int64_t t = q.size(1);
-  const at::Tensor future = at::ones({t, t}, scores.options().dtype(at::kBool)).triu(1);
-  return scores.masked_fill(future, -std::numeric_limits<double>::infinity());
+AttentionResult in_float(const AttentionResult& result) {
+  return {in_float(result.z_PH), result.lse_BST, {}};
 }
 
-// Devices without a kernel of the project: the formula in LibTorch's operators.
-AttentionResult forward_aten(const at::Tensor& q,
-                             const at::Tensor& k,
-                             const at::Tensor& v,
-                             double attn_scale) {
-  const at::Tensor scores = causal_scores(q, k, attn_scale);
-  const at::Tensor lse = at::logsumexp(scores, -1);
-  const at::Tensor weights = at::exp(scores - lse.unsqueeze(-1)).to(v.scalar_type());
-  const at::Tensor z = at::matmul(weights, heads_first(v));
-  return {heads_first(z).reshape({q.size(0) * q.size(1), q.size(2) * v.size(3)}), lse};
-}
-
-AttentionGradients backward_aten(const at::Tensor& q,
-                                 const at::Tensor& k,
-                                 const at::Tensor& v,
-                                 const AttentionResult& result,
-                                 const at::Tensor& grad_z_PH,
-                                 double attn_scale,
-                                 GradientsOf gradients) {
-  const at::Tensor weights =
-      at::exp(causal_scores(q, k, attn_scale) - result.lse_BST.unsqueeze(-1));
-  const at::Tensor d_z = heads_first(grad_z_PH.view({q.size(0), q.size(1), q.size(2), v.size(3)}));
-  AttentionGradients out;
-  out.grad_v_BTSG =
-      heads_first(at::matmul(weights.to(v.scalar_type()).transpose(2, 3), d_z)).contiguous();
-  if (gradients == GradientsOf::kValues) {
-    return out;
+AttentionGradients rounded(AttentionGradients gradients) {
+  for (at::Tensor* grad :
+       {&gradients.grad_q_BTSE, &gradients.grad_k_BTSE, &gradients.grad_v_BTSG}) {
+    if (grad->defined()) {
+      *grad = grad->to(at::kBFloat16);
+    }
   }
-  const at::Tensor d_weights = at::matmul(d_z, heads_first(v).transpose(2, 3)).to(at::kFloat);
-  const at::Tensor dot = (weights * d_weights).sum(-1, /*keepdim=*/true);
-  const at::Tensor d_scores = (weights * (d_weights - dot) / attn_scale).to(q.scalar_type());
-  out.grad_q_BTSE = heads_first(at::matmul(d_scores, heads_first(k))).contiguous();
-  out.grad_k_BTSE = heads_first(at::matmul(d_scores.transpose(2, 3), heads_first(q))).contiguous();
-  return out;
+  return gradients;
 }
 
 }  // namespace
@@ -95,16 +64,22 @@ AttentionResult attention_forward(const at::Tensor& q_BTSE,
   const PartTimer timer(Part::kAttentionForward);
   const Sizes n = check(q_BTSE, k_BTSE, v_BTSG);
   if (!q_BTSE.is_cpu()) {
-    return forward_aten(q_BTSE, k_BTSE, v_BTSG, attn_scale);
+    return device_attention_forward(q_BTSE, k_BTSE, v_BTSG, attn_scale);
+  }
+  if (rounds_on_cpu(q_BTSE)) {
+    AttentionResult result =
+        attention_forward(in_float(q_BTSE), in_float(k_BTSE), in_float(v_BTSG), attn_scale);
+    result.z_PH = result.z_PH.to(at::kBFloat16);
+    return result;
   }
   at::Tensor z = at::empty({n.B, n.T, n.S, n.G}, q_BTSE.options());
   at::Tensor lse = at::empty({n.B, n.S, n.T}, q_BTSE.options());
   LORSA_CHECK(q_BTSE.scalar_type() == at::kFloat || q_BTSE.scalar_type() == at::kDouble,
               ShapeError,
-              "attention on the CPU: expected float32 or float64, found ",
+              "attention on the CPU: expected float32, float64 or bfloat16, found ",
               q_BTSE.scalar_type());
   grouped_attention_cpu(q_BTSE, k_BTSE, v_BTSG, 1.0 / attn_scale, z, lse);
-  return {z.view({n.B * n.T, n.S * n.G}), lse};
+  return {z.view({n.B * n.T, n.S * n.G}), lse, {}};
 }
 
 AttentionGradients attention_backward(const at::Tensor& q_BTSE,
@@ -127,10 +102,19 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
       " and ",
       head_PK.sizes());
   if (!q_BTSE.is_cpu()) {
-    const at::Tensor grad_z_PH =
-        at::zeros_like(result.z_PH)
-            .scatter_(1, head_PK.to(at::kLong), grad_PK.to(result.z_PH.scalar_type()));
-    return backward_aten(q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH, attn_scale, gradients);
+    const at::Tensor grad_z_PH = scatter_kept(grad_PK, head_PK, result.z_PH.size(1));
+    return device_attention_backward(
+        q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH, attn_scale, gradients);
+  }
+  if (rounds_on_cpu(q_BTSE)) {
+    return rounded(attention_backward(in_float(q_BTSE),
+                                      in_float(k_BTSE),
+                                      in_float(v_BTSG),
+                                      in_float(result),
+                                      in_float(grad_PK),
+                                      head_PK,
+                                      attn_scale,
+                                      gradients));
   }
   const at::Tensor q = q_BTSE.contiguous();
   const at::Tensor k = k_BTSE.contiguous();
@@ -161,7 +145,16 @@ AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
               grad_z_PH.scalar_type());
   const at::Tensor grad_z = grad_z_PH.contiguous();
   if (!q_BTSE.is_cpu()) {
-    return backward_aten(q_BTSE, k_BTSE, v_BTSG, result, grad_z, attn_scale, gradients);
+    return device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z, attn_scale, gradients);
+  }
+  if (rounds_on_cpu(q_BTSE)) {
+    return rounded(attention_backward_dense(in_float(q_BTSE),
+                                            in_float(k_BTSE),
+                                            in_float(v_BTSG),
+                                            in_float(result),
+                                            in_float(grad_z),
+                                            attn_scale,
+                                            gradients));
   }
   const at::Tensor q = q_BTSE.contiguous();
   const at::Tensor k = k_BTSE.contiguous();

@@ -46,8 +46,8 @@ inline void check_tensor(const at::Tensor& tensor,
               " is strided; call contiguous() first");
 }
 
-/// Throws ShapeError unless `tensor` is on the CPU or a CUDA device and float32 or float64 (on CUDA
-/// also bfloat16).
+/// Throws ShapeError unless `tensor` is on the CPU or a CUDA device and float32, float64 or
+/// bfloat16.
 inline void check_floating(const at::Tensor& tensor, const char* name) {
   LORSA_CHECK(tensor.defined(), ShapeError, name, " is an undefined tensor");
   const at::ScalarType dtype = tensor.scalar_type();
@@ -57,16 +57,17 @@ inline void check_floating(const at::Tensor& tensor, const char* name) {
               " is on ",
               tensor.device(),
               ", expected cpu or cuda");
-  LORSA_CHECK(
-      dtype == at::kFloat || dtype == at::kDouble || (dtype == at::kBFloat16 && tensor.is_cuda()),
-      ShapeError,
-      name,
-      " is ",
-      dtype,
-      " on ",
-      tensor.device(),
-      ", expected float32 or float64",
-      tensor.is_cuda() ? " or bfloat16" : "");
+  LORSA_CHECK(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16,
+              ShapeError,
+              name,
+              " is ",
+              dtype,
+              ", expected float32, float64 or bfloat16");
+}
+
+/// bfloat16 on the CPU is for checking: computed in float32, results rounded.
+inline bool rounds_on_cpu(const at::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.scalar_type() == at::kBFloat16;
 }
 
 /// The dtype that sums over values of `dtype` are kept in: float32 for bfloat16, else the same.

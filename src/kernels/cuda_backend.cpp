@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/adam.cuh"
+#include "kernels/cuda/rope.cuh"
 #include "kernels/cuda/sparse_decode.cuh"
 #include "kernels/cuda/top_k.cuh"
 #include "lorsa/core/error.h"
@@ -215,6 +216,33 @@ at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, in
   return out_PH;
 }
 
+void apply_rope_(at::Tensor& x_BTSE,
+                 const RopeSpec& spec,
+                 const RopeTable& table,
+                 RopeDirection direction) {
+  const c10::cuda::CUDAGuard guard(x_BTSE.device());
+  const at::Tensor cos = table.cos.contiguous();
+  const at::Tensor sin = table.sin.contiguous();
+  const cuda::RopeShape shape{x_BTSE.size(0),
+                              x_BTSE.size(1),
+                              x_BTSE.size(2),
+                              spec.rotary_dim / 2,
+                              x_BTSE.stride(0),
+                              x_BTSE.stride(1),
+                              x_BTSE.stride(2)};
+  dispatch(x_BTSE.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    check(cuda::rope(pointer<T>(x_BTSE),
+                     const_pointer<cuda::Sum<T>>(cos),
+                     const_pointer<cuda::Sum<T>>(sin),
+                     shape,
+                     spec.layout == RopeLayout::kAdjacentPairs,
+                     direction == RopeDirection::kForward ? 1 : -1,
+                     current_stream(x_BTSE)),
+          "apply_rope_");
+  });
+}
+
 void adam_step_(at::Tensor& parameter,
                 const at::Tensor& gradient,
                 at::Tensor& first_moment,
@@ -265,6 +293,7 @@ const lorsa::kernels::CudaBackend lorsa_cuda_kernels = {
     lorsa::kernels::on_cuda::sparse_decode_loss,
     lorsa::kernels::on_cuda::sparse_decode_backward,
     lorsa::kernels::on_cuda::scatter_kept,
+    lorsa::kernels::on_cuda::apply_rope_,
     lorsa::kernels::on_cuda::adam_step_,
     lorsa::kernels::on_cuda::squared_norm,
 };

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "lorsa/kernels/adam.h"
+#include "lorsa/kernels/rope.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::kernels {
@@ -16,6 +17,7 @@ struct CudaBackend {
   decltype(&kernels::sparse_decode_loss) sparse_decode_loss;
   decltype(&kernels::sparse_decode_backward) sparse_decode_backward;
   decltype(&kernels::scatter_kept) scatter_kept;
+  decltype(&kernels::apply_rope_) apply_rope_;
   decltype(&kernels::adam_step_) adam_step_;
   decltype(&kernels::squared_norm) squared_norm;
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/block_product.h"
+#include "kernels/checks.h"
 #include "kernels/cpu/transpose.h"
 #include "kernels/for_each_task.h"
 #include "kernels/part_timer.h"
@@ -161,6 +162,13 @@ at::Tensor product_nt(const at::Tensor& x_PK,
                       const at::Tensor& weight_NK,
                       const at::Tensor& bias_N) {
   const PartTimer timer(Part::kProjection);
+  if (rounds_on_cpu(x_PK)) {
+    return product_nt(x_PK.to(at::kFloat), weight_NK.to(at::kFloat), bias_N).to(at::kBFloat16);
+  }
+  if (x_PK.scalar_type() == at::kBFloat16) {
+    return bias_N.defined() ? at::addmm(bias_N.to(at::kBFloat16), x_PK, weight_NK.t())
+                            : at::mm(x_PK, weight_NK.t());
+  }
   if (!in_blocks(x_PK, weight_NK)) {
     return bias_N.defined() ? at::addmm(bias_N, x_PK, weight_NK.t()) : at::mm(x_PK, weight_NK.t());
   }
@@ -175,6 +183,13 @@ at::Tensor product_nt(const at::Tensor& x_PK,
 
 LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK) {
   const PartTimer timer(Part::kWeightGradient);
+  if (rounds_on_cpu(x_PK)) {
+    return product_tn(grad_PN.to(at::kFloat), x_PK.to(at::kFloat));
+  }
+  if (x_PK.scalar_type() == at::kBFloat16) {
+    return {at::mm(grad_PN.t(), x_PK, at::kFloat),
+            grad_PN.sum(at::IntArrayRef{0}, /*keepdim=*/false, at::kFloat)};
+  }
   if (!in_blocks(grad_PN, x_PK)) {
     return {at::mm(grad_PN.t(), x_PK), grad_PN.sum(0)};
   }
@@ -187,6 +202,13 @@ LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK) {
   for_each_task((grad.size(1) + kGradColumns - 1) / kGradColumns,
                 [&] { return RowsOfGradient(grad, x, x_panels, out); });
   return out;
+}
+
+at::Tensor product_of_sums(const at::Tensor& a_PK, const at::Tensor& b_KN) {
+  if (rounds_on_cpu(a_PK)) {
+    return at::mm(a_PK.to(at::kFloat), b_KN.to(at::kFloat));
+  }
+  return a_PK.scalar_type() == at::kBFloat16 ? at::mm(a_PK, b_KN, at::kFloat) : at::mm(a_PK, b_KN);
 }
 
 }  // namespace lorsa::kernels

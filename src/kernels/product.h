@@ -8,6 +8,9 @@
 // reaches 165 to 200 and oneDNN's own with a weight packed once a step 182 to 205 (P 1024 to 2048,
 // D 576 to 1024, N 2304 to 16384; AMD EPYC, 2026-11-24). Elsewhere they are LibTorch's.
 //
+// bfloat16 operands have their products summed in float32; results of product_nt are rounded (bias
+// in float32), gradients stay float32. On the CPU that is for checking: computed in float32.
+//
 // Bitwise the same for every thread count in float32 on the CPU, from 64 rows on.
 
 namespace lorsa::kernels {
@@ -26,5 +29,8 @@ struct LinearGradients {
 /// sums of grad. grad [P, N], its rows or its columns contiguous; x [P, K]. Columns of grad that
 /// are all zero give rows that are exactly zero.
 [[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK);
+
+/// a b in the dtype of its sums: float32 for bfloat16.
+[[nodiscard]] at::Tensor product_of_sums(const at::Tensor& a_PK, const at::Tensor& b_KN);
 
 }  // namespace lorsa::kernels

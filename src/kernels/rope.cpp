@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <numbers>
 
+#include "kernels/checks.h"
 #include "kernels/cpu/rope_rows.h"
+#include "kernels/cuda_backend.h"
 #include "kernels/part_timer.h"
 #include "lorsa/core/error.h"
 
@@ -126,10 +128,29 @@ RopeTable rope_table(const RopeSpec& spec,
                      int64_t num_positions,
                      at::ScalarType dtype,
                      c10::Device device) {
+  struct Last {
+    RopeSpec spec;
+    int64_t num_positions = -1;
+    at::ScalarType dtype = at::kFloat;
+    c10::Device device = c10::kCPU;
+    RopeTable table;
+  };
+
+  // Every step of a training asks for the same one.
+  thread_local Last last;
+  if (last.spec == spec && last.num_positions == num_positions && last.dtype == dtype &&
+      last.device == device) {
+    return last.table;
+  }
   check_spec(spec);
   const at::Tensor position = at::arange(num_positions, at::kLong).to(at::kFloat);
   const at::Tensor angle = position.unsqueeze(1) * inverse_frequencies(spec).unsqueeze(0);
-  return {angle.cos().to(device, dtype), angle.sin().to(device, dtype)};
+  last = {spec,
+          num_positions,
+          dtype,
+          device,
+          {angle.cos().to(device, dtype), angle.sin().to(device, dtype)}};
+  return last.table;
 }
 
 void apply_rope_(at::Tensor& x_BTSE,
@@ -164,12 +185,16 @@ void apply_rope_(at::Tensor& x_BTSE,
               table.cos.sizes(),
               " and ",
               table.sin.sizes());
-  const bool fast = x_BTSE.is_cpu() && table.cos.is_cpu() && table.sin.is_cpu() &&
-                    table.cos.scalar_type() == x_BTSE.scalar_type() &&
-                    table.sin.scalar_type() == x_BTSE.scalar_type();
-  if (fast && x_BTSE.scalar_type() == at::kFloat) {
+  const auto fits = [&](const at::Tensor& part) {
+    return part.device() == x_BTSE.device() &&
+           part.scalar_type() == sum_dtype(x_BTSE.scalar_type());
+  };
+  const bool fast = fits(table.cos) && fits(table.sin);
+  if (fast && x_BTSE.is_cuda() && x_BTSE.scalar_type() != at::kHalf) {
+    cuda_backend().apply_rope_(x_BTSE, spec, table, direction);
+  } else if (fast && x_BTSE.is_cpu() && x_BTSE.scalar_type() == at::kFloat) {
     rotate_on_cpu<float>(x_BTSE, spec, table, direction);
-  } else if (fast && x_BTSE.scalar_type() == at::kDouble) {
+  } else if (fast && x_BTSE.is_cpu() && x_BTSE.scalar_type() == at::kDouble) {
     rotate_on_cpu<double>(x_BTSE, spec, table, direction);
   } else {
     rotate_with_aten(x_BTSE, spec, table, direction);

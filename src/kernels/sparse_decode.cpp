@@ -168,9 +168,15 @@ at::Tensor scatter_cpu(const at::Tensor& grad_PK, const at::Tensor& head_PK, int
   const int32_t* head = head_PK.const_data_ptr<int32_t>();
   const int64_t k = grad_PK.size(1);
   for (int64_t entry = 0; entry < grad_PK.numel(); ++entry) {
-    out[entry / k * num_heads + head[entry]] = grad[entry];
+    if (grad[entry] != T{0}) {
+      out[entry / k * num_heads + head[entry]] = grad[entry];
+    }
   }
   return out_PH;
+}
+
+TopK in_float(const TopK& kept) {
+  return {kept.value_PK.to(at::kFloat), kept.head_PK};
 }
 
 }  // namespace
@@ -182,6 +188,9 @@ at::Tensor sparse_decode(const TopK& kept, const at::Tensor& W_O_HD, const at::T
   }
   if (W_O_HD.is_cuda()) {
     return cuda_backend().sparse_decode(kept, W_O_HD, b_D);
+  }
+  if (rounds_on_cpu(W_O_HD)) {
+    return sparse_decode(in_float(kept), W_O_HD.to(at::kFloat), b_D).to(at::kBFloat16);
   }
   check_heads(kept.head_PK, W_O_HD.size(0));
   return W_O_HD.scalar_type() == at::kFloat ? decode_cpu<float>(kept, W_O_HD, b_D)
@@ -210,6 +219,12 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
   if (W_O_HD.is_cuda()) {
     return cuda_backend().sparse_decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale);
   }
+  if (rounds_on_cpu(W_O_HD)) {
+    DecodeLoss loss = sparse_decode_loss(
+        in_float(kept), W_O_HD.to(at::kFloat), b_D, target_PD.to(at::kFloat), scored_P, grad_scale);
+    loss.grad_y_PD = loss.grad_y_PD.to(at::kBFloat16);
+    return loss;
+  }
   check_heads(kept.head_PK, W_O_HD.size(0));
   return dtype == at::kFloat
              ? decode_loss_cpu<float>(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale)
@@ -229,6 +244,12 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
                W_O_HD.device());
   if (W_O_HD.is_cuda()) {
     return cuda_backend().sparse_decode_backward(kept, W_O_HD, grad_y_PD, selection);
+  }
+  if (rounds_on_cpu(W_O_HD)) {
+    DecodeGradients gradients = sparse_decode_backward(
+        in_float(kept), W_O_HD.to(at::kFloat), grad_y_PD.to(at::kFloat), selection);
+    gradients.grad_value_PK = gradients.grad_value_PK.to(at::kBFloat16);
+    return gradients;
   }
   check_heads(kept.head_PK, W_O_HD.size(0));
   return W_O_HD.scalar_type() == at::kFloat
@@ -251,6 +272,9 @@ at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, in
   check_tensor(head_PK, "head_PK", grad_PK.sizes(), at::kInt, grad_PK.device());
   if (grad_PK.is_cuda()) {
     return cuda_backend().scatter_kept(grad_PK, head_PK, num_heads);
+  }
+  if (rounds_on_cpu(grad_PK)) {
+    return scatter_kept(grad_PK.to(at::kFloat), head_PK, num_heads).to(at::kBFloat16);
   }
   check_heads(head_PK, num_heads);
   return grad_PK.scalar_type() == at::kFloat ? scatter_cpu<float>(grad_PK, head_PK, num_heads)

@@ -76,6 +76,11 @@ TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Se
   if (z_PH.is_cuda()) {
     return cuda_backend().top_k_heads(z_PH, norm_H, k, selection);
   }
+  if (rounds_on_cpu(z_PH)) {
+    TopK kept = top_k_heads(z_PH.to(at::kFloat), norm_H, k, selection);
+    kept.value_PK = kept.value_PK.to(at::kBFloat16);  // exact: they are z's own values
+    return kept;
+  }
   return z_PH.scalar_type() == at::kFloat ? top_k_cpu<float>(z_PH, norm_H, k, selection)
                                           : top_k_cpu<double>(z_PH, norm_H, k, selection);
 }

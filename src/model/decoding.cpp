@@ -105,16 +105,23 @@ ZGradient decode_sparse(const DecodeTask& task, const at::Tensor& norm_H, StepRe
 at::Tensor ZGradient::dot_with(const at::Tensor& z_PH, int64_t num_qk_heads) const {
   const int64_t P = z_PH.size(0);
   const int64_t group = z_PH.size(1) / num_qk_heads;
+  const at::ScalarType sums = z_PH.scalar_type() == at::kBFloat16 ? at::kFloat : z_PH.scalar_type();
   if (is_dense()) {
-    return (grad_PH * z_PH).view({P, num_qk_heads, group}).sum(-1);
+    return (grad_PH * z_PH).view({P, num_qk_heads, group}).sum(-1, /*keepdim=*/false, sums);
   }
   const at::Tensor head = head_PK.to(at::kLong);
-  return at::zeros({P, num_qk_heads}, grad_PK.options())
-      .scatter_add_(1, at::floor_divide(head, group), grad_PK * z_PH.gather(1, head));
+  return at::zeros({P, num_qk_heads}, grad_PK.options().dtype(sums))
+      .scatter_add_(
+          1, at::floor_divide(head, group), grad_PK.to(sums) * z_PH.gather(1, head).to(sums));
 }
 
 ZGradient decode(const DecodeTask& task, StepResult& result) {
-  const at::Tensor norm_H = at::linalg_vector_norm(task.weights.W_O, 2, at::IntArrayRef{1});
+  // b_D is in the dtype of sums.
+  const at::Tensor norm_H = at::linalg_vector_norm(task.weights.W_O,
+                                                   2,
+                                                   at::IntArrayRef{1},
+                                                   /*keepdim=*/false,
+                                                   task.weights.b_D.scalar_type());
   result.num_scored = task.scored_P.sum().item<int64_t>();
   if (is_sparse(task.shape.activation)) {
     return decode_sparse(task, norm_H, result);

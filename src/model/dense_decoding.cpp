@@ -9,6 +9,7 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/product.h"
 #include "lorsa/core/error.h"
 #include "model/selection.h"
 
@@ -71,12 +72,14 @@ at::Tensor decode_dense(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   const LorsaWeights& w = task.weights;
   const at::Tensor a_PH = dense_activations(task.shape, w, task.z_PH, norm_H);
   const at::Tensor scored_P1 = task.scored_P.unsqueeze(1);
-  const at::Tensor error_PD = (at::addmm(w.b_D, a_PH, w.W_O) - task.target_PD) * scored_P1;
+  const at::Tensor error_PD =
+      (kernels::product_of_sums(a_PH, w.W_O) + w.b_D - task.target_PD) * scored_P1;
   result.squared_error = error_PD.square().sum(at::kDouble).item<double>();
   const at::Tensor d_y_PD = error_PD * (2.0 * task.options.grad_scale);
-  result.gradients.W_O = at::mm(a_PH.t(), d_y_PD);
+  const at::Tensor as_operand_PD = d_y_PD.to(w.W_O.scalar_type());
+  result.gradients.W_O = kernels::product_of_sums(a_PH.t(), as_operand_PD);
   result.gradients.b_D = d_y_PD.sum(0);
-  at::Tensor d_a_PH = at::mm(d_y_PD, w.W_O.t());
+  at::Tensor d_a_PH = kernels::product_of_sums(as_operand_PD, w.W_O.t());
   add_penalty(task, norm_H, a_PH, result, d_a_PH);
   if (task.shape.activation == Activation::kJumpRelu) {
     result.gradients.log_threshold = log_threshold_gradient(task, norm_H, d_a_PH);
@@ -85,7 +88,7 @@ at::Tensor decode_dense(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   const at::Tensor counted_PH = acts_PH.logical_and(scored_P1);
   result.num_active = counted_PH.sum().item<int64_t>();
   result.active_H = counted_PH.any(0);
-  return d_a_PH.mul_(acts_PH);
+  return d_a_PH.mul_(acts_PH).to(task.z_PH.scalar_type());
 }
 
 }  // namespace lorsa::model

@@ -27,7 +27,7 @@ Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at:
   const int64_t T = x_BTD.size(1);
   Projections p;
   p.x_PD = x_BTD.reshape({B * T, shape.d_model});
-  p.rope = kernels::rope_table(shape.rope, T, w.W_Q.scalar_type(), x_BTD.device());
+  p.rope = kernels::rope_table(shape.rope, T, w.b_Q.scalar_type(), x_BTD.device());
   const auto heads =
       [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain, QkNorm& norm) {
         at::Tensor out = kernels::product_nt(p.x_PD, weight, bias.view({-1}))

@@ -10,7 +10,6 @@
 #include "lorsa/kernels/attention.h"
 #include "lorsa/model/lorsa.h"
 #include "model/decoding.h"
-#include "model/precision.h"
 #include "model/projections.h"
 #include "model/virtual_keys.h"
 
@@ -38,6 +37,27 @@ std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
   return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
 }
 
+/// The weights as this step's products read them.
+LorsaWeights operands(const LorsaWeights& weights, const StepOptions& options) {
+  if (options.precision == StepOptions::Precision::kFull) {
+    return weights;
+  }
+  LorsaWeights out = weights;
+  LorsaWeights copies = options.bfloat16_weights;
+  for (const char* name : kBFloat16Weights) {
+    at::Tensor& weight = out.at(name);
+    LORSA_CHECK(weight.scalar_type() == at::kFloat,
+                ShapeError,
+                "bfloat16 compute needs float32 weights, ",
+                name,
+                " is ",
+                weight.scalar_type());
+    const at::Tensor& copy = copies.at(name);
+    weight = copy.defined() ? copy : weight.to(at::kBFloat16);
+  }
+  return out;
+}
+
 }  // namespace
 
 StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
@@ -52,16 +72,11 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
               " and input ",
               x_BTD.sizes(),
               " differ in shape");
-  const bool rounds = options.precision == StepOptions::Precision::kBFloat16;
-  const auto as_read = [&](const at::Tensor& tensor) { return rounds ? rounded(tensor) : tensor; };
-  const LorsaWeights w = rounds ? rounded(weights_) : weights_;
-  Projections p = project(shape_, w, as_read(x_BTD));
+  const LorsaWeights w = operands(weights_, options);
+  const at::ScalarType dtype = w.W_Q.scalar_type();
+  Projections p = project(shape_, w, x_BTD.to(dtype));
   const int64_t P = p.x_PD.size(0);
-  for (at::Tensor* projected : {&p.q_BTSE, &p.k_BTSE, &p.v_BTSG}) {
-    *projected = as_read(*projected);
-  }
   kernels::AttentionResult attention = attend(shape_, w, p);
-  attention.z_PH = as_read(attention.z_PH);
 
   StepResult out;
   LorsaWeights& g = out.gradients;
@@ -70,31 +85,25 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
       options.gradient_ready(name, g.at(name));
     }
   };
-  const ZGradient d_z = decode({shape_,
-                                w,
-                                attention.z_PH,
-                                target_BTD.reshape({P, shape_.d_model}),
-                                scored_BT.reshape({P}),
-                                options},
-                               out);
+  ZGradient d_z = decode({shape_,
+                          w,
+                          attention.z_PH,
+                          target_BTD.to(dtype).reshape({P, shape_.d_model}),
+                          scored_BT.reshape({P}),
+                          options},
+                         out);
   for (const char* name : {"W_O", "b_D", "log_threshold"}) {
     ready(name);
   }
 
-  kernels::AttentionGradients d = attention_gradients(
-      p,
-      attention,
-      d_z,
-      shape_.attn_scale,
-      options.qk == Qk::kFreeze ? kernels::GradientsOf::kValues : kernels::GradientsOf::kAll);
-  std::tie(g.W_V, g.b_V) =
-      weight_gradients(as_read(d.grad_v_BTSG.view({P, shape_.num_ov_heads})), p);
-  ready("W_V");
-  ready("b_V");
-  if (options.qk == Qk::kFreeze) {
-    return out;
-  }
-  if (w.virtual_k.defined()) {
+  const bool trains_qk = options.qk == Qk::kTrain;
+  kernels::AttentionGradients d =
+      attention_gradients(p,
+                          attention,
+                          d_z,
+                          shape_.attn_scale,
+                          trains_qk ? kernels::GradientsOf::kAll : kernels::GradientsOf::kValues);
+  if (trains_qk && w.virtual_k.defined()) {
     g.virtual_k = virtual_keys_backward(p.q_BTSE,
                                         w.virtual_k,
                                         shape_.attn_scale,
@@ -103,16 +112,31 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
                                         d.grad_q_BTSE);
     ready("virtual_k");
   }
-  const at::Tensor d_q =
-      before_rope_and_norm(shape_, p, p.q_norm, w.q_norm, d.grad_q_BTSE, g.q_norm);
-  std::tie(g.W_Q, g.b_Q) = weight_gradients(as_read(d_q), p);
+  // The weight gradients need memory that these do not any more.
+  d_z = {};
+  attention = {};
+  p.v_BTSG.reset();
+  p.q_BTSE.reset();
+  p.k_BTSE.reset();
+
+  std::tie(g.W_V, g.b_V) = weight_gradients(d.grad_v_BTSG.view({P, shape_.num_ov_heads}), p);
+  d.grad_v_BTSG.reset();
+  ready("W_V");
+  ready("b_V");
+  if (!trains_qk) {
+    return out;
+  }
+  at::Tensor d_q = before_rope_and_norm(
+      shape_, p, p.q_norm, w.q_norm, std::exchange(d.grad_q_BTSE, {}), g.q_norm);
+  std::tie(g.W_Q, g.b_Q) = weight_gradients(d_q, p);
+  d_q.reset();
   g.b_Q = g.b_Q.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
     ready(name);
   }
-  const at::Tensor d_k =
-      before_rope_and_norm(shape_, p, p.k_norm, w.k_norm, d.grad_k_BTSE, g.k_norm);
-  std::tie(g.W_K, g.b_K) = weight_gradients(as_read(d_k), p);
+  const at::Tensor d_k = before_rope_and_norm(
+      shape_, p, p.k_norm, w.k_norm, std::exchange(d.grad_k_BTSE, {}), g.k_norm);
+  std::tie(g.W_K, g.b_K) = weight_gradients(d_k, p);
   g.b_K = g.b_K.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_K", "b_K", "k_norm"}) {
     ready(name);

@@ -11,7 +11,8 @@ at::Tensor heads_first(const at::Tensor& x_BTSW) {
 }
 
 at::Tensor scores(const at::Tensor& q_BTSE, const at::Tensor& virtual_k_nSE, double attn_scale) {
-  return at::bmm(heads_first(q_BTSE), virtual_k_nSE.permute({1, 2, 0})) / attn_scale;  // [S, P, n]
+  const at::Tensor q = heads_first(q_BTSE).to(virtual_k_nSE.scalar_type());
+  return at::bmm(q, virtual_k_nSE.permute({1, 2, 0})) / attn_scale;  // [S, P, n]
 }
 
 /// [B, S, T] -> [S, B*T]
@@ -48,7 +49,8 @@ at::Tensor virtual_keys_backward(const at::Tensor& q_BTSE,
   // Softmax backward with a zero gradient of the weight itself, for the values are zero.
   const at::Tensor d_score_SPn = weight_SPn * dot_PS.t().unsqueeze(-1) * (-1.0 / attn_scale);
   heads_first(grad_q_BTSE).add_(at::bmm(d_score_SPn, virtual_k_nSE.transpose(0, 1)));
-  return at::bmm(d_score_SPn.transpose(1, 2), heads_first(q_BTSE)).transpose(0, 1).contiguous();
+  const at::Tensor q = heads_first(q_BTSE).to(virtual_k_nSE.scalar_type());
+  return at::bmm(d_score_SPn.transpose(1, 2), q).transpose(0, 1).contiguous();
 }
 
 }  // namespace lorsa::model

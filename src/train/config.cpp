@@ -14,8 +14,8 @@ void describe(config::Fields& f, RunConfig& c) {
                       {{"auto", Precision::kAuto},
                        {"float32", Precision::kFloat32},
                        {"bfloat16", Precision::kBFloat16}},
-                      "bfloat16 rounds what enters the matrix products, with float32 weights and "
-                      "sums (for checking: it is slower); auto is float32.");
+                      "bfloat16 computes in it with float32 weights, sums and moments (on the CPU "
+                      "for checking: it is slower); auto is bfloat16 on CUDA, else float32.");
   f.count("threads", c.run.threads, "CPU threads; 0 takes all cores.").between(0, 4096);
   f.number("rank_timeout_s",
            c.run.rank_timeout_s,
@@ -107,7 +107,8 @@ void describe(config::Fields& f, RunConfig& c) {
       .between(0, 1);
   f.count("micro_batch_sequences",
           c.train.micro_batch_sequences,
-          "Sequences computed at a time on each rank, gradients summed; 0 takes all at once.")
+          "Sequences computed at a time on each rank, gradients summed; 0: on CUDA as many as fit "
+          "into the device's memory, else all.")
       .at_least(0);
   f.choice<Freeze>("freeze",
                    c.train.freeze,
@@ -264,6 +265,11 @@ void validate(const RunConfig& c) {
               " and train.beta2 = ",
               c.train.beta2,
               " must be below 1");
+}
+
+bool computes_in_bfloat16(const RunConfig& config, c10::Device device) {
+  return config.run.precision == Precision::kBFloat16 ||
+         (config.run.precision == Precision::kAuto && device.is_cuda());
 }
 
 }  // namespace lorsa::train

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <utility>
 
+#include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
 #include "lorsa/kernels/adam.h"
@@ -34,11 +35,6 @@ double mean_scale(const TrainingBatch& batch) {
   return 1.0 / static_cast<double>(terms);
 }
 
-int64_t part_rows(const RunConfig& config, int64_t batch_rows) {
-  const int64_t rows = config.train.micro_batch_sequences;
-  return rows > 0 ? std::min(rows, batch_rows) : batch_rows;
-}
-
 }  // namespace
 
 OptimizerState fresh_optimizer(const model::LorsaWeights& weights) {
@@ -53,10 +49,17 @@ OptimizerState fresh_optimizer(const model::LorsaWeights& weights) {
   return state;
 }
 
-Learner::Learner(const RunConfig& config, Parts parts) : config_(config), parts_(parts) {}
+Learner::Learner(const RunConfig& config, Parts parts) : config_(config), parts_(parts) {
+  if (computes_in_bfloat16(config, parts.communicator.device())) {
+    for (const char* name : model::kBFloat16Weights) {
+      bfloat16_weights_.at(name) = parts.lorsa.weights().at(name).to(at::kBFloat16);
+    }
+  }
+}
 
 double Learner::step(const TrainingBatch& batch) {
   const double start_s = now_s();
+  forget_dead_moments(batch);
   Sums sums = compute(batch);
   const double computed_s = now_s();
   reduce(batch, sums);
@@ -67,6 +70,26 @@ double Learner::step(const TrainingBatch& batch) {
   times_.communication_s += reduced_s - computed_s;
   times_.optimizer_s += end_s - reduced_s;
   return sums.squared_error * mean_scale(batch);
+}
+
+at::Tensor Learner::silent_tokens_H() const {
+  return parts_.state.tokens_seen - parts_.state.last_active_H;
+}
+
+void Learner::forget_dead_moments(const TrainingBatch& batch) {
+  const int64_t period = config_.train.dead_after_tokens;
+  if (config_.train.aux_k == 0) {
+    return;
+  }
+  const at::Tensor silent_H = silent_tokens_H();
+  const at::Tensor heads =
+      (silent_H >= period).logical_and(silent_H.remainder(period) < batch.num_tokens).nonzero();
+  OptimizerState& optimizer = parts_.state.optimizer;
+  for (model::LorsaWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {
+    for (const char* name : {"W_V", "b_V", "W_O"}) {
+      moments->at(name).index_fill_(0, heads.view({-1}), 0.0);
+    }
+  }
 }
 
 bool Learner::measures_threshold(const TrainingBatch& batch) const {
@@ -92,11 +115,12 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
   options.jumprelu_window = train.jumprelu_window;
   options.qk = train.freeze == Freeze::kQk ? model::StepOptions::Qk::kFreeze
                                            : model::StepOptions::Qk::kTrain;
-  if (config_.run.precision == Precision::kBFloat16) {
+  if (bfloat16_weights_.W_O.defined()) {
     options.precision = model::StepOptions::Precision::kBFloat16;
+    options.bfloat16_weights = bfloat16_weights_;
   }
   if (train.aux_k > 0) {
-    const at::Tensor dead_H = (state.tokens_seen - state.last_active_H) >= train.dead_after_tokens;
+    const at::Tensor dead_H = silent_tokens_H() >= train.dead_after_tokens;
     options.auxiliary = {train.aux_k, train.aux_coefficient, dead_H.nonzero().view({-1})};
   }
   if (measures_threshold(batch)) {
@@ -107,7 +131,8 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
 
 Learner::Sums Learner::compute(const TrainingBatch& batch) {
   const int64_t rows = batch.input_BTD.size(0);
-  const int64_t part = part_rows(config_, rows);
+  const int64_t part =
+      parts_.micro_batch_sequences > 0 ? std::min(parts_.micro_batch_sequences, rows) : rows;
   const model::StepOptions options = options_for(batch);
   Sums sums;
   std::vector<dist::Work> under_way;
@@ -221,7 +246,8 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
                         *gradient,
                         state.optimizer.first_moment.at(name),
                         state.optimizer.second_moment.at(name),
-                        hyper);
+                        hyper,
+                        bfloat16_weights_.at(name));
   }
   account(sums, batch, norm);
 }
@@ -252,8 +278,7 @@ std::string Learner::take_metrics(double data_wait_s, double elapsed_s) {
   const auto scored = static_cast<double>(std::max<int64_t>(w.num_scored, 1));
   const auto steps = static_cast<double>(std::max<int64_t>(w.steps, 1));
   const int64_t last_step = w.steps > 0 ? w.tokens / w.steps : 0;
-  const at::Tensor silent_H =
-      (state.tokens_seen - state.last_active_H) >= config_.log.dead_window_tokens;
+  const at::Tensor silent_H = silent_tokens_H() >= config_.log.dead_window_tokens;
   io::Json line;
   line["tokens"] = state.tokens_seen;
   line["loss"] = w.squared_error / (scored * static_cast<double>(parts_.lorsa.shape().d_model));
@@ -276,6 +301,9 @@ std::string Learner::take_metrics(double data_wait_s, double elapsed_s) {
   line["communication_s"] = times_.communication_s;
   line["optimizer_s"] = times_.optimizer_s;
   line["elapsed_s"] = state.train_seconds;
+  if (parts_.communicator.device().is_cuda()) {
+    line["gpu_memory_bytes"] = tensor_memory(parts_.communicator.device()).peak_bytes;
+  }
   w = MetricWindow{};
   times_ = StepTimes{};
   return line.dump();

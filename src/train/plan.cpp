@@ -1,7 +1,10 @@
 #include <sstream>
 
+#include "lorsa/core/device.h"
+#include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/train/run.h"
+#include "train/memory.h"
 #include "train/start.h"
 
 namespace lorsa::train {
@@ -11,14 +14,7 @@ std::string describe_plan(const RunConfig& config) {
   const data::CacheReader cache(config.data.cache);
   check_cache(config, cache);
   const model::LorsaShape shape = shape_for(config, cache);
-  int64_t parameters = 0;
-  for (const std::string& name : model::weight_names(shape)) {
-    int64_t size = 1;
-    for (const int64_t n : model::weight_shape(shape, name)) {
-      size *= n;
-    }
-    parameters += size;
-  }
+  const int64_t parameters = num_parameters(shape);
   const auto D = static_cast<double>(shape.d_model);
   const auto H = static_cast<double>(shape.num_ov_heads);
   const auto SE = static_cast<double>(shape.num_qk_heads * shape.d_qk);
@@ -30,11 +26,12 @@ std::string describe_plan(const RunConfig& config) {
   const double attention = 0.5 * 2.0 * T * (SE + H) + 0.5 * 2.0 * T * (3.0 * SE + 2.0 * H);
   const double decode = 3.0 * 2.0 * K * D;
   const int64_t batch_tokens = config.data.batch_sequences * cache.manifest().context_length;
-  const auto P = static_cast<double>(batch_tokens);
-  const double weights_bytes =
-      4.0 * 4.0 * static_cast<double>(parameters);  // weight, gradient, two moments
-  // Per token: input and target; q, k, v, z and their gradients; kept heads.
-  const double activation_bytes = 4.0 * P * (4.0 * D + 4.0 * SE + 4.0 * H + 3.0 * K);
+  const c10::Device device = resolve_device(config.run.device);
+  const std::vector<RunConfig> members = members_of(config);
+  const int64_t part = micro_batch_sequences(members, cache, config.data.batch_sequences, device);
+  const MemoryPlan memory = memory_of(
+      config, shape, {config.data.batch_sequences, part, cache.manifest().context_length, device});
+  const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };
   const auto num_rows = static_cast<int64_t>(cache.rows(data::Side::kTraining).size());
   const int64_t steps = (config.train.tokens + batch_tokens - 1) / batch_tokens;
   std::ostringstream out;
@@ -42,9 +39,15 @@ std::string describe_plan(const RunConfig& config) {
       << shape.num_qk_heads << " QK heads of " << shape.d_qk << ", K " << shape.top_k << "\n"
       << "parameters     " << parameters << " (" << format_si(static_cast<double>(parameters))
       << ")\n"
-      << "memory         about " << format_bytes(weights_bytes + activation_bytes) << ": "
-      << format_bytes(weights_bytes) << " weights, gradients and moments, "
-      << format_bytes(activation_bytes) << " activations\n"
+      << "memory         " << bytes(memory.peak()) << " of tensors at most on one rank, "
+      << device_description(device) << ", "
+      << (computes_in_bfloat16(config, device) ? "bfloat16" : "float32") << ": weights "
+      << bytes(memory.weights) << ", moments " << bytes(memory.moments) << ", batch "
+      << bytes(memory.batch) << ", step " << bytes(memory.step + memory.sums + memory.libraries)
+      << (members.size() > 1 ? concat("; each of ", members.size(), " Lorsas of the sweep") : "")
+      << "\n"
+      << "micro-batches  " << part << " of " << config.data.batch_sequences
+      << " sequences at a time\n"
       << "FLOPs a token  " << format_si(projections + attention + decode) << " (projections "
       << format_si(projections) << ", attention " << format_si(attention) << ", decode "
       << format_si(decode) << ")\n"

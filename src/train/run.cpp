@@ -14,6 +14,7 @@
 #include "lorsa/metrics/event_file.h"
 #include "lorsa/metrics/run_report.h"
 #include "lorsa/train/trainer.h"
+#include "train/memory.h"
 #include "train/run_folder.h"
 #include "train/start.h"
 
@@ -254,14 +255,20 @@ TrainSummary train(const RunConfig& config, Progress::Visible progress) {
   // Nobody writes before everybody has read.
   communicator->barrier();
   Records records(config, members, *communicator, progress);
+  const int64_t rank_sequences = config.data.batch_sequences / communicator->world_size();
+  const int64_t part =
+      micro_batch_sequences(configs, cache, rank_sequences, communicator->device());
   std::vector<Learner> learners;
   for (Member& member : members) {
     move_to(communicator->device(), member);
     learners.emplace_back(member.config,
-                          Learner::Parts{*member.lorsa, member.state, *communicator});
+                          Learner::Parts{*member.lorsa, member.state, *communicator, part});
   }
   if (communicator->rank() == 0) {
     log_start(config, members, *communicator);
+    if (part < rank_sequences) {
+      log_info("each step computes ", rank_sequences, " sequences ", part, " at a time");
+    }
   }
   const TrainerState& state = members.front().state;
   data::ActivationLoader loader(cache,

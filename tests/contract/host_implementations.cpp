@@ -164,7 +164,7 @@ const std::vector<Implementation>& implementations() {
        scatter,
        adam,
        squared_norm},
-      public_implementation("cpu", c10::kCPU, {at::kFloat, at::kDouble})};
+      public_implementation("cpu", c10::kCPU, {at::kFloat, at::kDouble, at::kBFloat16})};
   return list;
 }
 

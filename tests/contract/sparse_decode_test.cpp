@@ -184,3 +184,16 @@ TEST_CASE("scatter_kept puts gradients at their heads and zero elsewhere", "[ker
     }
   });
 }
+
+TEST_CASE("scatter_kept lets a head occur again with gradient zero", "[kernels][decode]") {
+  for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
+    const at::Tensor head =
+        at::tensor({3, 1, 3, 0, 2, 0}).view({2, 3}).to(implementation.device, at::kInt);
+    const at::Tensor grad =
+        at::tensor({2.0, 5.0, 0.0, 0.0, -1.0, 4.0}).view({2, 3}).to(implementation.device, dtype);
+    const at::Tensor expected =
+        at::tensor({0.0, 5.0, 0.0, 2.0, 4.0, 0.0, -1.0, 0.0}, at::kDouble).view({2, 4});
+    const at::Tensor out = implementation.scatter(grad, head, 4);
+    REQUIRE(at::equal(DecodeSample::in_double(out), expected));
+  });
+}

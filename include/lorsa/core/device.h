@@ -22,4 +22,20 @@ void set_num_threads(int num_threads);
 /// "cpu, 2 threads, <processor name>" or the CUDA device's name: for logs and environment.json.
 [[nodiscard]] std::string device_description(c10::Device device);
 
+/// All memory of a CUDA device, or of this machine for the CPU.
+[[nodiscard]] int64_t device_memory_bytes(c10::Device device);
+
+/// What tensors of this process hold of a CUDA device.
+struct TensorMemory {
+  int64_t held_bytes = 0;
+  int64_t peak_bytes = 0;       ///< the most they have held at once so far
+  int64_t num_allocations = 0;  ///< times that memory was taken from the device, not reused
+};
+
+/// All 0 for the CPU.
+[[nodiscard]] TensorMemory tensor_memory(c10::Device device);
+
+/// Waits until a CUDA device has done all it was given; nothing to wait for on the CPU.
+void synchronize(c10::Device device);
+
 }  // namespace lorsa

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::kernels {
@@ -11,12 +13,13 @@ namespace lorsa::kernels {
 struct AttentionResult {
   at::Tensor z_PH;
   at::Tensor lse_BST;
+  std::vector<at::Tensor> saved;  ///< what a device's own backward pass wants besides
 };
 
 /// Causal softmax attention of S heads: z[b,t,s,:] = sum_j softmax(q.k / attn_scale)_tj v[b,j,s,:].
 ///
-/// Shapes  q, k [B, T, S, E]; v [B, T, S, G]; float32 or float64, contiguous. attn_scale is a
-/// divisor.
+/// Shapes  q, k [B, T, S, E]; v [B, T, S, G]; float32, float64 or bfloat16 (lse in float32; on the
+/// CPU for checking: computed in float32, results rounded), contiguous. attn_scale is a divisor.
 [[nodiscard]] AttentionResult attention_forward(const at::Tensor& q_BTSE,
                                                 const at::Tensor& k_BTSE,
                                                 const at::Tensor& v_BTSG,

@@ -30,7 +30,8 @@ struct RopeTable {
   at::Tensor sin;
 };
 
-/// Table for positions 0 .. num_positions-1, values in `dtype` on `device`.
+/// Table for positions 0 .. num_positions-1, values in `dtype` on `device`. To be read only: the
+/// same arguments give the same tensors.
 [[nodiscard]] RopeTable rope_table(const RopeSpec& spec,
                                    int64_t num_positions,
                                    at::ScalarType dtype,

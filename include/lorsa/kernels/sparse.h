@@ -17,8 +17,8 @@ struct TopK {
 
 /// Keeps the k best-scored heads of every position and returns their activations.
 ///
-/// Shapes    z_PH [P, H] float32 or float64 (bfloat16 too on CUDA), last dimension contiguous;
-///           norm_H [H], the norms of W_O's rows, same dtype (float32 for bfloat16 z).
+/// Shapes    z_PH [P, H] float32, float64 or bfloat16, last dimension contiguous; norm_H [H], the
+///           norms of W_O's rows, same dtype (float32 for bfloat16 z).
 /// Order     descending score; among equal scores the lower head wins, on every device. Always
 ///           exactly k heads; with kPositive heads of score 0 fill up, lowest first, with
 ///           activation 0.
@@ -32,9 +32,9 @@ struct TopK {
 
 /// y = sum_k value_PK W_O[head_PK] + b_D, [P, D]. Sums in the order of K. b_D may be undefined.
 ///
-/// value_PK, W_O_HD and b_D float32 or float64; on CUDA also value_PK and W_O_HD in bfloat16 with
-/// b_D in float32. Everything contiguous. Throws ShapeError, on the CPU also for a head outside
-/// [0, H).
+/// value_PK, W_O_HD and b_D float32 or float64, or value_PK and W_O_HD bfloat16 and b_D float32 (on
+/// the CPU for checking: computed in float32 and rounded). Everything contiguous. Throws
+/// ShapeError, on the CPU also for a head outside [0, H).
 [[nodiscard]] at::Tensor sparse_decode(const TopK& kept,
                                        const at::Tensor& W_O_HD,
                                        const at::Tensor& b_D);
@@ -76,7 +76,7 @@ struct DecodeGradients {
                                                      Selection selection);
 
 /// A gradient of kept entries spread over all heads: [P, num_heads], grad_PK at head_PK, 0
-/// elsewhere. The heads of one position are distinct, as top_k_heads gives them.
+/// elsewhere. The heads of one position are distinct where the gradient is not 0.
 [[nodiscard]] at::Tensor scatter_kept(const at::Tensor& grad_PK,
                                       const at::Tensor& head_PK,
                                       int64_t num_heads);

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -63,6 +64,9 @@ struct LorsaWeights {
   [[nodiscard]] at::Tensor& at(const std::string& name);
 };
 
+/// The weights that bfloat16 compute reads in bfloat16: what multiplies activations.
+inline constexpr std::array<const char*, 4> kBFloat16Weights = {"W_Q", "W_K", "W_V", "W_O"};
+
 /// Names of the weights that a Lorsa of this shape has, in the order of LorsaWeights::named().
 [[nodiscard]] std::vector<std::string> weight_names(const LorsaShape& shape);
 
@@ -107,11 +111,15 @@ struct StepOptions {
   enum class Qk { kTrain, kFreeze };
   Qk qk = Qk::kTrain;  ///< kFreeze: no gradients of W_Q, W_K, their biases, norms and virtual keys
 
-  enum class Precision {
-    kFull,     ///< the weights' own
-    kBFloat16  ///< what enters a product is rounded to bfloat16; sums and weights stay as they are
-  };
+  /// kBFloat16: W_Q, W_K, W_V, W_O, inputs, targets and all that lies between are bfloat16, sums
+  /// and gradients of weights float32, as the weights must be. On the CPU that is for checking:
+  /// slower.
+  enum class Precision { kFull, kBFloat16 };
   Precision precision = Precision::kFull;
+
+  /// The four matrices in bfloat16, where the caller keeps them (Adam writes such copies);
+  /// undefined ones are rounded anew at every step.
+  LorsaWeights bfloat16_weights = {};
 
   enum class Threshold { kIgnore, kMeasure };
   Threshold threshold = Threshold::kIgnore;  ///< kMeasure fills StepResult::threshold

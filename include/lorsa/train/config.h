@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -111,6 +113,9 @@ void validate(const RunConfig& config);
 
 /// The penalty's coefficient for a step that begins at `tokens`: linear warm-up, then constant.
 [[nodiscard]] double penalty_at(const RunConfig::Train& train, int64_t tokens);
+
+/// Whether run.precision asks for bfloat16 on this device: auto does on CUDA.
+[[nodiscard]] bool computes_in_bfloat16(const RunConfig& config, c10::Device device);
 
 /// Whether final/ holds a jumprelu Lorsa made of a topk or batchtopk one.
 [[nodiscard]] bool ends_as_jumprelu(const RunConfig& config);

@@ -39,6 +39,7 @@ class Learner {
     model::Lorsa& lorsa;
     TrainerState& state;
     dist::Communicator& communicator;
+    int64_t micro_batch_sequences = 0;  ///< computed at a time; 0: all
   };
 
   Learner(const RunConfig& config, Parts parts);
@@ -67,6 +68,12 @@ class Learner {
     model::LorsaWeights gradients;
   };
 
+  /// With AuxK: Adam's moments of a head become 0 when it is found dead, and again every
+  /// dead_after_tokens while it is. Its second moments still hold the gradients of the time it
+  /// died, often the first and largest ones, which keep AuxK's from moving it (docs/benchmarks.md).
+  void forget_dead_moments(const TrainingBatch& batch);
+  /// Tokens since each head acted.
+  [[nodiscard]] at::Tensor silent_tokens_H() const;
   [[nodiscard]] model::StepOptions options_for(const TrainingBatch& batch) const;
   [[nodiscard]] Sums compute(const TrainingBatch& batch);
   void reduce(const TrainingBatch& batch, Sums& sums);
@@ -76,6 +83,7 @@ class Learner {
 
   const RunConfig& config_;
   Parts parts_;
+  model::LorsaWeights bfloat16_weights_;  // undefined but for bfloat16 compute
   StepTimes times_;
   double squared_deviation_ = 0.0;  // of the step, over all ranks
 };

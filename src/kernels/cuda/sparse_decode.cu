@@ -126,7 +126,10 @@ __global__ void __launch_bounds__(256)
   }
   __syncthreads();
   for (int64_t k = threadIdx.x; k < shape.k; k += blockDim.x) {
-    row[head_PK[p * shape.k + k]] = grad_PK[p * shape.k + k];
+    const T grad = grad_PK[p * shape.k + k];
+    if (to_sum(grad) != Sum<T>{0}) {
+      row[head_PK[p * shape.k + k]] = grad;
+    }
   }
 }
 

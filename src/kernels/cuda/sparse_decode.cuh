@@ -61,7 +61,8 @@ cudaError_t decode_backward(const DecodeInput<T>& in,
                             void* workspace,
                             cudaStream_t stream);
 
-/// out_PH: grad_PK at head_PK, 0 elsewhere. One block per position: zeroes its row, then scatters.
+/// out_PH: grad_PK where it is not 0 at head_PK, 0 elsewhere. One block per position: zeroes its
+/// row, then scatters.
 template <typename T>
 cudaError_t scatter_kept(
     const T* grad_PK, const int32_t* head_PK, TopKShape shape, T* out_PH, cudaStream_t stream);

@@ -127,7 +127,9 @@ template <typename T>
 void scatter_kept(const T* grad_PK, const int32_t* head_PK, TopKShape shape, T* out_PH) {
   std::fill(out_PH, out_PH + shape.positions * shape.heads, T{0});
   for (int64_t entry = 0; entry < shape.positions * shape.k; ++entry) {
-    out_PH[entry / shape.k * shape.heads + head_PK[entry]] = grad_PK[entry];
+    if (grad_PK[entry] != T{0}) {
+      out_PH[entry / shape.k * shape.heads + head_PK[entry]] = grad_PK[entry];
+    }
   }
 }
 

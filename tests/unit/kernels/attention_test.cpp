@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "kernels/device_attention.h"
 #include "lorsa/core/error.h"
 #include "support/tensors.h"
 #include "support/test.h"
@@ -245,6 +246,52 @@ TEST_CASE("attention and its backward passes have the same bits for every thread
     }
   }
   at::set_num_threads(before);
+}
+
+TEST_CASE("attention of bfloat16 tensors on the CPU is that of their values, rounded",
+          "[kernels]") {
+  const Inputs in = make({2, 129, 2, 16, 4, 3}, at::kBFloat16);
+  const auto f = [](const at::Tensor& x) { return x.to(at::kFloat); };
+  const auto low = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+  const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.7);
+  const auto exact = kernels::attention_forward(f(in.q), f(in.k), f(in.v), 1.7);
+  REQUIRE(at::equal(forward.z_PH, low(exact.z_PH)));
+  REQUIRE(at::equal(forward.lse_BST, exact.lse_BST));
+  const kernels::AttentionResult read{f(forward.z_PH), exact.lse_BST, {}};
+  const at::Tensor d_z =
+      at::zeros({258, 8}, at::kBFloat16).scatter(1, in.head_PK.to(at::kLong), in.grad_PK);
+  const std::vector<std::pair<kernels::AttentionGradients, kernels::AttentionGradients>> passes = {
+      {kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7),
+       kernels::attention_backward(
+           f(in.q), f(in.k), f(in.v), read, f(in.grad_PK), in.head_PK, 1.7)},
+      {kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7),
+       kernels::attention_backward_dense(f(in.q), f(in.k), f(in.v), read, f(d_z), 1.7)}};
+  for (const auto& [ours, theirs] : passes) {
+    REQUIRE(at::equal(ours.grad_q_BTSE, low(theirs.grad_q_BTSE)));
+    REQUIRE(at::equal(ours.grad_k_BTSE, low(theirs.grad_k_BTSE)));
+    REQUIRE(at::equal(ours.grad_v_BTSG, low(theirs.grad_v_BTSG)));
+  }
+}
+
+TEST_CASE("the formula for other devices agrees with the CPU's kernels", "[kernels]") {
+  for (const Case& c : kCases) {
+    const Inputs in = make(c, at::kFloat);
+    const at::Tensor d_z = at::randn({c.B * c.T, c.S * c.G});
+    const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.7);
+    const auto formula = kernels::device_attention_forward(in.q, in.k, in.v, 1.7);
+    INFO("T " << c.T << " G " << c.G);
+    REQUIRE(relative_error(formula.z_PH, forward.z_PH) < 1e-5);
+    REQUIRE(relative_error(formula.lse_BST, forward.lse_BST) < 1e-5);
+    const auto ours = kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7);
+    const auto theirs = kernels::device_attention_backward(
+        in.q, in.k, in.v, formula, d_z, 1.7, kernels::GradientsOf::kAll);
+    REQUIRE(theirs.grad_q_BTSE.is_contiguous());
+    if (c.T > 1) {
+      REQUIRE(relative_error(theirs.grad_q_BTSE, ours.grad_q_BTSE) < 1e-4);
+      REQUIRE(relative_error(theirs.grad_k_BTSE, ours.grad_k_BTSE) < 1e-4);
+    }
+    REQUIRE(relative_error(theirs.grad_v_BTSG, ours.grad_v_BTSG) < 1e-5);
+  }
 }
 
 TEST_CASE("attention refuses shapes and dtypes that do not fit", "[kernels]") {

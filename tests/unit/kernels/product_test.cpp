@@ -154,3 +154,24 @@ TEST_CASE("block_product replaces or adds, inside larger matrices", "[kernels]")
     REQUIRE(at::equal(c[5], before[5]));
   }
 }
+
+TEST_CASE("products of bfloat16 operands sum in float32 and keep gradients there", "[kernels]") {
+  at::manual_seed(11);
+  const at::Tensor x = at::randn({130, 70}).to(at::kBFloat16);
+  const at::Tensor weight = at::randn({90, 70}).to(at::kBFloat16);
+  const at::Tensor grad = at::randn({130, 90}).to(at::kBFloat16);
+  const at::Tensor bias = at::randn({90});
+  const auto d = [](const at::Tensor& t) { return t.to(at::kDouble); };
+  const at::Tensor y = kernels::product_nt(x, weight, bias);
+  const at::Tensor exact = at::mm(d(x), d(weight).t()) + d(bias);
+  REQUIRE(y.scalar_type() == at::kBFloat16);
+  // One rounding to 8 bits of each element.
+  REQUIRE(((d(y) - exact).abs() <= exact.abs() * 0x1p-8 + 1e-5).all().item<bool>());
+  const kernels::LinearGradients gradients = kernels::product_tn(grad, x);
+  REQUIRE(gradients.weight_NK.scalar_type() == at::kFloat);
+  REQUIRE(relative_error(gradients.weight_NK, at::mm(d(grad).t(), d(x))) < 1e-6);
+  REQUIRE(relative_error(gradients.bias_N, d(grad).sum(0)) < 1e-6);
+  const at::Tensor sums = kernels::product_of_sums(x, weight.t());
+  REQUIRE(sums.scalar_type() == at::kFloat);
+  REQUIRE(relative_error(sums, at::mm(d(x), d(weight).t())) < 1e-6);
+}

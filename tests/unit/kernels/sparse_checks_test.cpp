@@ -23,7 +23,8 @@ TEST_CASE("top_k_heads refuses shapes, dtypes and strides that do not fit", "[ke
   REQUIRE_THROWS_AS(call(z, norm.to(at::kDouble), 2), ShapeError);
   REQUIRE_THROWS_AS(call(z[0], norm, 2), ShapeError);
   REQUIRE_THROWS_AS(call(z.to(at::kLong), norm, 2), ShapeError);
-  REQUIRE_THROWS_AS(call(z.to(at::kBFloat16), norm, 2), ShapeError);
+  REQUIRE_THROWS_AS(call(z.to(at::kBFloat16), norm.to(at::kBFloat16), 2), ShapeError);
+  REQUIRE_THROWS_AS(call(z.to(at::kHalf), norm, 2), ShapeError);
   REQUIRE_THROWS_WITH(call(at::ones({6, 4}).t(), norm, 2), Catch::Contains("contiguous()"));
   REQUIRE_THROWS_AS(call({}, norm, 2), ShapeError);
 }

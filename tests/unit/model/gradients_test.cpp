@@ -225,27 +225,66 @@ TEST_CASE("frozen QK heads get no gradient and the others keep theirs", "[model]
   REQUIRE(names == std::vector<std::string>{"W_V", "b_V", "W_O", "b_D"});
 }
 
-TEST_CASE("bfloat16 compute rounds what enters products and nothing else", "[model]") {
-  Problem p = make_problem({Activation::kTopK, true, 2}, 61);
-  const model::StepResult full = p.step();
-  p.options.precision = model::StepOptions::Precision::kBFloat16;
-  model::StepResult low = p.step();
-  for (const auto& [name, gradient] : full.gradients.named()) {
-    INFO(name);
-    const double error = relative_error(low.gradients.at(name), *gradient);
-    REQUIRE(error > 1e-6);
-    REQUIRE(error < 0.1);
+TEST_CASE("bfloat16 compute stays near full precision, its sums and gradients in float32",
+          "[model]") {
+  for (const Kind& kind : kKinds) {
+    Problem p = make_problem(kind, 61);
+    p.x_BTD = p.x_BTD.to(at::kFloat);
+    for (const auto& [name, weight] : p.weights.named()) {
+      *weight = weight->to(at::kFloat);
+    }
+    // The matrices, inputs and targets are bfloat16 values already: what is left is the rounding
+    // of what lies between, which moves no selection at this size.
+    const auto round = [](at::Tensor& x) { x = x.to(at::kBFloat16).to(at::kFloat); };
+    for (const char* name : model::kBFloat16Weights) {
+      round(p.weights.at(name));
+    }
+    round(p.x_BTD);
+    p.t_BTD = p.t_BTD.to(at::kFloat);
+    round(p.t_BTD);
+    const model::StepResult full = p.step();
+    p.options.precision = model::StepOptions::Precision::kBFloat16;
+    model::StepResult low = p.step();
+    INFO(name_of(kind));
+    double worst = 0.0;
+    for (const auto& [name, gradient] : full.gradients.named()) {
+      INFO(name);
+      const at::Tensor& ours = low.gradients.at(name);
+      REQUIRE(ours.scalar_type() == at::kFloat);
+      const double error = (ours - *gradient).norm().item<double>() /
+                           std::max(gradient->norm().item<double>(), 1e-30);
+      REQUIRE(error < 0.1);
+      worst = std::max(worst, error);
+    }
+    REQUIRE(worst > 1e-5);
+    REQUIRE(low.squared_error == Approx(full.squared_error).epsilon(0.02));
+    REQUIRE(low.penalty == Approx(full.penalty).epsilon(0.02));
+    REQUIRE(low.auxiliary_loss == Approx(full.auxiliary_loss).epsilon(0.02));
   }
-  REQUIRE(low.squared_error == Approx(full.squared_error).epsilon(0.05));
-  // The gradient of b_D is a sum over tokens of what was decoded from rounded activations by
-  // rounded rows, in full precision.
-  const at::Tensor y =
-      at::matmul(at::zeros({10, 12}, at::kDouble)
-                     .scatter_(1, low.kept.head_PK.to(at::kLong), low.kept.value_PK),
-                 p.weights.W_O.to(at::kBFloat16).to(at::kDouble));
-  const at::Tensor error = (y + p.weights.b_D - p.t_BTD.view({10, -1})) * p.scored_BT.view({10, 1});
-  REQUIRE(relative_error(low.gradients.b_D, error.sum(0) * 2.0 * p.options.grad_scale) < 1e-12);
-  REQUIRE(at::equal(low.kept.value_PK, low.kept.value_PK.to(at::kBFloat16).to(at::kDouble)));
+}
+
+TEST_CASE("bfloat16 compute reads the copies that it is given", "[model]") {
+  Problem p = make_problem({Activation::kTopK, true, 2}, 62);
+  for (const auto& [name, weight] : p.weights.named()) {
+    *weight = weight->to(at::kFloat);
+  }
+  p.options.precision = model::StepOptions::Precision::kBFloat16;
+  model::StepResult anew = p.step();
+  for (const char* name : model::kBFloat16Weights) {
+    p.options.bfloat16_weights.at(name) = p.weights.at(name).to(at::kBFloat16);
+  }
+  model::StepResult given = p.step();
+  for (const auto& [name, gradient] : anew.gradients.named()) {
+    REQUIRE(at::equal(given.gradients.at(name), *gradient));
+  }
+  p.options.bfloat16_weights.W_O = at::zeros_like(p.options.bfloat16_weights.W_O);
+  REQUIRE(p.step().squared_error != given.squared_error);
+}
+
+TEST_CASE("bfloat16 compute refuses weights that are not float32", "[model]") {
+  Problem p = make_problem({Activation::kTopK}, 63);
+  p.options.precision = model::StepOptions::Precision::kBFloat16;
+  REQUIRE_THROWS_WITH(p.step(), Catch::Contains("float32") && Catch::Contains("W_Q"));
 }
 
 TEST_CASE("every gradient is announced once, with its final value", "[model]") {

@@ -1,0 +1,171 @@
+#include "train/memory.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "lorsa/core/device.h"
+#include "lorsa/core/error.h"
+#include "lorsa/core/progress.h"
+#include "train/start.h"
+
+namespace lorsa::train {
+namespace {
+
+using model::LorsaShape;
+
+constexpr double kUsableShare = 0.9;
+/// What cuBLAS and cuBLASLt keep on sm_90 once they have been called, in LibTorch 2.11.
+constexpr int64_t kCudaWorkspaces = int64_t{2} * 32 * 1024 * 1024;
+
+int64_t num_elements(const LorsaShape& shape, const std::string& name) {
+  const std::vector<int64_t> sizes = model::weight_shape(shape, name);
+  return std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<>());
+}
+
+/// Bytes of the tensors of one step, named as in model/step.cpp.
+class StepTensors {
+ public:
+  StepTensors(const RunConfig& config, const LorsaShape& shape, const MicroBatch& batch)
+      : cuda_(batch.device.is_cuda()),
+        bfloat16_(computes_in_bfloat16(config, batch.device)),
+        trains_qk_(config.train.freeze == Freeze::kNone),
+        sparse_(shape.activation != model::Activation::kRelu &&
+                shape.activation != model::Activation::kJumpRelu),
+        penalty_(config.train.penalty != model::PenaltyKind::kNone),
+        batchtopk_(shape.activation == model::Activation::kBatchTopK) {
+    const int64_t P = batch.sequences * batch.positions;
+    const int64_t e = bfloat16_ ? 2 : 4;
+    const int64_t K = std::max(config.train.initial_k, shape.top_k);
+    const int64_t SE = shape.num_qk_heads * shape.d_qk;
+    const int64_t H = shape.num_ov_heads;
+    const int64_t D = shape.d_model;
+    x_ = bfloat16_ ? e * P * D : 0;
+    qk_ = e * P * SE;
+    v_ = e * P * H;
+    z_full_ = 4 * P * H;
+    lse_ = 4 * P * shape.num_qk_heads;
+    // Normalised queries and keys in float32.
+    norms_ = shape.qk_norm ? 2 * 4 * P * SE : 0;
+    kept_ = sparse_ ? P * K * (e + 4) : 0;
+    grad_kept_ = sparse_ ? P * K * e : 0;
+    y_ = e * P * D;
+    y_full_ = 4 * P * D;
+    W_O_ = 4 * H * D;
+    W_V_ = 4 * H * D;
+    W_Q_ = 4 * SE * D;
+    sort_ = cuda_ && sparse_ ? P * K * 24 : 0;
+  }
+
+  [[nodiscard]] int64_t peak() const {
+    const int64_t forward = x_ + 2 * qk_ + norms_ + 2 * v_ + lse_;
+    const int64_t after_decode = kept_ + grad_kept_ + W_O_;
+    return std::max({forward + decode(),
+                     forward + after_decode + attention_backward(),
+                     weight_gradients(after_decode)});
+  }
+
+ private:
+  [[nodiscard]] int64_t decode() const {
+    const int64_t target = bfloat16_ ? y_ : 0;
+    if (!sparse_) {
+      // Activations and their gradient, scores and their gradient; errors.
+      return target + v_ + z_full_ * (penalty_ ? 5 : 3) + 2 * y_full_ + y_ + W_O_;
+    }
+    const int64_t chosen = target + kept_ + grad_kept_ + y_ + W_O_ + sort_;
+    // Scores, those above 0, and what is kept of z.
+    return batchtopk_ ? std::max(chosen, target + 3 * z_full_) : chosen;
+  }
+
+  [[nodiscard]] int64_t attention_backward() const {
+    const int64_t d_z = cuda_ || !sparse_ ? v_ : 0;
+    // cuDNN sums dQ in float32.
+    const int64_t workspace = cuda_ ? 2 * qk_ : 0;
+    return d_z + v_ + (trains_qk_ || cuda_ ? 2 * qk_ + workspace : 0);
+  }
+
+  [[nodiscard]] int64_t weight_gradients(int64_t before) const {
+    // The CPU's product cuts its right operand, the input, into panels.
+    const int64_t panels = cuda_ ? 0 : y_full_;
+    const int64_t base = x_ + norms_ + before + W_V_ + panels;
+    if (!trains_qk_) {
+      return base + v_;
+    }
+    return std::max({base + v_ + 2 * qk_, base + 2 * qk_ + W_Q_, base + qk_ + 2 * W_Q_});
+  }
+
+  const bool cuda_, bfloat16_, trains_qk_, sparse_, penalty_, batchtopk_;
+  int64_t x_, qk_, v_, z_full_, lse_, norms_, kept_, grad_kept_, y_, y_full_, W_O_, W_V_, W_Q_,
+      sort_;
+};
+
+}  // namespace
+
+int64_t num_parameters(const LorsaShape& shape) {
+  int64_t sum = 0;
+  for (const std::string& name : model::weight_names(shape)) {
+    sum += num_elements(shape, name);
+  }
+  return sum;
+}
+
+MemoryPlan memory_of(const RunConfig& config, const LorsaShape& shape, const MicroBatch& batch) {
+  const int64_t parameters = num_parameters(shape);
+  MemoryPlan plan;
+  plan.weights = 4 * parameters;
+  if (computes_in_bfloat16(config, batch.device)) {
+    for (const char* name : model::kBFloat16Weights) {
+      plan.weights += 2 * num_elements(shape, name);
+    }
+  }
+  plan.moments = 2 * 4 * parameters;
+  plan.batch = 2 * 4 * batch.rank_sequences * batch.positions * shape.d_model;
+  plan.sums = batch.sequences < batch.rank_sequences ? 4 * parameters : 0;
+  plan.step = StepTensors(config, shape, batch).peak();
+  plan.libraries = batch.device.is_cuda() ? kCudaWorkspaces : 0;
+  return plan;
+}
+
+int64_t micro_batch_sequences(const std::vector<RunConfig>& members,
+                              const data::CacheReader& cache,
+                              int64_t rank_sequences,
+                              c10::Device device) {
+  const RunConfig& first = members.front();
+  if (first.train.micro_batch_sequences > 0) {
+    return std::min(first.train.micro_batch_sequences, rank_sequences);
+  }
+  if (!device.is_cuda()) {
+    return rank_sequences;
+  }
+  const int64_t T = cache.manifest().context_length;
+  const auto usable =
+      static_cast<int64_t>(kUsableShare * static_cast<double>(device_memory_bytes(device)));
+  const auto needed = [&](int64_t sequences) {
+    int64_t kept = 0;
+    int64_t most = 0;
+    for (const RunConfig& member : members) {
+      const MemoryPlan plan =
+          memory_of(member, shape_for(member, cache), {rank_sequences, sequences, T, device});
+      kept += plan.weights + plan.moments;
+      most = std::max(most, plan.peak() - plan.weights - plan.moments);
+    }
+    return kept + most;
+  };
+  const bool whole = first.model.activation == model::Activation::kBatchTopK;
+  int64_t sequences = rank_sequences;
+  while (needed(sequences) > usable) {
+    LORSA_CHECK(sequences > 1 && !whole,
+                ConfigError,
+                "training needs about ",
+                format_bytes(static_cast<double>(needed(sequences))),
+                whole ? " for the whole batch that batchtopk chooses from" : " for one sequence",
+                ", the device has ",
+                format_bytes(static_cast<double>(device_memory_bytes(device))),
+                "; a smaller model.num_ov_heads, data.batch_sequences or sweep would fit");
+    // Parts of equal size where possible.
+    const int64_t parts = (rank_sequences + sequences - 1) / sequences + 1;
+    sequences = std::min(sequences - 1, (rank_sequences + parts - 1) / parts);
+  }
+  return sequences;
+}
+
+}  // namespace lorsa::train

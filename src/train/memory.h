@@ -1,0 +1,51 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "lorsa/data/cache_reader.h"
+#include "lorsa/train/config.h"
+
+namespace lorsa::train {
+
+/// Bytes of the tensors that one Lorsa's training holds; what a kernel takes for itself inside a
+/// call is part of `step` only where it is LibTorch's memory.
+struct MemoryPlan {
+  int64_t weights = 0;    ///< with their bfloat16 copies
+  int64_t moments = 0;    ///< Adam's
+  int64_t batch = 0;      ///< input and target of this rank's sequences
+  int64_t sums = 0;       ///< gradients of earlier micro-batches
+  int64_t step = 0;       ///< the most that forward and backward of a micro-batch hold at once
+  int64_t libraries = 0;  ///< workspaces of cuBLAS
+
+  [[nodiscard]] int64_t peak() const { return weights + moments + batch + sums + step + libraries; }
+};
+
+[[nodiscard]] int64_t num_parameters(const model::LorsaShape& shape);
+
+/// What is computed at a time, on what.
+struct MicroBatch {
+  int64_t rank_sequences = 0;  ///< of one step on one rank
+  int64_t sequences = 0;       ///< computed at a time
+  int64_t positions = 0;       ///< T
+  c10::Device device = c10::kCPU;
+};
+
+/// The formula of model/step.cpp's lifetimes, checked against measured peaks
+/// (tests/unit/train/memory_test.cpp, tests/gpu). Exact to a few percent for topk and topk_signed;
+/// the dense activations' many intermediates are counted roughly, from above.
+[[nodiscard]] MemoryPlan memory_of(const RunConfig& config,
+                                   const model::LorsaShape& shape,
+                                   const MicroBatch& batch);
+
+/// train.micro_batch_sequences, or what it leaves open: the whole batch on the CPU and for
+/// batchtopk; on CUDA the most whose plan fits into nine tenths of the device's memory beside the
+/// other Lorsas of a sweep. Throws ConfigError where one sequence does not fit.
+[[nodiscard]] int64_t micro_batch_sequences(const std::vector<RunConfig>& members,
+                                            const data::CacheReader& cache,
+                                            int64_t rank_sequences,
+                                            c10::Device device);
+
+}  // namespace lorsa::train

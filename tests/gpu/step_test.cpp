@@ -1,0 +1,214 @@
+#include <cstdio>
+#include <memory>
+
+#include "gpu/device.h"
+#include "lorsa/core/device.h"
+#include "lorsa/train/learner.h"
+#include "support/lorsa_oracle.h"
+#include "support/test.h"
+#include "train/memory.h"
+
+// The explicit training step on CUDA against the CPU's, its memory against the plan.
+
+using namespace lorsa;
+using model::Activation;
+using test::distance;
+using test::kCuda;
+
+namespace {
+
+model::LorsaShape shape_of(Activation activation) {
+  model::LorsaShape shape;
+  shape.d_model = 96;
+  shape.num_ov_heads = 512;
+  shape.num_qk_heads = 8;
+  shape.d_qk = 64;
+  shape.top_k = 16;
+  shape.activation = activation;
+  shape.attn_scale = 8.0;
+  shape.rope.rotary_dim = 64;
+  return shape;
+}
+
+model::LorsaWeights moved(const model::LorsaWeights& weights, c10::Device device) {
+  model::LorsaWeights out = weights;
+  for (const auto& [name, tensor] : out.named()) {
+    *tensor = tensor->to(device);
+  }
+  return out;
+}
+
+/// Weights of a model's magnitude.
+model::LorsaWeights small_weights(const model::LorsaShape& shape) {
+  model::LorsaWeights weights = test::random_weights(shape, at::kFloat);
+  for (const char* name : model::kBFloat16Weights) {
+    weights.at(name).mul_(0.2);
+  }
+  return weights;
+}
+
+struct Batch {
+  at::Tensor x, t, scored;
+
+  Batch(int64_t sequences, int64_t positions, int64_t width, c10::Device device) {
+    const auto options = at::TensorOptions(at::kFloat).device(device);
+    x = at::randn({sequences, positions, width}, options);
+    t = at::randn({sequences, positions, width}, options);
+    scored = at::ones({sequences, positions}, options.dtype(at::kBool));
+    scored.select(1, 0).fill_(false);
+  }
+};
+
+/// A trainer's learner on CUDA with batches of random numbers.
+class Training {
+ public:
+  Training(const train::RunConfig& config, const model::LorsaShape& shape, int64_t part)
+      : config_(config),
+        lorsa_(shape, moved(small_weights(shape), kCuda)),
+        communicator_(make_communicator()) {
+    state_.optimizer = train::fresh_optimizer(lorsa_.weights());
+    state_.last_active_H =
+        at::zeros({shape.num_ov_heads}, at::TensorOptions(at::kLong).device(kCuda));
+    learner_ = std::make_unique<train::Learner>(
+        config_, train::Learner::Parts{lorsa_, state_, *communicator_, part});
+  }
+
+  double step(int64_t sequences, int64_t positions) {
+    const Batch batch(sequences, positions, lorsa_.shape().d_model, kCuda);
+    train::TrainingBatch out;
+    out.input_BTD = batch.x;
+    out.target_BTD = batch.t;
+    out.scored_BT = batch.scored;
+    out.num_scored = batch.scored.sum().item<int64_t>();
+    out.num_tokens = sequences * positions;
+    return learner_->step(out);
+  }
+
+  [[nodiscard]] const model::Lorsa& lorsa() const { return lorsa_; }
+
+ private:
+  static std::unique_ptr<dist::Communicator> make_communicator() {
+    dist::Options options;
+    options.device = kCuda;
+    return dist::make_communicator(options);
+  }
+
+  train::RunConfig config_;
+  model::Lorsa lorsa_;
+  std::unique_ptr<dist::Communicator> communicator_;
+  train::TrainerState state_;
+  std::unique_ptr<train::Learner> learner_;
+};
+
+train::RunConfig config_of(const model::LorsaShape& shape) {
+  train::RunConfig config;
+  config.run.device = "cuda";
+  config.model.num_ov_heads = shape.num_ov_heads;
+  config.model.num_qk_heads = shape.num_qk_heads;
+  config.model.d_qk = shape.d_qk;
+  config.model.top_k = shape.top_k;
+  config.model.activation = shape.activation;
+  config.train.tokens = 1 << 24;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("a training step on CUDA equals the CPU's in both precisions", "[gpu][step]") {
+  for (const auto activation : {Activation::kTopK,
+                                Activation::kTopKSigned,
+                                Activation::kBatchTopK,
+                                Activation::kRelu,
+                                Activation::kJumpRelu}) {
+    for (const bool qk_norm : {false, true}) {
+      for (const auto precision :
+           {model::StepOptions::Precision::kFull, model::StepOptions::Precision::kBFloat16}) {
+        at::manual_seed(31);
+        model::LorsaShape shape = shape_of(activation);
+        shape.qk_norm = qk_norm;
+        shape.num_virtual_keys = qk_norm ? 2 : 0;
+        const model::LorsaWeights weights = small_weights(shape);
+        const Batch batch(2, 100, shape.d_model, at::kCPU);
+        model::StepOptions options;
+        options.grad_scale = 1e-4;
+        options.precision = precision;
+        const model::StepResult exact =
+            model::Lorsa(shape, weights).forward_backward(batch.x, batch.t, batch.scored, options);
+        model::StepResult ours =
+            model::Lorsa(shape, moved(weights, kCuda))
+                .forward_backward(
+                    batch.x.to(kCuda), batch.t.to(kCuda), batch.scored.to(kCuda), options);
+        const bool low = precision == model::StepOptions::Precision::kBFloat16;
+        INFO("activation " << static_cast<int>(activation) << ", qk_norm " << qk_norm << ", "
+                           << (low ? "bfloat16" : "float32"));
+        CHECK(ours.squared_error == Approx(exact.squared_error).epsilon(low ? 1e-2 : 1e-4));
+        for (const auto& [name, gradient] : exact.gradients.named()) {
+          INFO(name);
+          // A near-tie of the selection moves a whole head's entry.
+          CHECK(distance(ours.gradients.at(name), *gradient) < (low ? 0.1 : 1e-2));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("training on CUDA lowers the loss and keeps bfloat16 copies of its weights",
+          "[gpu][step]") {
+  at::manual_seed(32);
+  const model::LorsaShape shape = shape_of(Activation::kTopK);
+  train::RunConfig config = config_of(shape);
+  config.train.learning_rate = 3e-3;
+  Training training(config, shape, 0);
+  const double first = training.step(4, 128);
+  double last = 0.0;
+  for (int i = 0; i < 40; ++i) {
+    last = training.step(4, 128);
+  }
+  REQUIRE(last < 0.99 * first);
+}
+
+TEST_CASE("micro-batches on CUDA give the whole batch's gradients", "[gpu][step]") {
+  const model::LorsaShape shape = shape_of(Activation::kTopK);
+  train::RunConfig config = config_of(shape);
+  config.run.precision = train::Precision::kFloat32;
+  std::vector<model::LorsaWeights> after;
+  for (const int64_t part : {0, 3}) {
+    at::manual_seed(33);
+    Training training(config, shape, part);
+    training.step(8, 64);
+    after.push_back(training.lorsa().weights());
+  }
+  for (const auto& [name, weight] : after[0].named()) {
+    INFO(name);
+    CHECK(distance(after[1].at(name), *weight) < 1e-4);
+  }
+}
+
+TEST_CASE("the steady state takes no memory from the device, and the plan foretells its peak",
+          "[gpu][step][memory]") {
+  model::LorsaShape shape = shape_of(Activation::kTopK);
+  shape.d_model = 2048;
+  shape.num_ov_heads = 16384;
+  shape.num_qk_heads = 128;
+  shape.d_qk = 128;
+  const train::RunConfig config = config_of(shape);
+  {
+    Training training(config, shape, 0);
+    for (int i = 0; i < 3; ++i) {
+      training.step(8, 512);
+    }
+    const int64_t taken = tensor_memory(kCuda).num_allocations;
+    for (int i = 0; i < 5; ++i) {
+      training.step(8, 512);
+    }
+    CHECK(tensor_memory(kCuda).num_allocations == taken);
+  }
+  const train::MemoryPlan plan = train::memory_of(config, shape, {8, 8, 512, kCuda});
+  // Larger than all that the other tests hold.
+  const int64_t measured = tensor_memory(kCuda).peak_bytes;
+  std::printf("peak memory: planned %ld MiB, measured %ld MiB (%.3f)\n",
+              plan.peak() >> 20,
+              measured >> 20,
+              static_cast<double>(plan.peak()) / static_cast<double>(measured));
+  CHECK(static_cast<double>(plan.peak()) == Approx(static_cast<double>(measured)).epsilon(0.05));
+}

@@ -1,0 +1,166 @@
+#include "train/memory.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/CPUAllocator.h>
+
+#include <algorithm>
+#include <map>
+
+#include "lorsa/train/learner.h"
+#include "support/lorsa_oracle.h"
+#include "support/test.h"
+
+using namespace lorsa;
+using model::Activation;
+
+namespace {
+
+/// Counts what tensors hold while it is LibTorch's CPU allocator.
+class CountingAllocator : public c10::Allocator {
+ public:
+  CountingAllocator() : inner_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this, kPriority); }
+
+  ~CountingAllocator() override { c10::SetCPUAllocator(inner_, kPriority); }
+
+  c10::DataPtr allocate(size_t bytes) override {
+    auto* block = new Block{this, inner_->allocate(bytes), static_cast<int64_t>(bytes)};
+    held_ += block->bytes;
+    peak_ = std::max(peak_, held_);
+    return {block->memory.get(), block, &release, c10::kCPU};
+  }
+
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
+
+  [[nodiscard]] int64_t peak() const { return peak_; }
+
+ private:
+  static constexpr uint8_t kPriority = 1;
+
+  struct Block {
+    CountingAllocator* owner;
+    c10::DataPtr memory;
+    int64_t bytes;
+  };
+
+  static void release(void* context) {
+    auto* block = static_cast<Block*>(context);
+    block->owner->held_ -= block->bytes;
+    delete block;
+  }
+
+  c10::Allocator* inner_;
+  int64_t held_ = 0;
+  int64_t peak_ = 0;
+};
+
+struct Case {
+  const char* name;
+  void (*set)(train::RunConfig&);
+  int64_t micro_batch = 4;
+  double tolerance = 0.05;
+};
+
+// Large products, many heads, long rows, small parts: what makes the peak differs.
+const std::vector<Case> kCases = {
+    {"as it is", [](train::RunConfig&) {}},
+    {"micro-batches", [](train::RunConfig&) {}, 1},
+    {"few heads", [](train::RunConfig& c) { c.model.num_ov_heads = 64; }},
+    {"many heads", [](train::RunConfig& c) { c.model.num_ov_heads = 4096; }},
+    {"wide QK heads", [](train::RunConfig& c) { c.model.d_qk = 256; }},
+    {"frozen QK", [](train::RunConfig& c) { c.train.freeze = train::Freeze::kQk; }},
+    {"annealed K",
+     [](train::RunConfig& c) {
+       c.train.initial_k = 256;
+       c.train.k_anneal_tokens = c.train.tokens;
+     }},
+    {"batchtopk", [](train::RunConfig& c) { c.model.activation = Activation::kBatchTopK; }, 4, 0.1},
+    {"relu", [](train::RunConfig& c) { c.model.activation = Activation::kRelu; }, 4, 0.25},
+    {"jumprelu, tanh",
+     [](train::RunConfig& c) {
+       c.model.activation = Activation::kJumpRelu;
+       c.train.penalty = model::PenaltyKind::kTanh;
+       c.train.penalty_coefficient = 0.1;
+     },
+     4,
+     0.25},
+};
+
+train::RunConfig base_config() {
+  train::RunConfig config;
+  config.model.num_ov_heads = 512;
+  config.model.num_qk_heads = 8;
+  config.model.d_qk = 64;
+  config.model.top_k = 16;
+  config.train.tokens = 1 << 20;
+  return config;
+}
+
+model::LorsaShape shape_of(const train::RunConfig& config) {
+  model::LorsaShape shape;
+  shape.d_model = 192;
+  shape.num_ov_heads = config.model.num_ov_heads;
+  shape.num_qk_heads = config.model.num_qk_heads;
+  shape.d_qk = config.model.d_qk;
+  shape.top_k = config.model.top_k;
+  shape.activation = config.model.activation;
+  shape.attn_scale = 8.0;
+  shape.rope.rotary_dim = 32;
+  return shape;
+}
+
+constexpr int64_t kSequences = 4;
+constexpr int64_t kPositions = 128;
+
+/// The most that two steps of training hold at once.
+int64_t measured_peak(const train::RunConfig& config, int64_t micro_batch) {
+  const CountingAllocator allocator;
+  const std::unique_ptr<dist::Communicator> single = dist::make_communicator({});
+  const model::LorsaShape shape = shape_of(config);
+  model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
+  train::TrainerState state;
+  state.optimizer = train::fresh_optimizer(lorsa.weights());
+  state.last_active_H = at::zeros({shape.num_ov_heads}, at::kLong);
+  train::Learner learner(config, {lorsa, state, *single, micro_batch});
+  const auto step = [&] {
+    train::TrainingBatch batch;
+    batch.input_BTD = at::empty({kSequences, kPositions, shape.d_model}).normal_();
+    batch.target_BTD = at::empty({kSequences, kPositions, shape.d_model}).normal_();
+    batch.scored_BT = at::ones({kSequences, kPositions}, at::kBool);
+    batch.num_scored = batch.num_tokens = kSequences * kPositions;
+    learner.step(batch);
+  };
+  step();
+  step();
+  return allocator.peak();
+}
+
+}  // namespace
+
+TEST_CASE("the memory plan is what training's tensors hold at their peak", "[train]") {
+  for (const Case& c : kCases) {
+    train::RunConfig config = base_config();
+    c.set(config);
+    const train::MemoryPlan plan = train::memory_of(
+        config, shape_of(config), {kSequences, c.micro_batch, kPositions, c10::kCPU});
+    const int64_t measured = measured_peak(config, c.micro_batch);
+    INFO(c.name << ": planned " << plan.peak() << ", measured " << measured << ", step "
+                << plan.step);
+    CHECK(static_cast<double>(plan.peak()) ==
+          Approx(static_cast<double>(measured)).epsilon(c.tolerance));
+  }
+}
+
+TEST_CASE("bfloat16 halves what lies between the products and keeps copies of the weights",
+          "[train]") {
+  train::RunConfig config = base_config();
+  const train::MicroBatch batch{kSequences, kSequences, kPositions, c10::kCPU};
+  const train::MemoryPlan full = train::memory_of(config, shape_of(config), batch);
+  config.run.precision = train::Precision::kBFloat16;
+  const train::MemoryPlan half = train::memory_of(config, shape_of(config), batch);
+  const int64_t matrices = 2 * (2 * 512 + 2 * 8 * 64) * 192;
+  REQUIRE(half.weights - full.weights == matrices);
+  REQUIRE(half.moments == full.moments);
+  REQUIRE(half.step < full.step);
+}
