@@ -1,0 +1,62 @@
+# Answers find_package() from gpu-deps/ (scripts/gpu/pack.sh) instead of the machine: configure with
+# -DCMAKE_PROJECT_TOP_LEVEL_INCLUDES=<this file>. What is not listed here is looked for as usual.
+
+get_filename_component(LORSA_PACKED "${CMAKE_CURRENT_LIST_DIR}/../../gpu-deps" ABSOLUTE)
+
+# libhdf5_serial finds libcrypto and others beside it: the older tag, DT_RPATH, counts for the libraries of libraries too.
+add_link_options(LINKER:--disable-new-dtags)
+
+# lorsa_packed(TARGET FOLDER [LIBRARY [definitions...]]): an imported target with the headers of include/FOLDER.
+function(lorsa_packed target folder)
+  if(TARGET ${target})
+    return()
+  endif()
+  set(definitions ${ARGN})
+  list(POP_FRONT definitions library)
+  if(library)
+    file(GLOB file "${LORSA_PACKED}/lib/lib${library}.so*")
+    add_library(${target} SHARED IMPORTED GLOBAL)
+    set_target_properties(${target} PROPERTIES IMPORTED_LOCATION "${file}")
+  else()
+    add_library(${target} INTERFACE IMPORTED GLOBAL)
+  endif()
+  set(headers "${LORSA_PACKED}/include/${folder}")
+  if(NOT EXISTS "${headers}" OR (library AND NOT EXISTS "${file}"))
+    message(FATAL_ERROR "${LORSA_PACKED} lacks ${folder} (${library}): run scripts/gpu_check.sh pack again")
+  endif()
+  set_target_properties(${target} PROPERTIES
+    INTERFACE_INCLUDE_DIRECTORIES "${headers}" INTERFACE_COMPILE_DEFINITIONS "${definitions}")
+endfunction()
+
+# FindPkgConfig's, for one library whose folder of headers has its name.
+macro(pkg_check_modules prefix)
+  string(REGEX REPLACE ".*;lib" "" lorsa_packed_name "${ARGN}")
+  lorsa_packed(PkgConfig::${prefix} ${lorsa_packed_name} ${lorsa_packed_name})
+  set(${prefix}_FOUND TRUE)
+endmacro()
+
+macro(lorsa_packed_package method name)
+  set(${name}_FOUND TRUE)
+  if("${name}" STREQUAL "spdlog")
+    lorsa_packed(spdlog::fmt spdlog fmt FMT_SHARED)
+    lorsa_packed(spdlog::spdlog spdlog spdlog SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)
+    set_target_properties(spdlog::spdlog PROPERTIES INTERFACE_LINK_LIBRARIES spdlog::fmt)
+  elseif("${name}" STREQUAL "nlohmann_json")
+    lorsa_packed(nlohmann_json::nlohmann_json nlohmann)
+  elseif("${name}" STREQUAL "CLI11")
+    lorsa_packed(CLI11::CLI11 CLI)
+  elseif("${name}" STREQUAL "yaml-cpp")
+    lorsa_packed(yaml-cpp yaml-cpp yaml-cpp)
+  elseif("${name}" STREQUAL "HDF5")
+    lorsa_packed(hdf5::hdf5 hdf5 hdf5_serial)
+  elseif("${name}" STREQUAL "OpenSSL")
+    lorsa_packed(OpenSSL::Crypto openssl crypto)
+  elseif("${name}" STREQUAL "ZLIB")
+    lorsa_packed(ZLIB::ZLIB z z)
+  elseif("${name}" STREQUAL "Catch2")
+    lorsa_packed(Catch2::Catch2 catch2)
+  elseif(NOT "${name}" STREQUAL "PkgConfig")
+    unset(${name}_FOUND)
+  endif()
+endmacro()
+cmake_language(SET_DEPENDENCY_PROVIDER lorsa_packed_package SUPPORTED_METHODS FIND_PACKAGE)
