@@ -94,7 +94,7 @@ TEST_CASE("attention backward on CUDA follows a raised log-sum-exp", "[gpu][atte
   }
 }
 
-TEST_CASE("RoPE on CUDA agrees with the CPU in double, both ways and layouts", "[gpu][rope]") {
+TEST_CASE("RoPE on CUDA agrees with the CPU in double, both ways and layouts", "[gpu][kernels][rope]") {
   for (const auto layout : {kernels::RopeLayout::kHalfSplit, kernels::RopeLayout::kAdjacentPairs}) {
     // Widths that go by packs of 16 bytes and one that does not; part of the head rotated.
     for (const int64_t rotary : {128, 32, 6}) {
