@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Trains SmolLM2's layer 17 from random OV weights without and with AuxK and prints dead heads and fvu of both.
-# Needs the quickstart's cache (scripts/quickstart.sh). AUX_K is the number of dead heads (512); arguments go to both trainings,
+# Needs the quickstart's cache (scripts/quickstart.sh). AUX_K is the number of dead heads (1024); arguments go to both trainings,
 # such as --set init.qk=random. Results: quickstart/dead-heads/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=${LORSA_BUILD_DIR:-build}/bin
 out=${OUT:-quickstart/dead-heads}
-for aux_k in 0 "${AUX_K:-512}"; do
+for aux_k in 0 "${AUX_K:-1024}"; do
   run=$out/aux-$aux_k
   "$bin/lorsa-train" configs/smollm2-train.yaml --quiet --set "run.out=$run" --set init.ov=random --set train.initial_k=0 \
     --set train.k_anneal_tokens=0 --set train.dead_after_tokens=2k --set train.aux_coefficient=4 --set "train.aux_k=$aux_k" \
