@@ -47,6 +47,7 @@ void DumpWriter::write_shard(const std::vector<HeadRecord>& records) {
     lines += line + "\n";
     script += line + ",\n";
     heads_.push_back(index_entry(record, texts_));
+    columns_.add(record, texts_);
   }
   script += "]);\n";
   io::write_file(folder_ / (name + ".jsonl"), lines);
@@ -57,9 +58,8 @@ void DumpWriter::write_shard(const std::vector<HeadRecord>& records) {
 void DumpWriter::finish(io::Json summary) {
   summary["heads_per_shard"] = kHeadsPerShard;
   summary["shards"] = shards_;
-  const std::string text = index_text(summary, heads_);
-  io::write_file(folder_ / "explorer" / "data" / "index.js", "lorsaIndex(" + text + ");\n");
-  io::write_file(folder_ / kDumpIndex, text);
+  io::write_file(folder_ / "explorer" / "data" / "index.js", columns_.script(summary));
+  io::write_file(folder_ / kDumpIndex, index_text(summary, heads_));
 }
 
 }  // namespace lorsa::analysis

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "analysis/head_record.h"
+#include "analysis/index_columns.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::analysis {
@@ -30,6 +31,7 @@ class DumpWriter {
   TokenTexts& texts_;
   io::Json shards_ = io::Json::array();
   io::Json heads_ = io::Json::array();
+  IndexColumns columns_;
 };
 
 }  // namespace lorsa::analysis

@@ -6,9 +6,9 @@ namespace lorsa::analysis {
 
 void write_explorer_page(const std::filesystem::path& folder) {
   io::make_directories(folder / "data");
-  io::write_file(folder / "style.css", kExplorerStyle);
-  io::write_file(folder / "explorer.js", kExplorerScript);
-  io::write_file(folder / "index.html", kExplorerHtml);
+  for (const ExplorerFile& file : kExplorerFiles) {
+    io::write_file(folder / file.name, file.text);
+  }
 }
 
 }  // namespace lorsa::analysis

@@ -1,17 +1,21 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string_view>
 
 namespace lorsa::analysis {
 
-/// The explorer's files as they stand in src/analysis/explorer, embedded by the build.
-extern const std::string_view kExplorerHtml;
-extern const std::string_view kExplorerStyle;
-extern const std::string_view kExplorerScript;
+struct ExplorerFile {
+  std::string_view name;
+  std::string_view text;
+};
 
-/// Writes index.html, style.css and explorer.js into `folder`. The page loads its data from
-/// `folder`/data: index.js and heads-NNNNN.js.
+/// The explorer's files as they stand in src/analysis/explorer, embedded by the build.
+extern const std::span<const ExplorerFile> kExplorerFiles;
+
+/// Writes the page's files into `folder`, index.html last. It loads its data from `folder`/data:
+/// index.js and heads-NNNNN.js.
 void write_explorer_page(const std::filesystem::path& folder);
 
 }  // namespace lorsa::analysis

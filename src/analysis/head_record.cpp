@@ -6,9 +6,6 @@
 namespace lorsa::analysis {
 namespace {
 
-// Tokens of the logit effect that the index carries for lists and search.
-constexpr size_t kIndexTokens = 5;
-
 class RecordWriter {
  public:
   explicit RecordWriter(TokenTexts& texts) : texts_(texts) { out_.reserve(1 << 15); }
@@ -16,6 +13,9 @@ class RecordWriter {
   std::string write(const HeadRecord& record) {
     open("{\"head\":", record.head);
     open(",\"qk_head\":", record.qk_head);
+    if (record.layer) {
+      open(",\"layer\":", *record.layer);
+    }
     open(",\"count\":", record.usage.count);
     number(",\"rate\":", record.rate);
     number(",\"max\":", record.usage.max);
@@ -27,7 +27,9 @@ class RecordWriter {
     effects(record.effect.top);
     out_ += ",\"bottom\":";
     effects(record.effect.bottom);
-    out_ += "},\"contexts\":";
+    out_ += '}';
+    optional_fields(record);
+    out_ += ",\"contexts\":";
     append_list(out_, record.contexts, [&](const HeadContext& c) { context(c); });
     out_ += '}';
     return std::move(out_);
@@ -72,8 +74,32 @@ class RecordWriter {
     });
   }
 
+  void optional_fields(const HeadRecord& record) {
+    if (!record.family_scores.empty()) {
+      out_ += ",\"family_scores\":";
+      char before = '{';
+      for (const auto& [family, score] : record.family_scores) {
+        out_ += before + json_string(family);
+        number(":", score);
+        before = ',';
+      }
+      out_ += '}';
+    }
+    if (!record.mhsa_overlap.empty()) {
+      out_ += ",\"mhsa_overlap\":";
+      append_list(out_, record.mhsa_overlap, [&](const MhsaShare& overlap) {
+        open("[", overlap.head);
+        number(",", overlap.share);
+        out_ += ']';
+      });
+    }
+  }
+
   void context(const HeadContext& c) {
     out_ += "{\"sample\":" + json_string(c.sample);
+    if (c.quantile) {
+      number(",\"quantile\":", static_cast<double>(*c.quantile));
+    }
     open(",\"row\":", c.row);
     open(",\"document\":", c.document);
     out_ += c.heldout ? ",\"heldout\":true" : ",\"heldout\":false";
@@ -109,29 +135,38 @@ class RecordWriter {
   std::string out_;
 };
 
-/// The weightiest source of a context, as text; empty if it is not at hand.
-std::string source_text(const HeadContext& c, const TokenTexts& texts) {
-  const auto heaviest =
-      std::max_element(c.pattern.begin(), c.pattern.end(), [](const Source& a, const Source& b) {
-        return std::abs(a.weight) < std::abs(b.weight);
-      });
-  if (heaviest == c.pattern.end()) {
-    return {};
-  }
-  if (heaviest->position >= c.first) {
-    return texts.text(c.tokens[static_cast<size_t>(heaviest->position - c.first)]);
-  }
-  const SourceSnippet& snippet = c.outside.front();
-  return texts.text(snippet.tokens[static_cast<size_t>(heaviest->position - snippet.first)]);
-}
-
 }  // namespace
 
 std::string record_line(const HeadRecord& record, TokenTexts& texts) {
   return RecordWriter(texts).write(record);
 }
 
+int32_t peak_token(const HeadRecord& record) {
+  if (record.contexts.empty()) {
+    return -1;
+  }
+  const HeadContext& c = record.contexts.front();
+  return c.tokens[static_cast<size_t>(c.position - c.first)];
+}
+
+int32_t source_token(const HeadRecord& record) {
+  if (record.contexts.empty() || record.contexts.front().pattern.empty()) {
+    return -1;
+  }
+  const HeadContext& c = record.contexts.front();
+  const Source& heaviest =
+      *std::max_element(c.pattern.begin(), c.pattern.end(), [](const Source& a, const Source& b) {
+        return std::abs(a.weight) < std::abs(b.weight);
+      });
+  if (heaviest.position >= c.first) {
+    return c.tokens[static_cast<size_t>(heaviest.position - c.first)];
+  }
+  const SourceSnippet& snippet = c.outside.front();
+  return snippet.tokens[static_cast<size_t>(heaviest.position - snippet.first)];
+}
+
 io::Json index_entry(const HeadRecord& record, const TokenTexts& texts) {
+  const auto text = [&](int32_t token) { return token < 0 ? std::string() : texts.text(token); };
   io::Json entry;
   entry["head"] = record.head;
   entry["qk_head"] = record.qk_head;
@@ -140,14 +175,18 @@ io::Json index_entry(const HeadRecord& record, const TokenTexts& texts) {
   entry["max"] = record.usage.max;
   io::Json top = io::Json::array();
   for (size_t i = 0; i < std::min(kIndexTokens, record.effect.top.size()); ++i) {
-    top.push_back(texts.text(record.effect.top[i].token));
+    top.push_back(text(record.effect.top[i].token));
   }
   entry["top_tokens"] = std::move(top);
   if (!record.contexts.empty()) {
-    const HeadContext& strongest = record.contexts.front();
-    entry["peak_token"] =
-        texts.text(strongest.tokens[static_cast<size_t>(strongest.position - strongest.first)]);
-    entry["source_token"] = source_text(strongest, texts);
+    entry["peak_token"] = text(peak_token(record));
+    entry["source_token"] = text(source_token(record));
+  }
+  if (record.layer) {
+    entry["layer"] = *record.layer;
+  }
+  if (!record.family_scores.empty()) {
+    entry["family_scores"] = record.family_scores;
   }
   return entry;
 }

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +13,15 @@
 
 namespace lorsa::analysis {
 
+/// Tokens of the logit effect that the index carries for lists and search.
+inline constexpr size_t kIndexTokens = 5;
+
+/// A head of the original attention and how much of a Lorsa head it holds.
+struct MhsaShare {
+  int64_t head = 0;
+  double share = 0.0;  ///< of the Lorsa head's output direction inside the head's output space
+};
+
 /// All that a dump says of one head.
 struct HeadRecord {
   int64_t head = 0;
@@ -19,10 +31,19 @@ struct HeadRecord {
   std::vector<int64_t> histogram;
   std::vector<HeadContext> contexts;
   LogitEffect effect;
+
+  // Not in every dump:
+  std::optional<int64_t> layer;                 ///< in a dump of several layers
+  std::map<std::string, double> family_scores;  ///< by family
+  std::vector<MhsaShare> mhsa_overlap;          ///< largest share first
 };
 
 /// The record as one line of JSON (docs/formats.md).
 [[nodiscard]] std::string record_line(const HeadRecord& record, TokenTexts& texts);
+
+/// Token at the strongest context's peak, and the weightiest source of it; -1 without contexts.
+[[nodiscard]] int32_t peak_token(const HeadRecord& record);
+[[nodiscard]] int32_t source_token(const HeadRecord& record);
 
 /// The head's entry in index.json.
 [[nodiscard]] io::Json index_entry(const HeadRecord& record, const TokenTexts& texts);

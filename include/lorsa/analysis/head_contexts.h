@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,8 @@ struct SourceSnippet {
 
 /// A place where a head acts, and the tokens around it. Positions count from the row's start.
 struct HeadContext {
-  std::string sample = "top";      ///< how it was chosen
+  std::string sample = "top";      ///< how it was chosen: "top", "quantile" or "non_firing"
+  std::optional<float> quantile;   ///< with "quantile": the head's activations below, as a share
   int64_t row = 0;                 ///< of the cache
   int32_t position = 0;            ///< of the peak: the row's scored token with the largest |a|
   float value = 0.0F;              ///< activation there, signed
