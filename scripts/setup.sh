@@ -10,7 +10,7 @@ Installs the Debian packages that are missing (as root; otherwise says which) an
 scripts/requirements.txt (torch 2.11.0 brings LibTorch: 4.7 GB). Does nothing where all is there.
 
   --dev   also the tools of scripts/format.sh and scripts/lint.sh (clang-format, clang-tidy), Open MPI (several ranks on
-          the CPU) and what some tests need (scripts/requirements-dev.txt)
+          the CPU) and what some tests need (Chromium; scripts/requirements-dev.txt)
 
 LORSA_PYTHON names the Python to make .venv with; default: the first of python3 in PATH that is 3.11 or newer and has venv.
 TEXT
@@ -26,7 +26,7 @@ dev=
 for argument in "$@"; do
   case "$argument" in
     --dev)
-      packages+=(clang-format clang-tidy libopenmpi-dev openmpi-bin)
+      packages+=(chromium clang-format clang-tidy libopenmpi-dev openmpi-bin)
       dev=1
       ;;
     -h | --help) usage; exit 0 ;;

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The explorer in a real browser, opened from disk: a dump of a tiny model, and one of 32,768 made-up heads with texts that
+# would harm a page that took them for markup. 77 where Chromium is missing: skipped.
+. "$(dirname "$0")/harness.sh"
+
+command -v chromium chromium-browser google-chrome >/dev/null \
+  || { echo "no chromium: scripts/setup.sh --dev installs it"; exit 77; }
+screenshots=${LORSA_SCREENSHOTS:-$scratch/screenshots}
+mkdir -p "$screenshots"
+
+golden=$LORSA_SOURCE/tests/golden/collect
+cat >cache.yaml <<YAML
+layers: [1]
+model:  {path: $golden/model}
+data:   {files: [$golden/corpus.jsonl], context_length: 16, holdout_fraction: 0.2}
+out:    {path: cache, dtype: float32}
+run:    {device: cpu, batch_sequences: 4, threads: 1}
+YAML
+cat >train.yaml <<YAML
+run:    {out: run, device: cpu, threads: 1}
+data:   {cache: cache/layer-1, batch_sequences: 2}
+model:  {num_ov_heads: 48, num_qk_heads: 6, d_qk: 8, top_k: 4}
+train:  {tokens: 320}
+YAML
+begin "two dumps"
+run 0 lorsa-cache extract cache.yaml --quiet
+run 0 lorsa-train train.yaml --quiet
+run 0 lorsa-dump run/final --cache cache/layer-1 --model "$golden/model" --out dump --window 8 --quiet
+run 0 write_dump many 32768
+
+begin "the explorer in Chromium"
+run 0 python3 "$LORSA_SOURCE/tests/cli/explorer_check.py" dump many "$screenshots"
+cat "$scratch/out"
+out_has "checks of the page, 0 failed"
+
+finish
