@@ -72,8 +72,8 @@ class StepTensors {
       return target + v_ + z_full_ * (penalty_ ? 5 : 3) + 2 * y_full_ + y_ + W_O_;
     }
     const int64_t chosen = target + kept_ + grad_kept_ + y_ + W_O_ + sort_;
-    // Scores, those above 0, and what is kept of z.
-    return batchtopk_ ? std::max(chosen, target + 3 * z_full_) : chosen;
+    // Scores, those above 0 and, where several threads gather them, their places; what is kept of z.
+    return batchtopk_ ? std::max(chosen, target + 5 * z_full_) : chosen;
   }
 
   [[nodiscard]] int64_t attention_backward() const {

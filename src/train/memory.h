@@ -35,7 +35,7 @@ struct MicroBatch {
 
 /// The formula of model/step.cpp's lifetimes, checked against measured peaks
 /// (tests/unit/train/memory_test.cpp, tests/gpu). Exact to a few percent for topk and topk_signed;
-/// the dense activations' many intermediates are counted roughly, from above.
+/// the many intermediates of batchtopk and the dense activations are counted roughly.
 [[nodiscard]] MemoryPlan memory_of(const RunConfig& config,
                                    const model::LorsaShape& shape,
                                    const MicroBatch& batch);

@@ -75,7 +75,7 @@ const std::vector<Case> kCases = {
        c.train.initial_k = 256;
        c.train.k_anneal_tokens = c.train.tokens;
      }},
-    {"batchtopk", [](train::RunConfig& c) { c.model.activation = Activation::kBatchTopK; }, 4, 0.1},
+    {"batchtopk", [](train::RunConfig& c) { c.model.activation = Activation::kBatchTopK; }, 4, 0.2},
     {"relu", [](train::RunConfig& c) { c.model.activation = Activation::kRelu; }, 4, 0.25},
     {"jumprelu, tanh",
      [](train::RunConfig& c) {
