@@ -3,22 +3,12 @@
 #include <string>
 
 #include "lorsa/core/error.h"
-#include "lorsa/core/log.h"
-#include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::analysis {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kOld = ".old";  // where a dump that is being replaced waits
-
-void remove_folder(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  LORSA_CHECK(!error, IoError, path.string(), ": cannot remove: ", error.message());
-}
 
 bool is_dump(const fs::path& folder) {
   if (!fs::exists(folder / kDumpIndex)) {
@@ -44,20 +34,9 @@ bool is_leftover(const fs::path& folder) {
   return true;
 }
 
-/// "dump/" and "dump" are the same folder.
-fs::path without_slash(const fs::path& path) {
-  const fs::path normal = path.lexically_normal();
-  return normal.has_filename() ? normal : normal.parent_path();
-}
-
-fs::path beside(const fs::path& path, const char* suffix) {
-  return fs::path(path.string() + suffix);
-}
-
 }  // namespace
 
-DumpFolder::DumpFolder(const fs::path& out)
-    : final_(without_slash(out)), temporary_(beside(final_, ".tmp")) {
+DumpFolder::DumpFolder(const fs::path& out) : final_(io::without_trailing_slash(out)) {
   LORSA_CHECK(!final_.empty() && final_.filename() != "." && final_.filename() != "..",
               ConfigError,
               "out: \"",
@@ -71,39 +50,15 @@ DumpFolder::DumpFolder(const fs::path& out)
                 kDumpIndex,
                 " of one); give another --out");
   }
-  for (const fs::path& path : {temporary_, beside(final_, kOld)}) {
+  for (const char* suffix : {".tmp", ".old"}) {
+    const fs::path path = io::beside(final_, suffix);
     LORSA_CHECK(!fs::exists(path) || is_leftover(path),
                 ConfigError,
                 path.string(),
                 ": is in the way and holds other files; remove it or give another --out");
   }
-  remove_folder(temporary_);
-  io::make_directories(temporary_);
-}
-
-DumpFolder::~DumpFolder() {
-  if (committed_) {
-    return;
-  }
-  std::error_code error;
-  fs::remove_all(temporary_, error);
-  if (error) {
-    log_warning(temporary_.string(), ": cannot remove: ", error.message());
-  }
-}
-
-void DumpFolder::commit() {
-  const fs::path old = beside(final_, kOld);
-  const bool replaces = fs::exists(final_);
-  if (replaces) {
-    remove_folder(old);
-    io::rename_durably(final_, old);
-  }
-  io::rename_durably(temporary_, final_);
-  committed_ = true;
-  if (replaces) {
-    remove_folder(old);
-  }
+  io::remove_tree(io::beside(final_, ".tmp"));
+  pending_.emplace(final_);
 }
 
 }  // namespace lorsa::analysis

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+
+#include "lorsa/io/pending_folder.h"
 
 namespace lorsa::analysis {
 
@@ -14,24 +17,20 @@ inline constexpr const char* kDumpIndex = "index.json";
 class DumpFolder {
  public:
   explicit DumpFolder(const std::filesystem::path& out);
-  ~DumpFolder();
-  DumpFolder(const DumpFolder&) = delete;
-  DumpFolder& operator=(const DumpFolder&) = delete;
 
   /// Where to write.
-  [[nodiscard]] const std::filesystem::path& path() const { return temporary_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return pending_->path(); }
 
   /// Where it will stand.
   [[nodiscard]] const std::filesystem::path& final_path() const { return final_; }
 
   /// Puts the folder in place of an older dump. Throws IoError; the older one is then still there,
   /// at worst as `<out>.old`.
-  void commit();
+  void commit() { pending_->commit(); }
 
  private:
   std::filesystem::path final_;
-  std::filesystem::path temporary_;
-  bool committed_ = false;
+  std::optional<io::PendingFolder> pending_;  // made once what is in its way is cleared
 };
 
 }  // namespace lorsa::analysis

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+
+namespace lorsa::io {
+
+/// A folder being written as `<final>.tmp`; it appears under its name with commit() only.
+///
+/// Without commit() the destructor removes everything that was written.
+class PendingFolder {
+ public:
+  /// Makes `<final>.tmp` and its parents. Throws IoError if something of that name is there.
+  explicit PendingFolder(const std::filesystem::path& final_path);
+  ~PendingFolder();
+  PendingFolder(const PendingFolder&) = delete;
+  PendingFolder& operator=(const PendingFolder&) = delete;
+
+  /// Where to write.
+  [[nodiscard]] const std::filesystem::path& path() const { return temporary_; }
+
+  /// Puts the folder under its name, durably, in place of what stands there. Throws IoError; what
+  /// stood there is then still there, at worst as `<final>.old`.
+  void commit();
+
+ private:
+  std::filesystem::path final_;
+  std::filesystem::path temporary_;
+  bool committed_ = false;
+};
+
+/// "out/" and "out" are the same folder.
+[[nodiscard]] std::filesystem::path without_trailing_slash(const std::filesystem::path& path);
+
+/// `path` with `suffix` behind its name.
+[[nodiscard]] std::filesystem::path beside(const std::filesystem::path& path, const char* suffix);
+
+/// Removes a folder or file with all that it holds; nothing there is fine. Throws IoError.
+void remove_tree(const std::filesystem::path& path);
+
+}  // namespace lorsa::io

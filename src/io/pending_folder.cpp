@@ -1,0 +1,64 @@
+#include "lorsa/io/pending_folder.h"
+
+#include <system_error>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/io/files.h"
+
+namespace lorsa::io {
+
+namespace fs = std::filesystem;
+
+PendingFolder::PendingFolder(const fs::path& final_path)
+    : final_(without_trailing_slash(final_path)), temporary_(beside(final_, ".tmp")) {
+  std::error_code unused;
+  LORSA_CHECK(!fs::exists(fs::symlink_status(temporary_, unused)),
+              IoError,
+              temporary_.string(),
+              ": is in the way: remove it or write somewhere else");
+  make_directories(temporary_);
+}
+
+PendingFolder::~PendingFolder() {
+  if (committed_) {
+    return;
+  }
+  std::error_code error;
+  fs::remove_all(temporary_, error);
+  if (error) {
+    log_warning(temporary_.string(), ": cannot remove: ", error.message());
+  }
+}
+
+void PendingFolder::commit() {
+  LORSA_CHECK(!committed_, IoError, final_.string(), ": committed twice");
+  const fs::path old = beside(final_, ".old");
+  const bool replaces = fs::exists(final_);
+  if (replaces) {
+    remove_tree(old);
+    rename_durably(final_, old);
+  }
+  rename_durably(temporary_, final_);
+  committed_ = true;
+  if (replaces) {
+    remove_tree(old);
+  }
+}
+
+fs::path without_trailing_slash(const fs::path& path) {
+  const fs::path normal = path.lexically_normal();
+  return normal.has_filename() ? normal : normal.parent_path();
+}
+
+fs::path beside(const fs::path& path, const char* suffix) {
+  return fs::path(path.string() + suffix);
+}
+
+void remove_tree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  LORSA_CHECK(!error, IoError, path.string(), ": cannot remove: ", error.message());
+}
+
+}  // namespace lorsa::io
