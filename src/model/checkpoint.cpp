@@ -5,159 +5,17 @@
 #include <algorithm>
 
 #include "lorsa/core/error.h"
-#include "lorsa/core/version.h"
 #include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
 #include "lorsa/io/safetensors.h"
+#include "model/checkpoint_json.h"
+#include "model/weight_layout.h"
 
 namespace lorsa::model {
 namespace {
 
-constexpr const char* kSchema = "lorsa-checkpoint-2";
-// Knew topk and topk_signed, and no virtual keys.
-constexpr const char* kFirstSchema = "lorsa-checkpoint-1";
 constexpr const char* kManifest = "lorsa.json";
 constexpr const char* kWeights = "model.safetensors";
-
-template <typename Enum>
-using Words = std::vector<std::pair<std::string, Enum>>;
-
-const Words<Activation> kActivations = {{"topk", Activation::kTopK},
-                                        {"topk_signed", Activation::kTopKSigned},
-                                        {"batchtopk", Activation::kBatchTopK},
-                                        {"relu", Activation::kRelu},
-                                        {"jumprelu", Activation::kJumpRelu}};
-const Words<Normalization> kNormalizations = {{"scaled", Normalization::kScaled},
-                                              {"folded", Normalization::kFolded}};
-const Words<kernels::RopeScaling> kScalings = {{"none", kernels::RopeScaling::kNone},
-                                               {"linear", kernels::RopeScaling::kLinear},
-                                               {"llama3", kernels::RopeScaling::kLlama3}};
-const Words<kernels::RopeLayout> kLayouts = {
-    {"half_split", kernels::RopeLayout::kHalfSplit},
-    {"adjacent_pairs", kernels::RopeLayout::kAdjacentPairs}};
-
-template <typename Enum>
-std::string word_of(const Words<Enum>& words, Enum value) {
-  const auto found =
-      std::find_if(words.begin(), words.end(), [&](const auto& w) { return w.second == value; });
-  LORSA_CHECK(found != words.end(), Error, "an enumeration value without a word");
-  return found->first;
-}
-
-template <typename Enum>
-Enum value_of(const Words<Enum>& words,
-              const io::Json& object,
-              const std::string& key,
-              const std::string& where) {
-  const auto text = io::member<std::string>(object, key, where);
-  std::string expected;
-  for (const auto& [word, value] : words) {
-    if (word == text) {
-      return value;
-    }
-    expected += (expected.empty() ? "" : ", ") + word;
-  }
-  throw FormatError(concat(where, ": ", key, ": expected one of ", expected, "; found ", text));
-}
-
-io::Json rope_to_json(const kernels::RopeSpec& rope) {
-  return {{"rotary_dim", rope.rotary_dim},
-          {"base", rope.base},
-          {"scaling", word_of(kScalings, rope.scaling)},
-          {"factor", rope.factor},
-          {"low_freq_factor", rope.low_freq_factor},
-          {"high_freq_factor", rope.high_freq_factor},
-          {"original_context", rope.original_context},
-          {"layout", word_of(kLayouts, rope.layout)}};
-}
-
-kernels::RopeSpec rope_from_json(const io::Json& json, const std::string& where) {
-  kernels::RopeSpec rope;
-  rope.rotary_dim = io::member<int64_t>(json, "rotary_dim", where);
-  rope.base = io::member<double>(json, "base", where);
-  rope.scaling = value_of(kScalings, json, "scaling", where);
-  rope.factor = io::member<double>(json, "factor", where);
-  rope.low_freq_factor = io::member<double>(json, "low_freq_factor", where);
-  rope.high_freq_factor = io::member<double>(json, "high_freq_factor", where);
-  rope.original_context = io::member<int64_t>(json, "original_context", where);
-  rope.layout = value_of(kLayouts, json, "layout", where);
-  return rope;
-}
-
-io::Json to_json(const LorsaShape& shape, const CheckpointInfo& info) {
-  io::Json json;
-  json["schema"] = kSchema;
-  json["kind"] = "lorsa";
-  json["lorsa_version"] = version();
-  json["d_model"] = shape.d_model;
-  json["num_ov_heads"] = shape.num_ov_heads;
-  json["num_qk_heads"] = shape.num_qk_heads;
-  json["d_qk"] = shape.d_qk;
-  json["top_k"] = shape.top_k;
-  json["activation"] = word_of(kActivations, shape.activation);
-  json["attn_scale"] = shape.attn_scale;
-  json["qk_norm"] = shape.qk_norm;
-  json["qk_norm_eps"] = shape.qk_norm_eps;
-  json["num_virtual_keys"] = shape.num_virtual_keys;
-  json["rope"] = rope_to_json(shape.rope);
-  json["normalization"] = word_of(kNormalizations, info.normalization);
-  json["input_scale"] = info.input_scale;
-  json["target_scale"] = info.target_scale;
-  json["language_model"] = {{"name", info.model_name},
-                            {"weights_sha256", info.weights_sha256},
-                            {"layer", info.layer},
-                            {"input_convention", info.input_convention}};
-  json["training"] =
-      io::parse_json(info.training_json.empty() ? "{}" : info.training_json, "training summary");
-  return json;
-}
-
-LorsaShape shape_from_json(const io::Json& json,
-                           const std::string& schema,
-                           const std::string& where) {
-  LorsaShape shape;
-  shape.d_model = io::member<int64_t>(json, "d_model", where);
-  shape.num_ov_heads = io::member<int64_t>(json, "num_ov_heads", where);
-  shape.num_qk_heads = io::member<int64_t>(json, "num_qk_heads", where);
-  shape.d_qk = io::member<int64_t>(json, "d_qk", where);
-  shape.top_k = io::member<int64_t>(json, "top_k", where);
-  shape.activation = value_of(kActivations, json, "activation", where);
-  shape.attn_scale = io::member<double>(json, "attn_scale", where);
-  shape.qk_norm = io::member<bool>(json, "qk_norm", where);
-  shape.qk_norm_eps = io::member<double>(json, "qk_norm_eps", where);
-  if (schema != kFirstSchema) {
-    shape.num_virtual_keys = io::member<int64_t>(json, "num_virtual_keys", where);
-  }
-  shape.rope = rope_from_json(io::member<io::Json>(json, "rope", where), where + ": rope");
-  return shape;
-}
-
-CheckpointInfo info_from_json(const io::Json& json, const std::string& where) {
-  CheckpointInfo info;
-  info.normalization = value_of(kNormalizations, json, "normalization", where);
-  info.input_scale = io::member<double>(json, "input_scale", where);
-  info.target_scale = io::member<double>(json, "target_scale", where);
-  LORSA_CHECK(info.input_scale > 0 && info.target_scale > 0,
-              FormatError,
-              where,
-              ": input_scale and target_scale must be positive, found ",
-              info.input_scale,
-              " and ",
-              info.target_scale);
-  const auto lm = io::member<io::Json>(json, "language_model", where);
-  const std::string lm_where = where + ": language_model";
-  info.model_name = io::member<std::string>(lm, "name", lm_where);
-  info.weights_sha256 = io::member<std::string>(lm, "weights_sha256", lm_where);
-  info.layer = io::member<int64_t>(lm, "layer", lm_where);
-  info.input_convention = io::member<std::string>(lm, "input_convention", lm_where);
-  info.training_json = io::member<io::Json>(json, "training", where).dump();
-  return info;
-}
-
-// Checkpoints hold W_Q and W_K as [S, D, E], the field's layout; in memory they are rows [S*E, D].
-bool is_projection(const std::string& name) {
-  return name == "W_Q" || name == "W_K";
-}
 
 }  // namespace
 
@@ -168,14 +26,10 @@ void save_checkpoint(const std::filesystem::path& folder,
   io::make_directories(folder);
   io::NamedTensors tensors;
   for (const auto& [name, tensor] : lorsa.weights().named()) {
-    tensors.emplace_back(
-        name,
-        is_projection(name)
-            ? tensor->view({s.num_qk_heads, s.d_qk, s.d_model}).transpose(1, 2).contiguous()
-            : *tensor);
+    tensors.emplace_back(name, is_projection(name) ? heads_of_rows(s, *tensor) : *tensor);
   }
   io::write_safetensors(folder / kWeights, tensors, {{"format", "pt"}});
-  io::write_json(folder / kManifest, to_json(s, info));
+  io::write_json(folder / kManifest, checkpoint_json(s, info));
 }
 
 LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
@@ -188,32 +42,15 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
               kWeights);
   const std::string where = (folder / kManifest).string();
   const io::Json json = io::read_json(folder / kManifest);
-  const auto schema = io::member<std::string>(json, "schema", where);
-  LORSA_CHECK(schema == kSchema || schema == kFirstSchema,
-              FormatError,
-              where,
-              ": schema: expected ",
-              kSchema,
-              ", found ",
-              schema);
-  const auto kind = io::member<std::string>(json, "kind", where);
-  LORSA_CHECK(kind == "lorsa", FormatError, where, ": kind: expected lorsa, found ", kind);
-  const LorsaShape shape = shape_from_json(json, schema, where);
-  try {
-    validate(shape);
-  } catch (const ConfigError& error) {
-    throw FormatError(concat(where, ": ", error.what()));
-  }
+  const LorsaShape shape = shape_of_json(json, where);
   const io::SafetensorsReader reader(folder / kWeights);
   LorsaWeights weights;
   const auto read = [&](const std::string& name) {
     if (!is_projection(name)) {
       return reader.read_checked(name, weight_shape(shape, name), at::kFloat);
     }
-    return reader.read_checked(name, {shape.num_qk_heads, shape.d_model, shape.d_qk}, at::kFloat)
-        .transpose(1, 2)
-        .contiguous()
-        .view({shape.num_qk_heads * shape.d_qk, shape.d_model});
+    return rows_of_heads(
+        reader.read_checked(name, {shape.num_qk_heads, shape.d_model, shape.d_qk}, at::kFloat));
   };
   for (const std::string& name : weight_names(shape)) {
     weights.at(name) = read(name);
@@ -224,7 +61,7 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
         expected.begin(), expected.end(), [&](const auto& w) { return w.first == name; });
     LORSA_CHECK(known, FormatError, (folder / kWeights).string(), ": unexpected tensor ", name);
   }
-  return {Lorsa(shape, std::move(weights)), info_from_json(json, where)};
+  return {Lorsa(shape, std::move(weights)), info_of_json(json, where)};
 }
 
 LoadedLorsa load_folded(const std::filesystem::path& folder) {

@@ -19,6 +19,9 @@ struct CheckpointInfo {
   int64_t layer = 0;
   std::string input_convention;
   std::string training_json;  ///< a JSON object with the training's summary; "{}" if none
+  /// A JSON object with what a llamascopium checkpoint said that a Lorsa has no other place for
+  /// (docs/formats.md); empty if it does not come from one.
+  std::string llamascopium_json;
 };
 
 struct LoadedLorsa {

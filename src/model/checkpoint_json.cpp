@@ -1,0 +1,171 @@
+#include "model/checkpoint_json.h"
+
+#include <algorithm>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/version.h"
+
+namespace lorsa::model {
+namespace {
+
+constexpr const char* kSchema = "lorsa-checkpoint-2";
+// Knew topk and topk_signed, and no virtual keys.
+constexpr const char* kFirstSchema = "lorsa-checkpoint-1";
+
+template <typename Enum>
+using Words = std::vector<std::pair<std::string, Enum>>;
+
+const Words<Activation> kActivations = {{"topk", Activation::kTopK},
+                                        {"topk_signed", Activation::kTopKSigned},
+                                        {"batchtopk", Activation::kBatchTopK},
+                                        {"relu", Activation::kRelu},
+                                        {"jumprelu", Activation::kJumpRelu}};
+const Words<Normalization> kNormalizations = {{"scaled", Normalization::kScaled},
+                                              {"folded", Normalization::kFolded}};
+const Words<kernels::RopeScaling> kScalings = {{"none", kernels::RopeScaling::kNone},
+                                               {"linear", kernels::RopeScaling::kLinear},
+                                               {"llama3", kernels::RopeScaling::kLlama3}};
+const Words<kernels::RopeLayout> kLayouts = {
+    {"half_split", kernels::RopeLayout::kHalfSplit},
+    {"adjacent_pairs", kernels::RopeLayout::kAdjacentPairs}};
+
+template <typename Enum>
+std::string word_of(const Words<Enum>& words, Enum value) {
+  const auto found =
+      std::find_if(words.begin(), words.end(), [&](const auto& w) { return w.second == value; });
+  LORSA_CHECK(found != words.end(), Error, "an enumeration value without a word");
+  return found->first;
+}
+
+template <typename Enum>
+Enum value_of(const Words<Enum>& words,
+              const io::Json& object,
+              const std::string& key,
+              const std::string& where) {
+  const auto text = io::member<std::string>(object, key, where);
+  std::string expected;
+  for (const auto& [word, value] : words) {
+    if (word == text) {
+      return value;
+    }
+    expected += (expected.empty() ? "" : ", ") + word;
+  }
+  throw FormatError(concat(where, ": ", key, ": expected one of ", expected, "; found ", text));
+}
+
+io::Json rope_to_json(const kernels::RopeSpec& rope) {
+  return {{"rotary_dim", rope.rotary_dim},
+          {"base", rope.base},
+          {"scaling", word_of(kScalings, rope.scaling)},
+          {"factor", rope.factor},
+          {"low_freq_factor", rope.low_freq_factor},
+          {"high_freq_factor", rope.high_freq_factor},
+          {"original_context", rope.original_context},
+          {"layout", word_of(kLayouts, rope.layout)}};
+}
+
+kernels::RopeSpec rope_from_json(const io::Json& json, const std::string& where) {
+  kernels::RopeSpec rope;
+  rope.rotary_dim = io::member<int64_t>(json, "rotary_dim", where);
+  rope.base = io::member<double>(json, "base", where);
+  rope.scaling = value_of(kScalings, json, "scaling", where);
+  rope.factor = io::member<double>(json, "factor", where);
+  rope.low_freq_factor = io::member<double>(json, "low_freq_factor", where);
+  rope.high_freq_factor = io::member<double>(json, "high_freq_factor", where);
+  rope.original_context = io::member<int64_t>(json, "original_context", where);
+  rope.layout = value_of(kLayouts, json, "layout", where);
+  return rope;
+}
+
+}  // namespace
+
+io::Json checkpoint_json(const LorsaShape& shape, const CheckpointInfo& info) {
+  io::Json json;
+  json["schema"] = kSchema;
+  json["kind"] = "lorsa";
+  json["lorsa_version"] = version();
+  json["d_model"] = shape.d_model;
+  json["num_ov_heads"] = shape.num_ov_heads;
+  json["num_qk_heads"] = shape.num_qk_heads;
+  json["d_qk"] = shape.d_qk;
+  json["top_k"] = shape.top_k;
+  json["activation"] = word_of(kActivations, shape.activation);
+  json["attn_scale"] = shape.attn_scale;
+  json["qk_norm"] = shape.qk_norm;
+  json["qk_norm_eps"] = shape.qk_norm_eps;
+  json["num_virtual_keys"] = shape.num_virtual_keys;
+  json["rope"] = rope_to_json(shape.rope);
+  json["normalization"] = word_of(kNormalizations, info.normalization);
+  json["input_scale"] = info.input_scale;
+  json["target_scale"] = info.target_scale;
+  json["language_model"] = {{"name", info.model_name},
+                            {"weights_sha256", info.weights_sha256},
+                            {"layer", info.layer},
+                            {"input_convention", info.input_convention}};
+  json["training"] =
+      io::parse_json(info.training_json.empty() ? "{}" : info.training_json, "training summary");
+  if (!info.llamascopium_json.empty()) {
+    json["llamascopium"] = io::parse_json(info.llamascopium_json, "llamascopium");
+  }
+  return json;
+}
+
+LorsaShape shape_of_json(const io::Json& json, const std::string& where) {
+  const auto schema = io::member<std::string>(json, "schema", where);
+  LORSA_CHECK(schema == kSchema || schema == kFirstSchema,
+              FormatError,
+              where,
+              ": schema: expected ",
+              kSchema,
+              ", found ",
+              schema);
+  const auto kind = io::member<std::string>(json, "kind", where);
+  LORSA_CHECK(kind == "lorsa", FormatError, where, ": kind: expected lorsa, found ", kind);
+  LorsaShape shape;
+  shape.d_model = io::member<int64_t>(json, "d_model", where);
+  shape.num_ov_heads = io::member<int64_t>(json, "num_ov_heads", where);
+  shape.num_qk_heads = io::member<int64_t>(json, "num_qk_heads", where);
+  shape.d_qk = io::member<int64_t>(json, "d_qk", where);
+  shape.top_k = io::member<int64_t>(json, "top_k", where);
+  shape.activation = value_of(kActivations, json, "activation", where);
+  shape.attn_scale = io::member<double>(json, "attn_scale", where);
+  shape.qk_norm = io::member<bool>(json, "qk_norm", where);
+  shape.qk_norm_eps = io::member<double>(json, "qk_norm_eps", where);
+  if (schema != kFirstSchema) {
+    shape.num_virtual_keys = io::member<int64_t>(json, "num_virtual_keys", where);
+  }
+  shape.rope = rope_from_json(io::member<io::Json>(json, "rope", where), where + ": rope");
+  try {
+    validate(shape);
+  } catch (const ConfigError& error) {
+    throw FormatError(concat(where, ": ", error.what()));
+  }
+  return shape;
+}
+
+CheckpointInfo info_of_json(const io::Json& json, const std::string& where) {
+  CheckpointInfo info;
+  info.normalization = value_of(kNormalizations, json, "normalization", where);
+  info.input_scale = io::member<double>(json, "input_scale", where);
+  info.target_scale = io::member<double>(json, "target_scale", where);
+  LORSA_CHECK(info.input_scale > 0 && info.target_scale > 0,
+              FormatError,
+              where,
+              ": input_scale and target_scale must be positive, found ",
+              info.input_scale,
+              " and ",
+              info.target_scale);
+  const auto lm = io::member<io::Json>(json, "language_model", where);
+  const std::string lm_where = where + ": language_model";
+  info.model_name = io::member<std::string>(lm, "name", lm_where);
+  info.weights_sha256 = io::member<std::string>(lm, "weights_sha256", lm_where);
+  info.layer = io::member<int64_t>(lm, "layer", lm_where);
+  info.input_convention = io::member<std::string>(lm, "input_convention", lm_where);
+  info.training_json = io::member<io::Json>(json, "training", where).dump();
+  if (json.contains("llamascopium")) {
+    info.llamascopium_json = json["llamascopium"].dump();
+  }
+  return info;
+}
+
+}  // namespace lorsa::model

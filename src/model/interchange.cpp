@@ -1,0 +1,68 @@
+#include "lorsa/model/interchange.h"
+
+#include <utility>
+
+#include "lorsa/core/error.h"
+
+namespace lorsa::model {
+namespace {
+
+const std::vector<std::pair<CheckpointKind, const char*>> kTellingFiles = {
+    {CheckpointKind::kLorsa, "lorsa.json"},
+    {CheckpointKind::kLlamascopium, "sae_weights.safetensors"},
+    {CheckpointKind::kOriginal, "final.pth"}};
+
+// What llamascopium also writes, and what only Python can read.
+const std::vector<const char*> kOtherFiles = {
+    "sae_weights.pt", "sae_weights.dcp", "checkpoints/final.safetensors", "checkpoints/final.pt"};
+
+}  // namespace
+
+std::string to_string(CheckpointKind kind) {
+  switch (kind) {
+    case CheckpointKind::kLorsa:
+      return "lorsa";
+    case CheckpointKind::kLlamascopium:
+      return "llamascopium";
+    case CheckpointKind::kOriginal:
+      return "original";
+  }
+  throw Error("unknown kind of checkpoint");
+}
+
+CheckpointKind detect_kind(const std::filesystem::path& folder) {
+  LORSA_CHECK(std::filesystem::is_directory(folder),
+              IoError,
+              folder.string(),
+              ": expected a checkpoint folder, found ",
+              std::filesystem::exists(folder) ? "a file" : "nothing");
+  std::vector<CheckpointKind> found;
+  std::string files;
+  std::string expected;
+  for (const auto& [kind, file] : kTellingFiles) {
+    expected += (expected.empty() ? "" : ", ") + concat(file, " (", to_string(kind), ")");
+    if (std::filesystem::exists(folder / file)) {
+      found.push_back(kind);
+      files += (files.empty() ? "" : ", ") + std::string(file);
+    }
+  }
+  if (found.empty()) {
+    for (const char* file : kOtherFiles) {
+      if (std::filesystem::exists(folder / file)) {
+        files = concat(file, " (save it as sae_weights.safetensors with llamascopium)");
+        break;
+      }
+    }
+  }
+  LORSA_CHECK(found.size() == 1,
+              FormatError,
+              folder.string(),
+              ": expected one of ",
+              expected,
+              "; found ",
+              files.empty() ? "none of them" : files,
+              found.size() > 1 ? ": say which with --from" : "");
+  return found.front();
+}
+
+}  // namespace lorsa::model

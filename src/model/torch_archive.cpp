@@ -1,0 +1,168 @@
+#include "model/torch_archive.h"
+
+#include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
+#include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/serialization/unpickler.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <map>
+
+#include "lorsa/core/error.h"
+#include "model/pickle_filter.h"
+
+namespace lorsa::model {
+namespace {
+
+using Reader = caffe2::serialize::PyTorchStreamReader;
+
+constexpr const char* kPickle = "data.pkl";
+constexpr const char* kByteOrder = "byteorder";
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+void check_is_zip(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  LORSA_CHECK(file.good(), IoError, path.string(), ": cannot open");
+  char magic[4] = {};
+  file.read(magic, sizeof(magic));
+  LORSA_CHECK(file.gcount() == sizeof(magic) && std::memcmp(magic, "PK\x03\x04", 4) == 0,
+              FormatError,
+              path.string(),
+              ": expected a zip archive, as torch.save writes since PyTorch 1.6, found other bytes "
+              "(an older file? load and save it once in Python)");
+}
+
+std::string record_text(Reader& reader, const char* name) {
+  const auto [data, size] = reader.getRecord(name);
+  return {static_cast<const char*>(data.get()), size};
+}
+
+/// Where the storages lie that were read, and how many bytes each has.
+using StorageSizes = std::map<const void*, size_t>;
+
+c10::IValue unpickle(Reader& reader, StorageSizes& sizes) {
+  const std::string pickle = with_plain_dicts(record_text(reader, kPickle));
+  size_t position = 0;
+  const auto read = [&](char* buffer, size_t length) {
+    const size_t taken = std::min(length, pickle.size() - position);
+    std::copy_n(pickle.data() + position, taken, buffer);
+    position += taken;
+    return taken;
+  };
+  const auto read_record = [&](const std::string& name) {
+    auto [data, size] = reader.getRecord("data/" + name);
+    sizes[data.get()] = size;
+    return std::move(data);
+  };
+  torch::jit::Unpickler unpickler(read,
+                                  /*type_resolver=*/nullptr,
+                                  /*obj_loader=*/nullptr,
+                                  read_record,
+                                  c10::Device(c10::kCPU));
+  return unpickler.parse_ivalue();
+}
+
+/// The dict of with_plain_dicts()'s (dict, attributes).
+c10::IValue without_attributes(const c10::IValue& value) {
+  return value.isTuple() && value.toTupleRef().elements().size() == 2
+             ? value.toTupleRef().elements()[0]
+             : value;
+}
+
+/// LibTorch takes the pickle's word for where a tensor lies in its storage and for the storage's
+/// size: neither may reach past the record.
+void check_extent(const std::string& name, const at::Tensor& tensor, const StorageSizes& sizes) {
+  LORSA_CHECK(tensor.layout() == at::kStrided && !tensor.is_quantized(),
+              FormatError,
+              "tensor \"",
+              name,
+              "\": expected a dense tensor, found another layout");
+  const auto negative = [](int64_t value) { return value < 0; };
+  LORSA_CHECK(tensor.storage_offset() >= 0 &&
+                  std::none_of(tensor.sizes().begin(), tensor.sizes().end(), negative) &&
+                  std::none_of(tensor.strides().begin(), tensor.strides().end(), negative),
+              FormatError,
+              "tensor \"",
+              name,
+              "\": expected sizes, strides and offset of at least 0, found ",
+              tensor.sizes(),
+              ", ",
+              tensor.strides(),
+              " and ",
+              tensor.storage_offset(),
+              " (a damaged file)");
+  if (tensor.numel() == 0) {
+    return;
+  }
+  const auto stored = sizes.find(tensor.storage().data());
+  const size_t found = stored == sizes.end() ? 0 : stored->second;
+  const size_t needed =
+      at::detail::computeStorageNbytes(tensor.sizes(),
+                                       tensor.strides(),
+                                       tensor.itemsize(),
+                                       static_cast<size_t>(tensor.storage_offset()));
+  LORSA_CHECK(needed <= found && tensor.storage().nbytes() <= found,
+              FormatError,
+              "tensor \"",
+              name,
+              "\": expected a record of ",
+              std::max(needed, tensor.storage().nbytes()),
+              " bytes, found ",
+              found,
+              " (a damaged file)");
+}
+
+io::NamedTensors tensors_of(const c10::IValue& value, const StorageSizes& sizes) {
+  LORSA_CHECK(value.isGenericDict(),
+              FormatError,
+              "expected a dictionary of tensors, found a ",
+              value.tagKind());
+  io::NamedTensors tensors;
+  for (const auto& entry : value.toGenericDict()) {
+    LORSA_CHECK(entry.key().isString() && entry.value().isTensor(),
+                FormatError,
+                "expected names with tensors, found ",
+                entry.key().tagKind(),
+                " with ",
+                entry.value().tagKind());
+    const std::string name = entry.key().toStringRef();
+    const at::Tensor tensor = entry.value().toTensor();
+    check_extent(name, tensor, sizes);
+    tensors.emplace_back(name, tensor);
+  }
+  return tensors;
+}
+
+}  // namespace
+
+io::NamedTensors read_torch_state_dict(const std::filesystem::path& path) {
+  check_is_zip(path);
+  try {
+    Reader reader(path.string());
+    if (reader.hasRecord(kByteOrder)) {
+      const std::string order = record_text(reader, kByteOrder);
+      LORSA_CHECK(order == "little", FormatError, "byteorder: expected little, found ", order);
+    }
+    StorageSizes sizes;
+    const c10::IValue value = without_attributes(unpickle(reader, sizes));
+    return tensors_of(value, sizes);
+  } catch (const FormatError& error) {
+    throw FormatError(concat(path.string(), ": ", error.what()));
+  } catch (const c10::Error& error) {
+    throw FormatError(concat(path.string(),
+                             ": expected a state dict as torch.save writes it; LibTorch found: ",
+                             first_line(error.what_without_backtrace())));
+  } catch (const std::exception& error) {
+    // Damaged pickles also end in the standard library's own exceptions.
+    throw FormatError(concat(path.string(),
+                             ": expected a state dict as torch.save writes it; LibTorch found: ",
+                             first_line(error.what())));
+  }
+}
+
+}  // namespace lorsa::model
