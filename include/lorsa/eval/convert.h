@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lorsa/model/interchange.h"
+
+namespace lorsa::eval {
+
+struct ConvertOptions {
+  std::filesystem::path input;
+  std::filesystem::path output;
+  std::optional<model::CheckpointKind> from;  ///< nothing: what the input's files are
+  std::optional<model::CheckpointKind>
+      to;  ///< nothing: lorsa for others', llamascopium for lorsa's
+  model::ReadAs read_as = model::ReadAs::kStated;
+  std::filesystem::path cache;   ///< of the layer, for others' checkpoints; empty: none
+  std::optional<int64_t> n_ctx;  ///< as save_llamascopium() takes it
+
+  enum class Existing { kRefuse, kReplace };
+  Existing existing = Existing::kRefuse;  ///< kReplace replaces a folder that holds a checkpoint
+
+  enum class Write { kYes, kNo };
+  Write write = Write::kYes;  ///< kNo does everything else
+};
+
+/// How well the weights reconstruct the layer, read as scaled and as folded ones.
+struct Readings {
+  int64_t num_rows = 0;
+  std::optional<double> fvu_scaled;  ///< nothing where the files hold no scales
+  double fvu_folded = 0.0;
+  double l0_scaled = 0.0;
+  double l0_folded = 0.0;
+
+  [[nodiscard]] model::Normalization better() const;
+};
+
+struct ConvertReport {
+  model::CheckpointKind from = model::CheckpointKind::kLorsa;
+  model::CheckpointKind to = model::CheckpointKind::kLorsa;
+  std::string input;
+  std::string output;
+  model::LorsaShape shape;
+  model::CheckpointInfo info;  ///< as written
+  std::string stated;          ///< the input's own word for its normalization
+  std::string dtype;           ///< of the weights in the input
+  std::optional<Readings> readings;
+  std::vector<std::string> warnings;
+  bool written = false;
+};
+
+/// Reads a checkpoint and writes it as another kind. The output folder appears complete or not at
+/// all.
+///
+/// With a cache the checkpoint's language model and layer become the cache's, so that lorsa-eval
+/// and lorsa-dump take it, and both readings of its weights are judged on at most kReadingRows rows
+/// of it. Where the better reading is not the one that is written, that is a warning.
+///
+/// Throws ConfigError for options that contradict each other or the input, for an output that
+/// exists, and for a cache of another layer; FormatError and IoError as the readers and writers do.
+[[nodiscard]] ConvertReport convert(const ConvertOptions& options);
+
+inline constexpr int64_t kReadingRows = 8;
+
+/// What convert() did, for the terminal.
+[[nodiscard]] std::string report_text(const ConvertReport& report);
+
+}  // namespace lorsa::eval

@@ -1,0 +1,214 @@
+#include "lorsa/eval/convert.h"
+
+#include <set>
+#include <system_error>
+
+#include "eval/readings.h"
+#include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/data/cache_reader.h"
+#include "lorsa/io/pending_folder.h"
+
+namespace lorsa::eval {
+namespace {
+
+namespace fs = std::filesystem;
+using model::CheckpointKind;
+using model::Normalization;
+using model::ReadAs;
+
+bool holds_only_checkpoint_files(const fs::path& folder) {
+  static const std::set<std::string> kFiles = {"lorsa.json",
+                                               "model.safetensors",
+                                               "config.json",
+                                               "sae_weights.safetensors",
+                                               "lorsa.json.tmp",
+                                               "model.safetensors.tmp",
+                                               "config.json.tmp",
+                                               "sae_weights.safetensors.tmp"};
+  if (!fs::is_directory(folder)) {
+    return false;
+  }
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (!entry.is_regular_file() || !kFiles.contains(entry.path().filename().string())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void check_output(const ConvertOptions& options) {
+  const fs::path out = io::without_trailing_slash(options.output);
+  LORSA_CHECK(!out.empty() && out.filename() != "." && out.filename() != "..",
+              ConfigError,
+              "OUTPUT: \"",
+              options.output.string(),
+              "\" names no new folder");
+  if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out))) {
+    std::error_code unused;
+    LORSA_CHECK(!fs::equivalent(options.input, out, unused),
+                ConfigError,
+                out.string(),
+                ": is the input; give another OUTPUT");
+    LORSA_CHECK(options.existing == ConvertOptions::Existing::kReplace,
+                ConfigError,
+                out.string(),
+                ": exists; give another OUTPUT, or --force to replace it");
+    LORSA_CHECK(holds_only_checkpoint_files(out),
+                ConfigError,
+                out.string(),
+                ": holds more than a checkpoint's files: it is not replaced; give another OUTPUT");
+  }
+  for (const char* suffix : {".tmp", ".old"}) {
+    const fs::path path = io::beside(out, suffix);
+    LORSA_CHECK(!fs::exists(path) || holds_only_checkpoint_files(path),
+                ConfigError,
+                path.string(),
+                ": is in the way and holds other files; remove it or give another OUTPUT");
+  }
+}
+
+model::ImportedLorsa read_input(const ConvertOptions& options, CheckpointKind from) {
+  switch (from) {
+    case CheckpointKind::kLorsa: {
+      model::LoadedLorsa loaded = model::load_checkpoint(options.input);
+      const bool folded = loaded.info.normalization == Normalization::kFolded;
+      return {std::move(loaded), std::nullopt, folded ? "folded" : "scaled", true, "float32", {}};
+    }
+    case CheckpointKind::kLlamascopium:
+      return model::load_llamascopium(options.input, options.read_as);
+    case CheckpointKind::kOriginal:
+      return model::load_original(options.input, options.read_as);
+  }
+  throw Error("unknown kind of checkpoint");
+}
+
+void check_options(const ConvertOptions& options, CheckpointKind from, CheckpointKind to) {
+  LORSA_CHECK(to != CheckpointKind::kOriginal,
+              ConfigError,
+              "--to: original: the original repository's files are read, not written");
+  LORSA_CHECK(from != CheckpointKind::kLorsa || options.read_as == ReadAs::kStated,
+              ConfigError,
+              "--normalization: ",
+              options.input.string(),
+              " is a lorsa checkpoint, which states its normalization for certain");
+  LORSA_CHECK(from != CheckpointKind::kLorsa || options.cache.empty(),
+              ConfigError,
+              "--cache: ",
+              options.input.string(),
+              " is a lorsa checkpoint: judge it with lorsa-eval");
+  LORSA_CHECK(to == CheckpointKind::kLlamascopium || !options.n_ctx,
+              ConfigError,
+              "--n-ctx: only llamascopium's files have it");
+}
+
+/// Makes the checkpoint one of the cache's layer.
+void take_identity(const fs::path& folder,
+                   const data::Manifest& manifest,
+                   model::ImportedLorsa& imported) {
+  model::CheckpointInfo& info = imported.loaded.info;
+  const auto refuse_unless =
+      [&](bool equal, const char* what, const auto& ours, const auto& theirs) {
+        LORSA_CHECK(equal,
+                    ConfigError,
+                    "--cache: ",
+                    folder.string(),
+                    " is not of the checkpoint's layer: its ",
+                    what,
+                    " is ",
+                    theirs,
+                    ", the checkpoint's ",
+                    ours);
+      };
+  const int64_t width = imported.loaded.lorsa.shape().d_model;
+  refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
+  refuse_unless(
+      info.layer < 0 || info.layer == manifest.layer, "layer", info.layer, manifest.layer);
+  refuse_unless(info.weights_sha256.empty() || info.weights_sha256 == manifest.weights_sha256,
+                "language model (SHA-256 of its weights)",
+                info.weights_sha256,
+                manifest.weights_sha256);
+  info.model_name = manifest.model_name;
+  info.weights_sha256 = manifest.weights_sha256;
+  info.layer = manifest.layer;
+  info.input_convention = manifest.input_convention;
+}
+
+const char* word(Normalization normalization) {
+  return normalization == Normalization::kFolded ? "folded" : "scaled";
+}
+
+/// What the input leaves open about its normalization.
+void warn_about_reading(const ConvertOptions& options,
+                        const model::ImportedLorsa& imported,
+                        ConvertReport& report) {
+  if (report.readings && report.readings->better() != report.info.normalization) {
+    report.warnings.push_back(concat("the weights are read as ",
+                                     word(report.info.normalization),
+                                     ", but reconstruct the cache better as ",
+                                     word(report.readings->better()),
+                                     ": see --normalization"));
+  }
+  if (!report.readings && options.read_as == ReadAs::kStated && !imported.certain) {
+    report.warnings.push_back(
+        concat(report.input,
+               ": says dataset-wise, which llamascopium also writes for weights that it folded "
+               "afterwards: --cache tells, --normalization folded corrects"));
+  }
+}
+
+void write_output(const ConvertOptions& options,
+                  CheckpointKind to,
+                  const model::LoadedLorsa& loaded) {
+  io::remove_tree(io::beside(io::without_trailing_slash(options.output), ".tmp"));
+  io::PendingFolder folder(options.output);
+  if (to == CheckpointKind::kLorsa) {
+    model::save_checkpoint(folder.path(), loaded.lorsa, loaded.info);
+  } else {
+    model::save_llamascopium(folder.path(), loaded.lorsa, loaded.info, options.n_ctx);
+  }
+  folder.commit();
+}
+
+}  // namespace
+
+ConvertReport convert(const ConvertOptions& options) {
+  const CheckpointKind from = options.from ? *options.from : model::detect_kind(options.input);
+  const CheckpointKind to = options.to.value_or(
+      from == CheckpointKind::kLorsa ? CheckpointKind::kLlamascopium : CheckpointKind::kLorsa);
+  check_options(options, from, to);
+  check_output(options);
+  model::ImportedLorsa imported = read_input(options, from);
+
+  ConvertReport report;
+  if (!options.cache.empty()) {
+    const data::CacheReader cache(options.cache);
+    take_identity(options.cache, cache.manifest(), imported);
+    report.readings = judge_readings(imported, cache);
+  }
+  report.from = from;
+  report.to = to;
+  report.input = options.input.string();
+  report.output = options.output.string();
+  report.shape = imported.loaded.lorsa.shape();
+  report.info = imported.loaded.info;
+  report.stated = imported.stated;
+  report.dtype = imported.dtype;
+  report.warnings = imported.remarks;
+  warn_about_reading(options, imported, report);
+  for (const std::string& warning : report.warnings) {
+    log_warning(warning);
+  }
+  if (to == CheckpointKind::kLlamascopium) {
+    // Refuses what cannot be said there, before anything is written and without writing, too.
+    static_cast<void>(
+        model::llamascopium_config(imported.loaded.lorsa, imported.loaded.info, options.n_ctx));
+  }
+  if (options.write == ConvertOptions::Write::kYes) {
+    write_output(options, to, imported.loaded);
+    report.written = true;
+  }
+  return report;
+}
+
+}  // namespace lorsa::eval
