@@ -9,26 +9,28 @@
 
 int main(int argc, char** argv) {
   lorsa::eval::EvalOptions options;
+  std::vector<std::string> checkpoints;
   std::string out;
   bool quiet = false;
   return lorsa::tools::run_command(
       argc,
       argv,
       "lorsa-eval",
-      "Judges a trained checkpoint on the held-out rows of a cache; with --model also by what the "
-      "language model "
-      "loses.\nExample: lorsa-eval quickstart/run/final --cache quickstart/cache/layer-17 --model "
+      "Judges trained checkpoints on the held-out rows of a cache; with --model also by what the "
+      "language model loses. Several are printed side by side.\nExample: lorsa-eval "
+      "quickstart/run/final --cache quickstart/cache/layer-17 --model "
       "quickstart/model",
       [&](CLI::App& app) {
         app.add_option("CHECKPOINT",
-                       options.checkpoint,
-                       "Checkpoint folder (lorsa.json, model.safetensors)")
+                       checkpoints,
+                       "Checkpoint folders (lorsa.json, model.safetensors) of one layer")
             ->required();
         app.add_option("--cache", options.cache, "Activation cache of the same layer")->required();
         app.add_option("--model",
                        options.model,
                        "Hugging Face folder of the language model: adds ce_* and kl");
-        app.add_option("--out", out, "Write the report as JSON to this file");
+        app.add_option(
+            "--out", out, "Write the report as JSON to this file; of several checkpoints a list");
         app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
             ->check(CLI::NonNegativeNumber);
         app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
@@ -44,11 +46,17 @@ int main(int argc, char** argv) {
             options.progress = lorsa::Progress::Visible::kNo;
           }
           const lorsa::StopSignal stop;
-          const lorsa::eval::EvalReport report = lorsa::eval::evaluate(options);
-          if (!out.empty()) {
-            lorsa::io::write_json(out, to_json(report));
+          std::vector<lorsa::eval::EvalReport> reports;
+          lorsa::io::Json json = lorsa::io::Json::array();
+          for (const std::string& checkpoint : checkpoints) {
+            options.checkpoint = checkpoint;
+            reports.push_back(lorsa::eval::evaluate(options));
+            json.push_back(to_json(reports.back()));
           }
-          std::cout << to_table(report);
+          if (!out.empty()) {
+            lorsa::io::write_json(out, reports.size() == 1 ? json.front() : json);
+          }
+          std::cout << to_table(reports);
         });
       });
 }

@@ -45,7 +45,8 @@ HeadCollector count_activations(const DumpInputs& in,
     const std::vector<int64_t> rows(in.rows.begin() + begin, in.rows.begin() + end);
     const data::Batch batch = in.cache.read(rows);
     const auto start = Clock::now();
-    const at::Tensor x_BTD = batch.input_BTD.to(in.device, at::kFloat);
+    const at::Tensor& read = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+    const at::Tensor x_BTD = read.to(in.device, at::kFloat);
     kernels::TopK kept = lorsa.reconstruct(x_BTD).kept;
     // Copying waits for a CUDA device, so the time is the pass's.
     kept = {kept.value_PK.to(at::kCPU), kept.head_PK.to(at::kCPU)};
@@ -88,6 +89,7 @@ io::Json summary_json(const DumpInputs& in,
   json["language_model"] = {{"name", manifest.model_name},
                             {"weights_sha256", manifest.weights_sha256},
                             {"layer", manifest.layer}};
+  json["kind"] = shape.has_attention() ? "lorsa" : "sae";
   json["shape"] = {{"d_model", shape.d_model},
                    {"num_ov_heads", shape.num_ov_heads},
                    {"num_qk_heads", shape.num_qk_heads},

@@ -65,8 +65,7 @@ std::string IndexColumns::script(const io::Json& summary) const {
   head["explorer_schema"] = kExplorerSchema;
   head["num_heads"] = num_heads_;
   head["top_tokens_per_head"] = kIndexTokens;
-  std::string out =
-      "lorsaIndex(" + head.dump(-1, ' ', false, io::Json::error_handler_t::replace);
+  std::string out = "lorsaIndex(" + head.dump(-1, ' ', false, io::Json::error_handler_t::replace);
   out.pop_back();  // the object goes on
   append_key(out, "tokens");
   append_list(out, texts_, [&](const std::string& quoted) { out += quoted; });

@@ -12,8 +12,8 @@
 namespace lorsa::analysis {
 
 /// What the explorer's list holds of all heads, by columns: a third of the size of the index's
-/// entries, and read in one go at 32,768 heads. Texts of tokens stand once in a table; columns refer
-/// to it by place, -1 where there is none.
+/// entries, and read in one go at 32,768 heads. Texts of tokens stand once in a table; columns
+/// refer to it by place, -1 where there is none.
 class IndexColumns {
  public:
   /// Takes the next head; heads come in order.

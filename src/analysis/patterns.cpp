@@ -120,7 +120,7 @@ void read_patterns(const model::Lorsa& lorsa,
                    int64_t batch_rows,
                    std::vector<std::vector<HeadContext>>& contexts,
                    const std::function<void(int64_t)>& on_contexts) {
-  const c10::Device device = lorsa.weights().W_Q.device();
+  const c10::Device device = lorsa.weights().W_V.device();
   const std::vector<Place> places = places_by_row(contexts);
   size_t end = 0;
   while (end < places.size()) {
@@ -137,8 +137,9 @@ void read_patterns(const model::Lorsa& lorsa,
       const HeadContext& context = contexts[static_cast<size_t>(place.head)][place.index];
       queries.push_back({b, context.position, place.head});
     }
+    const at::Tensor& x_BTD = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
     const at::Tensor z_qT =
-        lorsa.z_patterns(batch.input_BTD.to(device, at::kFloat), queries).to(at::kCPU).contiguous();
+        lorsa.z_patterns(x_BTD.to(device, at::kFloat), queries).to(at::kCPU).contiguous();
     const at::Tensor tokens = batch.tokens_BT.contiguous();
     for (size_t i = begin; i < end; ++i) {
       HeadContext& context = contexts[static_cast<size_t>(places[i].head)][places[i].index];

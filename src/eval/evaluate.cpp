@@ -111,10 +111,11 @@ EvalReport evaluate(const EvalOptions& options) {
     }
     const int64_t last = std::min(first + options.batch_sequences, num_rows);
     const data::Batch batch = cache.read({rows.begin() + first, rows.begin() + last});
-    const model::Reconstruction out =
-        loaded.lorsa.reconstruct(batch.input_BTD.to(device, at::kFloat));
+    const at::Tensor target_BTD = batch.target_BTD.to(device, at::kFloat);
+    const model::Reconstruction out = loaded.lorsa.reconstruct(
+        loaded.lorsa.shape().reads_target() ? target_BTD : batch.input_BTD.to(device, at::kFloat));
     const at::Tensor scored = batch.scored_BT.to(device);
-    reconstruction.add(out.y_BTD, batch.target_BTD.to(device, at::kFloat), scored);
+    reconstruction.add(out.y_BTD, target_BTD, scored);
     usage.add(out.kept.value_PK, out.kept.head_PK, scored.reshape({-1}));
     if (language) {
       language->add(batch.tokens_BT, batch.scored_BT);
@@ -125,6 +126,7 @@ EvalReport evaluate(const EvalOptions& options) {
 
   EvalReport report;
   report.checkpoint = options.checkpoint.string();
+  report.kind = loaded.lorsa.shape().has_attention() ? "lorsa" : "sae";
   report.model_name = manifest.model_name;
   report.layer = manifest.layer;
   report.top_k = loaded.lorsa.shape().top_k;

@@ -35,7 +35,8 @@ void LanguageMeter::add(const at::Tensor& tokens_BT, const at::Tensor& scored_BT
   };
   const auto replaced = [&](int64_t, const at::Tensor& input, const at::Tensor& output) {
     const at::Tensor& W = lorsa_.weights().W_V;
-    return at_scored(lorsa_.reconstruct(input.to(W.device(), W.scalar_type())).y_BTD, output);
+    const at::Tensor& read = lorsa_.shape().reads_target() ? output : input;
+    return at_scored(lorsa_.reconstruct(read.to(W.device(), W.scalar_type())).y_BTD, output);
   };
   const auto zero = [&](int64_t, const at::Tensor&, const at::Tensor& output) {
     return at_scored(at::zeros_like(output), output);

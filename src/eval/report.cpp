@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iomanip>
 #include <sstream>
@@ -32,6 +33,7 @@ io::Json to_json(const EvalReport& r) {
   io::Json json;
   json["schema"] = "lorsa-eval-1";
   json["checkpoint"] = r.checkpoint;
+  json["kind"] = r.kind;
   json["model"] = r.model_name;
   json["layer"] = r.layer;
   json["num_ov_heads"] = r.num_ov_heads;
@@ -86,6 +88,60 @@ std::string to_table(const EvalReport& r) {
     line(out, "ce_mean_ablated", r.language->ce_mean_ablated);
     line(out, "ce_recovered", r.language->ce_recovered, "(zero - replaced) / (zero - original)");
     line(out, "kl", r.language->kl, "nats, original to replaced");
+  }
+  return out.str();
+}
+
+std::string to_table(const std::vector<EvalReport>& reports) {
+  LORSA_CHECK(!reports.empty(), Error, "a table of no reports");
+  if (reports.size() == 1) {
+    return to_table(reports.front());
+  }
+  constexpr int kNameWidth = 20;
+  const EvalReport& first = reports.front();
+  std::ostringstream out;
+  out << first.model_name << " layer " << first.layer << ", " << first.num_rows
+      << " held-out rows, " << first.reconstruction.num_tokens << " scored tokens\n";
+  for (size_t i = 0; i < reports.size(); ++i) {
+    const EvalReport& r = reports[i];
+    out << "  " << i + 1 << "  " << r.kind << ", " << r.num_ov_heads
+        << (r.kind == "sae" ? " features" : " OV heads") << ", K " << r.top_k << ": "
+        << r.checkpoint << '\n';
+  }
+  out << std::left << std::setw(kNameWidth + 2) << "" << std::right;
+  for (size_t i = 0; i < reports.size(); ++i) {
+    out << std::setw(12) << i + 1;
+  }
+  out << '\n' << std::setprecision(4) << std::fixed;
+  std::vector<io::Json> columns;
+  std::transform(reports.begin(), reports.end(), std::back_inserter(columns), [](const auto& r) {
+    return to_json(r);
+  });
+  for (const char* name : {"fvu",
+                           "explained_variance",
+                           "mse",
+                           "l2_error_ratio",
+                           "cosine",
+                           "l0",
+                           "dead_fraction",
+                           "rare_fraction",
+                           "dense_fraction",
+                           "ce_original",
+                           "ce_replaced",
+                           "ce_zero_ablated",
+                           "ce_mean_ablated",
+                           "ce_recovered",
+                           "kl"}) {
+    const auto has = [&](const io::Json& column) { return column.contains(name); };
+    if (std::none_of(columns.begin(), columns.end(), has)) {
+      continue;
+    }
+    out << "  " << std::left << std::setw(kNameWidth) << name << std::right;
+    for (const io::Json& column : columns) {
+      out << std::setw(12);
+      has(column) ? out << column.at(name).get<double>() : out << "";
+    }
+    out << '\n';
   }
   return out.str();
 }

@@ -124,8 +124,8 @@ AttentionResult device_attention_forward(const at::Tensor& q_BTSE,
           {lse, std::get<2>(out), std::get<3>(out), std::get<6>(out), std::get<7>(out)});
     }
     case Kernel::kFlash: {
-      const auto out = at::_scaled_dot_product_flash_attention(
-          q, k, v, 0.0, /*is_causal=*/true, false, scale);
+      const auto out =
+          at::_scaled_dot_product_flash_attention(q, k, v, 0.0, /*is_causal=*/true, false, scale);
       const at::Tensor& lse = std::get<1>(out);
       return result_of(
           std::get<0>(out),

@@ -17,6 +17,18 @@ namespace {
 constexpr const char* kManifest = "lorsa.json";
 constexpr const char* kWeights = "model.safetensors";
 
+/// An SAE's weights have the field's names of encoder and decoder.
+std::string name_in_file(const LorsaShape& shape, const std::string& name) {
+  if (shape.kind == Kind::kLorsa) {
+    return name;
+  }
+  return name == "W_V"   ? "W_enc"
+         : name == "b_V" ? "b_enc"
+         : name == "W_O" ? "W_dec"
+         : name == "b_D" ? "b_dec"
+                         : name;
+}
+
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& folder,
@@ -26,7 +38,8 @@ void save_checkpoint(const std::filesystem::path& folder,
   io::make_directories(folder);
   io::NamedTensors tensors;
   for (const auto& [name, tensor] : lorsa.weights().named()) {
-    tensors.emplace_back(name, is_projection(name) ? heads_of_rows(s, *tensor) : *tensor);
+    tensors.emplace_back(name_in_file(s, name),
+                         is_projection(name) ? heads_of_rows(s, *tensor) : *tensor);
   }
   io::write_safetensors(folder / kWeights, tensors, {{"format", "pt"}});
   io::write_json(folder / kManifest, checkpoint_json(s, info));
@@ -47,7 +60,7 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
   LorsaWeights weights;
   const auto read = [&](const std::string& name) {
     if (!is_projection(name)) {
-      return reader.read_checked(name, weight_shape(shape, name), at::kFloat);
+      return reader.read_checked(name_in_file(shape, name), weight_shape(shape, name), at::kFloat);
     }
     return rows_of_heads(
         reader.read_checked(name, {shape.num_qk_heads, shape.d_model, shape.d_qk}, at::kFloat));
@@ -57,8 +70,9 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
   }
   const auto expected = weights.named();
   for (const std::string& name : reader.names()) {
-    const bool known = std::any_of(
-        expected.begin(), expected.end(), [&](const auto& w) { return w.first == name; });
+    const bool known = std::any_of(expected.begin(), expected.end(), [&](const auto& w) {
+      return name_in_file(shape, w.first) == name;
+    });
     LORSA_CHECK(known, FormatError, (folder / kWeights).string(), ": unexpected tensor ", name);
   }
   return {Lorsa(shape, std::move(weights)), info_of_json(json, where)};

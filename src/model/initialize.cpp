@@ -12,6 +12,9 @@
 namespace lorsa::model {
 namespace {
 
+/// Of the target's variance, inside which an SAE's rows start.
+constexpr double kActiveShare = 0.95;
+
 at::Generator generator(uint64_t seed, const char* stream) {
   return at::detail::createCPUGenerator(stream_seed(seed, stream));
 }
@@ -149,6 +152,28 @@ void active_subspace_ov(const LorsaShape& shape,
   w.W_O = unit_rows(at::cat(write)).contiguous();
 }
 
+// Encoder and decoder rows alike, as Gao et al. (2024) start; with active_subspace (arXiv
+// 2508.16929) inside the directions that hold kActiveShare of the sample's variance. z begins
+// centred: b_V takes the mean away.
+void sae_rows(
+    const LorsaShape& shape, OvInit ov, const InitSample& sample, uint64_t seed, LorsaWeights& w) {
+  at::Tensor rows = at::empty(weight_shape(shape, "W_V")).normal_(0.0, 1.0, generator(seed, "W_V"));
+  if (ov == OvInit::kActiveSubspace) {
+    const at::Tensor t_nD = sample.input_BTD.reshape({-1, shape.d_model})
+                                .index({sample.scored_BT.reshape({-1})})
+                                .to(at::kDouble);
+    const at::Tensor centred = t_nD - t_nD.mean(0);
+    const auto [values, vectors] = at::linalg_eigh(at::mm(centred.t(), centred), "L");
+    const at::Tensor held = values.flip(0).cumsum(0) / values.sum();
+    const int64_t kept = std::min((held < kActiveShare).sum().item<int64_t>() + 1, shape.d_model);
+    const at::Tensor basis = vectors.flip(1).narrow(1, 0, kept).to(at::kFloat);
+    rows = at::mm(at::mm(rows, basis), basis.t());
+  }
+  w.W_O = unit_rows(rows).contiguous();
+  w.W_V = w.W_O.clone();
+  w.b_V = -at::mv(w.W_V, w.b_D);
+}
+
 // Scales W_V: by the least-squares factor of the sample's loss, or to the target's variance.
 void set_value_norm(const LorsaShape& shape,
                     bool search,
@@ -172,7 +197,38 @@ void set_value_norm(const LorsaShape& shape,
       std::sqrt((t - t.mean(0)).square().sum().item<double>() / y_variance);
   // A writer that points away from the target on the whole (random rows) has no good positive
   // scale: match the variance.
-  w.W_V.mul_(search && least_squares > 1e-3 * variance_match ? least_squares : variance_match);
+  const double factor =
+      search && least_squares > 1e-3 * variance_match ? least_squares : variance_match;
+  w.W_V.mul_(factor);
+  w.b_V.mul_(factor);
+}
+
+void attention_weights(const LorsaShape& shape,
+                       const InitConfig& config,
+                       const InitSample& sample,
+                       uint64_t seed,
+                       LorsaWeights& w) {
+  const bool needs_layer = config.qk == QkInit::kMhsa || config.ov == OvInit::kActiveSubspace;
+  LORSA_CHECK(!needs_layer || sample.attention != nullptr,
+              ConfigError,
+              "init: mhsa and active_subspace need the layer's own attention, which this cache "
+              "does not hold");
+  LORSA_CHECK(
+      config.ov != OvInit::kActiveSubspace || config.qk == QkInit::kMhsa,
+      ConfigError,
+      "init.ov: active_subspace follows the copied heads: it needs init.qk: mhsa, found random");
+  if (config.qk == QkInit::kMhsa) {
+    check_fits(shape, *sample.attention);
+    mhsa_qk(shape, sample, w);
+  } else {
+    random_qk(shape, seed, w);
+  }
+  if (config.ov == OvInit::kActiveSubspace) {
+    active_subspace_ov(shape, sample, seed, w);
+  } else {
+    random_ov(shape, seed, w);
+  }
+  w.b_V = at::zeros({shape.num_ov_heads});
 }
 
 }  // namespace
@@ -186,7 +242,8 @@ void describe(config::Fields& f, InitConfig& c) {
       "ov",
       c.ov,
       {{"random", OvInit::kRandom}, {"active_subspace", OvInit::kActiveSubspace}},
-      "Start of W_V and W_O: random rows, or directions that the copied head reads and writes.");
+      "Start of W_V and W_O: random rows, or directions that the copied head reads and writes (an "
+      "SAE's encoder and decoder: directions in which the target varies).");
   f.boolean("norm_search",
             c.norm_search,
             "Scale W_V to the least loss on one batch (else to the target's variance).");
@@ -202,29 +259,13 @@ LorsaWeights initialize(const LorsaShape& shape,
                         uint64_t seed) {
   const at::NoGradGuard no_grad;
   validate(shape);
-  const bool needs_layer = config.qk == QkInit::kMhsa || config.ov == OvInit::kActiveSubspace;
-  LORSA_CHECK(!needs_layer || sample.attention != nullptr,
-              ConfigError,
-              "init: mhsa and active_subspace need the layer's own attention, which this cache "
-              "does not hold");
-  LORSA_CHECK(
-      config.ov != OvInit::kActiveSubspace || config.qk == QkInit::kMhsa,
-      ConfigError,
-      "init.ov: active_subspace follows the copied heads: it needs init.qk: mhsa, found random");
   LorsaWeights w;
-  if (config.qk == QkInit::kMhsa) {
-    check_fits(shape, *sample.attention);
-    mhsa_qk(shape, sample, w);
-  } else {
-    random_qk(shape, seed, w);
-  }
-  if (config.ov == OvInit::kActiveSubspace) {
-    active_subspace_ov(shape, sample, seed, w);
-  } else {
-    random_ov(shape, seed, w);
-  }
-  w.b_V = at::zeros({shape.num_ov_heads});
   w.b_D = sample.target_mean_D.to(at::kFloat).contiguous().clone();
+  if (shape.has_attention()) {
+    attention_weights(shape, config, sample, seed, w);
+  } else {
+    sae_rows(shape, config.ov, sample, seed, w);
+  }
   if (shape.activation == Activation::kJumpRelu) {
     w.log_threshold =
         at::full({shape.num_ov_heads}, std::log(config.jumprelu_threshold), at::kFloat);

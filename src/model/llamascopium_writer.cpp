@@ -91,6 +91,10 @@ io::Json full_config(const Lorsa& lorsa,
                      const CheckpointInfo& info,
                      std::optional<int64_t> n_ctx,
                      const std::string& where) {
+  LORSA_CHECK(lorsa.shape().kind == Kind::kLorsa,
+              FormatError,
+              where,
+              ": kind: expected lorsa, found sae: this writes llamascopium's Lorsas alone");
   io::Json config = plain_config(lorsa, info, n_ctx, where);
   const LorsaShape& shape = lorsa.shape();
   const io::Json own = own_fields(config, norms_to_write(shape, info), shape, info, where);

@@ -49,14 +49,12 @@ void check_queries(const std::vector<PatternQuery>& queries, int64_t B, int64_t 
 
 }  // namespace
 
-void validate(const LorsaShape& s) {
-  LORSA_CHECK(s.d_model > 0 && s.num_ov_heads > 0 && s.num_qk_heads > 0 && s.d_qk > 0,
+namespace {
+
+void validate_attention(const LorsaShape& s) {
+  LORSA_CHECK(s.num_qk_heads > 0 && s.d_qk > 0,
               ConfigError,
-              "model: sizes must be positive, found d_model = ",
-              s.d_model,
-              ", num_ov_heads = ",
-              s.num_ov_heads,
-              ", num_qk_heads = ",
+              "model: sizes must be positive, found num_qk_heads = ",
               s.num_qk_heads,
               ", d_qk = ",
               s.d_qk);
@@ -66,13 +64,6 @@ void validate(const LorsaShape& s) {
               s.num_qk_heads,
               " does not divide model.num_ov_heads = ",
               s.num_ov_heads);
-  LORSA_CHECK(!is_sparse(s.activation) || (s.top_k >= 1 && s.top_k <= s.num_ov_heads),
-              ConfigError,
-              "model.top_k = ",
-              s.top_k,
-              " is outside [1, model.num_ov_heads = ",
-              s.num_ov_heads,
-              "]");
   LORSA_CHECK(s.attn_scale > 0.0 && std::isfinite(s.attn_scale),
               ConfigError,
               "model.attn_scale = ",
@@ -86,9 +77,42 @@ void validate(const LorsaShape& s) {
               s.d_qk);
 }
 
+}  // namespace
+
+void validate(const LorsaShape& s) {
+  LORSA_CHECK(s.d_model > 0 && s.num_ov_heads > 0,
+              ConfigError,
+              "model: sizes must be positive, found d_model = ",
+              s.d_model,
+              ", num_ov_heads = ",
+              s.num_ov_heads);
+  LORSA_CHECK(!is_sparse(s.activation) || (s.top_k >= 1 && s.top_k <= s.num_ov_heads),
+              ConfigError,
+              "model.top_k = ",
+              s.top_k,
+              " is outside [1, model.num_ov_heads = ",
+              s.num_ov_heads,
+              "]");
+  if (s.has_attention()) {
+    validate_attention(s);
+    return;
+  }
+  LORSA_CHECK(s.num_qk_heads == 0 && s.d_qk == 0 && s.num_virtual_keys == 0 && !s.qk_norm &&
+                  s.rope.rotary_dim == 0,
+              ConfigError,
+              "model: an SAE has no attention, found num_qk_heads = ",
+              s.num_qk_heads,
+              ", d_qk = ",
+              s.d_qk,
+              ", num_virtual_keys = ",
+              s.num_virtual_keys,
+              ", rotary_dim = ",
+              s.rope.rotary_dim);
+}
+
 Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights)
     : shape_(std::move(shape)), weights_(std::move(weights)) {
-  if (shape_.attn_scale == 0.0) {
+  if (shape_.has_attention() && shape_.attn_scale == 0.0) {
     shape_.attn_scale = std::sqrt(static_cast<double>(shape_.d_qk));
   }
   validate(shape_);
@@ -138,7 +162,6 @@ at::Tensor Lorsa::pre_activations(const at::Tensor& x_BTD) const {
 at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
                              const std::vector<PatternQuery>& queries) const {
   const at::NoGradGuard no_grad;
-  const Projections p = project_qk(shape_, weights_, x_BTD);
   const int64_t T = x_BTD.size(1);
   const auto n = static_cast<int64_t>(queries.size());
   if (n == 0) {
@@ -156,6 +179,14 @@ at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
   const at::Tensor row_n = column(&PatternQuery::row);
   const at::Tensor position_n = column(&PatternQuery::position);
   const at::Tensor head_n = column(&PatternQuery::head);
+  if (!shape_.has_attention()) {
+    const at::Tensor z_n =
+        (at::index(x_BTD, {row_n, position_n}) * weights_.W_V.index_select(0, head_n)).sum(1) +
+        weights_.b_V.index_select(0, head_n);
+    return at::zeros({n, T}, x_BTD.options())
+        .scatter_(1, position_n.unsqueeze(1), z_n.unsqueeze(1));
+  }
+  const Projections p = project_qk(shape_, weights_, x_BTD);
   const at::Tensor s_n = at::floor_divide(head_n, shape_.group());
   // Values of the asked heads only: a batch asks for few of tens of thousands.
   const auto [head_m, place_n, unused] =
@@ -202,7 +233,9 @@ at::Tensor Lorsa::output_norms() const {
 void Lorsa::fold(double input_scale, double target_scale) {
   const at::NoGradGuard no_grad;
   for (at::Tensor* tensor : {&weights_.W_Q, &weights_.W_K, &weights_.W_V}) {
-    tensor->mul_(input_scale);
+    if (tensor->defined()) {
+      tensor->mul_(input_scale);
+    }
   }
   weights_.W_O.div_(target_scale);
   weights_.b_D.div_(target_scale);

@@ -10,19 +10,27 @@
 
 namespace lorsa::model {
 
-Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+namespace {
+
+void check_input(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
   LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == shape.d_model,
               ShapeError,
               "Lorsa: expected input [B, T, ",
               shape.d_model,
               "], found ",
               x_BTD.sizes());
-  LORSA_CHECK(x_BTD.scalar_type() == w.W_Q.scalar_type(),
+  LORSA_CHECK(x_BTD.scalar_type() == w.W_V.scalar_type(),
               ShapeError,
               "Lorsa: input is ",
               x_BTD.scalar_type(),
               ", weights are ",
-              w.W_Q.scalar_type());
+              w.W_V.scalar_type());
+}
+
+}  // namespace
+
+Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+  check_input(shape, w, x_BTD);
   const int64_t B = x_BTD.size(0);
   const int64_t T = x_BTD.size(1);
   Projections p;
@@ -46,15 +54,24 @@ Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at:
 }
 
 Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
-  Projections p = project_qk(shape, w, x_BTD);
+  Projections p;
+  if (shape.has_attention()) {
+    p = project_qk(shape, w, x_BTD);
+  } else {
+    check_input(shape, w, x_BTD);
+    p.x_PD = x_BTD.reshape({-1, shape.d_model});
+  }
   p.v_BTSG = kernels::product_nt(p.x_PD, w.W_V, w.b_V)
-                 .view({x_BTD.size(0), x_BTD.size(1), shape.num_qk_heads, shape.group()});
+                 .view({x_BTD.size(0), x_BTD.size(1), -1, shape.group()});
   return p;
 }
 
 kernels::AttentionResult attend(const LorsaShape& shape,
                                 const LorsaWeights& weights,
                                 const Projections& p) {
+  if (!shape.has_attention()) {
+    return {p.v_BTSG.view({-1, shape.num_ov_heads}), {}, {}};
+  }
   kernels::AttentionResult attention =
       kernels::attention_forward(p.q_BTSE, p.k_BTSE, p.v_BTSG, shape.attn_scale);
   if (weights.virtual_k.defined()) {

@@ -12,7 +12,7 @@ namespace lorsa::model {
 /// Queries, keys and values of a batch, and what their backward pass needs.
 struct Projections {
   at::Tensor x_PD;
-  at::Tensor q_BTSE, k_BTSE;  // after norm and RoPE
+  at::Tensor q_BTSE, k_BTSE;  // after norm and RoPE; undefined for an SAE
   QkNorm q_norm, k_norm;      // empty without QK norm
   at::Tensor v_BTSG;
   kernels::RopeTable rope;
@@ -28,7 +28,7 @@ struct Projections {
                                   const LorsaWeights& weights,
                                   const at::Tensor& x_BTD);
 
-/// Attention of the projections, virtual keys included.
+/// Attention of the projections, virtual keys included; an SAE's z is v itself.
 [[nodiscard]] kernels::AttentionResult attend(const LorsaShape& shape,
                                               const LorsaWeights& weights,
                                               const Projections& projections);

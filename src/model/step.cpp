@@ -37,6 +37,23 @@ std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
   return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
 }
 
+/// Encoder gradients of an SAE, whose z is its v: where few features act, head by head over their
+/// positions, as the decoder's are.
+std::pair<at::Tensor, at::Tensor> encoder_gradients(const ZGradient& d_z,
+                                                    const LorsaWeights& w,
+                                                    const Projections& p) {
+  if (d_z.is_dense()) {
+    return weight_gradients(d_z.grad_PH, p);
+  }
+  const kernels::TopK entries{d_z.grad_PK.contiguous(), d_z.head_PK.contiguous()};
+  at::Tensor W_V =
+      kernels::sparse_decode_backward(entries, w.W_V, p.x_PD, kernels::Selection::kSigned)
+          .grad_W_O_HD;
+  const at::Tensor grad_PH =
+      kernels::scatter_kept(entries.value_PK, entries.head_PK, w.W_V.size(0));
+  return {std::move(W_V), grad_PH.sum(at::IntArrayRef{0}, /*keepdim=*/false, w.b_V.scalar_type())};
+}
+
 /// The weights as this step's products read them.
 LorsaWeights operands(const LorsaWeights& weights, const StepOptions& options) {
   if (options.precision == StepOptions::Precision::kFull) {
@@ -46,6 +63,9 @@ LorsaWeights operands(const LorsaWeights& weights, const StepOptions& options) {
   LorsaWeights copies = options.bfloat16_weights;
   for (const char* name : kBFloat16Weights) {
     at::Tensor& weight = out.at(name);
+    if (!weight.defined()) {
+      continue;  // an SAE
+    }
     LORSA_CHECK(weight.scalar_type() == at::kFloat,
                 ShapeError,
                 "bfloat16 compute needs float32 weights, ",
@@ -73,7 +93,7 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
               x_BTD.sizes(),
               " differ in shape");
   const LorsaWeights w = operands(weights_, options);
-  const at::ScalarType dtype = w.W_Q.scalar_type();
+  const at::ScalarType dtype = w.W_V.scalar_type();
   Projections p = project(shape_, w, x_BTD.to(dtype));
   const int64_t P = p.x_PD.size(0);
   kernels::AttentionResult attention = attend(shape_, w, p);
@@ -96,6 +116,12 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
     ready(name);
   }
 
+  if (!shape_.has_attention()) {
+    std::tie(g.W_V, g.b_V) = encoder_gradients(d_z, w, p);
+    ready("W_V");
+    ready("b_V");
+    return out;
+  }
   const bool trains_qk = options.qk == Qk::kTrain;
   kernels::AttentionGradients d =
       attention_gradients(p,

@@ -43,10 +43,11 @@ std::vector<std::string> weight_names(const LorsaShape& shape) {
   LorsaWeights none;
   std::vector<std::string> names;
   for (const auto& [name, tensor] : all_of(none)) {
+    const bool attends = name == "W_Q" || name == "W_K" || name == "b_Q" || name == "b_K";
     const bool present = name == "log_threshold" ? shape.activation == Activation::kJumpRelu
                          : name == "virtual_k"   ? shape.num_virtual_keys > 0
                          : name == "q_norm" || name == "k_norm" ? shape.qk_norm
-                                                                : true;
+                                                                : !attends || shape.has_attention();
     if (present) {
       names.push_back(name);
     }

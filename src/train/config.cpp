@@ -33,14 +33,18 @@ void describe(config::Fields& f, RunConfig& c) {
   f.count("seed", c.data.seed, "Seed of the data order; -1 takes run.seed.").at_least(-1);
 
   f.section("model", "What is trained.");
-  f.choice<Kind>("kind", c.model.kind, {{"lorsa", Kind::kLorsa}}, "Kind of dictionary.");
-  f.count("num_ov_heads", c.model.num_ov_heads, "OV heads H, each with a one-dimensional output.")
+  f.choice<model::Kind>("kind",
+                        c.model.kind,
+                        {{"lorsa", model::Kind::kLorsa}, {"sae", model::Kind::kSae}},
+                        "lorsa, or the baseline sae: a sparse autoencoder of the layer's output.");
+  f.count("num_ov_heads",
+          c.model.num_ov_heads,
+          "OV heads H, each with a one-dimensional output; an SAE's features.")
       .required()
       .at_least(1);
-  f.count("num_qk_heads", c.model.num_qk_heads, "QK heads S; divides num_ov_heads.")
-      .required()
-      .at_least(1);
-  f.count("d_qk", c.model.d_qk, "Width E of a QK head.").required().at_least(1);
+  f.count("num_qk_heads", c.model.num_qk_heads, "QK heads S; divides num_ov_heads. Not for an SAE.")
+      .at_least(0);
+  f.count("d_qk", c.model.d_qk, "Width E of a QK head. Not for an SAE.").at_least(0);
   f.count("top_k",
           c.model.top_k,
           "OV heads K kept at every position (batchtopk: on average); relu and jumprelu take none.")
@@ -110,6 +114,8 @@ void describe(config::Fields& f, RunConfig& c) {
           "Sequences computed at a time on each rank, gradients summed; 0: on CUDA as many as fit "
           "into the device's memory, else all.")
       .at_least(0);
+  f.boolean(
+      "unit_decoder", c.train.unit_decoder, "Keep the rows of W_O (an SAE's decoder) at length 1.");
   f.choice<Freeze>("freeze",
                    c.train.freeze,
                    {{"none", Freeze::kNone}, {"qk", Freeze::kQk}},
@@ -222,17 +228,49 @@ void validate_options(const RunConfig& c, bool dense) {
               "train.final_activation: jumprelu can follow topk and batchtopk alone");
 }
 
+/// What a Lorsa needs and an SAE cannot have.
+void validate_attention(const RunConfig& c) {
+  const RunConfig::Model& m = c.model;
+  if (m.kind == model::Kind::kSae) {
+    LORSA_CHECK(
+        m.num_qk_heads == 0 && m.d_qk == 0 && m.num_virtual_keys == 0 && m.attn_scale == 0.0,
+        ConfigError,
+        "model.kind: sae has no attention: leave out model.num_qk_heads = ",
+        m.num_qk_heads,
+        ", model.d_qk = ",
+        m.d_qk,
+        ", model.num_virtual_keys = ",
+        m.num_virtual_keys,
+        " and model.attn_scale = ",
+        m.attn_scale);
+    LORSA_CHECK(c.init.qk == model::QkInit::kRandom,
+                ConfigError,
+                "model.kind: sae has no QK heads to start from init.qk: mhsa");
+    LORSA_CHECK(c.train.freeze == Freeze::kNone,
+                ConfigError,
+                "model.kind: sae has no QK heads that train.freeze: qk could leave");
+    return;
+  }
+  LORSA_CHECK(m.num_qk_heads >= 1 && m.d_qk >= 1,
+              ConfigError,
+              "model.kind: lorsa needs model.num_qk_heads and model.d_qk, found ",
+              m.num_qk_heads,
+              " and ",
+              m.d_qk);
+  LORSA_CHECK(m.num_ov_heads % m.num_qk_heads == 0,
+              ConfigError,
+              "model.num_qk_heads = ",
+              m.num_qk_heads,
+              " does not divide model.num_ov_heads = ",
+              m.num_ov_heads);
+}
+
 }  // namespace
 
 void validate(const RunConfig& c) {
   const bool dense = c.model.activation == model::Activation::kRelu ||
                      c.model.activation == model::Activation::kJumpRelu;
-  LORSA_CHECK(c.model.num_ov_heads % c.model.num_qk_heads == 0,
-              ConfigError,
-              "model.num_qk_heads = ",
-              c.model.num_qk_heads,
-              " does not divide model.num_ov_heads = ",
-              c.model.num_ov_heads);
+  validate_attention(c);
   LORSA_CHECK(c.model.top_k <= c.model.num_ov_heads,
               ConfigError,
               "model.top_k = ",

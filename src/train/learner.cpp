@@ -52,7 +52,8 @@ OptimizerState fresh_optimizer(const model::LorsaWeights& weights) {
 Learner::Learner(const RunConfig& config, Parts parts) : config_(config), parts_(parts) {
   if (computes_in_bfloat16(config, parts.communicator.device())) {
     for (const char* name : model::kBFloat16Weights) {
-      bfloat16_weights_.at(name) = parts.lorsa.weights().at(name).to(at::kBFloat16);
+      const at::Tensor& weight = parts.lorsa.weights().at(name);
+      bfloat16_weights_.at(name) = weight.defined() ? weight.to(at::kBFloat16) : at::Tensor();
     }
   }
 }
@@ -207,6 +208,12 @@ void Learner::reduce(const TrainingBatch& batch, Sums& sums) {
 }
 
 void Learner::apply(Sums& sums, const TrainingBatch& batch) {
+  if (config_.train.unit_decoder) {
+    // Only what turns the rows: their length is fixed (Bricken et al. 2023).
+    const at::Tensor& W_O = parts_.lorsa.weights().W_O;
+    at::Tensor& gradient = sums.gradients.W_O;
+    gradient.addcmul_((gradient * W_O).sum(1, /*keepdim=*/true), W_O, -1.0);
+  }
   double square = 0.0;
   const auto gradients = sums.gradients.named();
   for (const auto& [name, gradient] : gradients) {
@@ -248,6 +255,13 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
                         state.optimizer.second_moment.at(name),
                         hyper,
                         bfloat16_weights_.at(name));
+  }
+  if (train.unit_decoder) {
+    at::Tensor& W_O = parts_.lorsa.weights().W_O;
+    W_O.div_(parts_.lorsa.output_norms().clamp_min(1e-30).unsqueeze(1));
+    if (bfloat16_weights_.W_O.defined()) {
+      bfloat16_weights_.W_O.copy_(W_O);
+    }
   }
   account(sums, batch, norm);
 }

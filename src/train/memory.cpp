@@ -28,7 +28,8 @@ class StepTensors {
   StepTensors(const RunConfig& config, const LorsaShape& shape, const MicroBatch& batch)
       : cuda_(batch.device.is_cuda()),
         bfloat16_(computes_in_bfloat16(config, batch.device)),
-        trains_qk_(config.train.freeze == Freeze::kNone),
+        attends_(shape.has_attention()),
+        trains_qk_(attends_ && config.train.freeze == Freeze::kNone),
         sparse_(shape.activation != model::Activation::kRelu &&
                 shape.activation != model::Activation::kJumpRelu),
         penalty_(config.train.penalty != model::PenaltyKind::kNone),
@@ -57,8 +58,12 @@ class StepTensors {
   }
 
   [[nodiscard]] int64_t peak() const {
-    const int64_t forward = x_ + 2 * qk_ + norms_ + 2 * v_ + lse_;
+    const int64_t forward = x_ + 2 * qk_ + norms_ + (attends_ ? 2 : 1) * v_ + lse_;
     const int64_t after_decode = kept_ + grad_kept_ + W_O_;
+    if (!attends_) {
+      // The gradient of z, spread over all features for the bias.
+      return std::max(forward + decode(), forward + after_decode + grad_kept_ + sort_ + v_ + W_V_);
+    }
     return std::max({forward + decode(),
                      forward + after_decode + attention_backward(),
                      weight_gradients(after_decode)});
@@ -72,7 +77,8 @@ class StepTensors {
       return target + v_ + z_full_ * (penalty_ ? 5 : 3) + 2 * y_full_ + y_ + W_O_;
     }
     const int64_t chosen = target + kept_ + grad_kept_ + y_ + W_O_ + sort_;
-    // Scores, those above 0 and, where several threads gather them, their places; what is kept of z.
+    // Scores, those above 0 and, where several threads gather them, their places; what is kept of
+    // z.
     return batchtopk_ ? std::max(chosen, target + 5 * z_full_) : chosen;
   }
 
@@ -93,7 +99,7 @@ class StepTensors {
     return std::max({base + v_ + 2 * qk_, base + 2 * qk_ + W_Q_, base + qk_ + 2 * W_Q_});
   }
 
-  const bool cuda_, bfloat16_, trains_qk_, sparse_, penalty_, batchtopk_;
+  const bool cuda_, bfloat16_, attends_, trains_qk_, sparse_, penalty_, batchtopk_;
   int64_t x_, qk_, v_, z_full_, lse_, norms_, kept_, grad_kept_, y_, y_full_, W_O_, W_V_, W_Q_,
       sort_;
 };
@@ -113,12 +119,16 @@ MemoryPlan memory_of(const RunConfig& config, const LorsaShape& shape, const Mic
   MemoryPlan plan;
   plan.weights = 4 * parameters;
   if (computes_in_bfloat16(config, batch.device)) {
-    for (const char* name : model::kBFloat16Weights) {
+    for (const char* name : {"W_V", "W_O"}) {
       plan.weights += 2 * num_elements(shape, name);
+    }
+    if (shape.has_attention()) {
+      plan.weights += 2 * (num_elements(shape, "W_Q") + num_elements(shape, "W_K"));
     }
   }
   plan.moments = 2 * 4 * parameters;
-  plan.batch = 2 * 4 * batch.rank_sequences * batch.positions * shape.d_model;
+  const int64_t tensors = shape.reads_target() ? 1 : 2;
+  plan.batch = tensors * 4 * batch.rank_sequences * batch.positions * shape.d_model;
   plan.sums = batch.sequences < batch.rank_sequences ? 4 * parameters : 0;
   plan.step = StepTensors(config, shape, batch).peak();
   plan.libraries = batch.device.is_cuda() ? kCudaWorkspaces : 0;

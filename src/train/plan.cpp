@@ -23,7 +23,9 @@ std::string describe_plan(const RunConfig& config) {
   // Products: q, k, v and their weight gradients; causal attention (half of T^2) forward 2,
   // backward 5 products of widths E and G; sparse decode: forward, value gradient, weight gradient.
   const double projections = 2.0 * 2.0 * D * (2.0 * SE + H);
-  const double attention = 0.5 * 2.0 * T * (SE + H) + 0.5 * 2.0 * T * (3.0 * SE + 2.0 * H);
+  const double attention = !shape.has_attention()
+                               ? 0.0
+                               : 0.5 * 2.0 * T * (SE + H) + 0.5 * 2.0 * T * (3.0 * SE + 2.0 * H);
   const double decode = 3.0 * 2.0 * K * D;
   const int64_t batch_tokens = config.data.batch_sequences * cache.manifest().context_length;
   const c10::Device device = resolve_device(config.run.device);
@@ -35,8 +37,18 @@ std::string describe_plan(const RunConfig& config) {
   const auto num_rows = static_cast<int64_t>(cache.rows(data::Side::kTraining).size());
   const int64_t steps = (config.train.tokens + batch_tokens - 1) / batch_tokens;
   std::ostringstream out;
-  out << "model          Lorsa, D " << shape.d_model << ", " << shape.num_ov_heads << " OV heads, "
-      << shape.num_qk_heads << " QK heads of " << shape.d_qk << ", K " << shape.top_k << "\n"
+  out << "model          "
+      << (shape.has_attention()
+              ? concat("Lorsa, D ",
+                       shape.d_model,
+                       ", ",
+                       shape.num_ov_heads,
+                       " OV heads, ",
+                       shape.num_qk_heads,
+                       " QK heads of ",
+                       shape.d_qk)
+              : concat("SAE, D ", shape.d_model, ", ", shape.num_ov_heads, " features"))
+      << ", K " << shape.top_k << "\n"
       << "parameters     " << parameters << " (" << format_si(static_cast<double>(parameters))
       << ")\n"
       << "memory         " << bytes(memory.peak()) << " of tensors at most on one rank, "

@@ -39,11 +39,14 @@ const std::set<std::string> kChangeable = {"run.device",
                                            "run.out",
                                            "data.cache"};
 
-model::CheckpointInfo info_for(const data::Manifest& manifest) {
+model::CheckpointInfo info_for(model::Kind kind, const data::Manifest& manifest) {
   model::CheckpointInfo info;
   info.normalization = model::Normalization::kScaled;
   info.input_scale = data::normalization_scale(manifest.input_stats, manifest.d_model);
   info.target_scale = data::normalization_scale(manifest.target_stats, manifest.d_model);
+  if (kind == model::Kind::kSae) {
+    info.input_scale = info.target_scale;  // what it reads is the target
+  }
   info.model_name = manifest.model_name;
   info.weights_sha256 = manifest.weights_sha256;
   info.layer = manifest.layer;
@@ -64,8 +67,9 @@ model::Lorsa fresh_model(const RunConfig& config,
   }
   const data::Batch batch = cache.read(sample_rows);
   model::InitSample sample;
-  sample.input_BTD = batch.input_BTD.to(at::kFloat) * info.input_scale;
   sample.target_BTD = batch.target_BTD.to(at::kFloat) * info.target_scale;
+  sample.input_BTD =
+      shape.reads_target() ? sample.target_BTD : batch.input_BTD.to(at::kFloat) * info.input_scale;
   sample.scored_BT = batch.scored_BT;
   sample.target_mean_D = at::tensor(cache.manifest().target_mean, at::kDouble) * info.target_scale;
   sample.input_scale = info.input_scale;
@@ -187,12 +191,17 @@ std::vector<RunConfig> members_of(const RunConfig& config) {
 model::LorsaShape shape_for(const RunConfig& config, const data::CacheReader& cache) {
   const kernels::Mhsa& layer = cache.attention();
   model::LorsaShape shape;
+  shape.kind = config.model.kind;
   shape.d_model = cache.manifest().d_model;
   shape.num_ov_heads = config.model.num_ov_heads;
   shape.num_qk_heads = config.model.num_qk_heads;
   shape.d_qk = config.model.d_qk;
   shape.top_k = config.model.top_k;
   shape.activation = config.model.activation;
+  if (!shape.has_attention()) {
+    model::validate(shape);
+    return shape;
+  }
   const bool same_width = shape.d_qk == layer.head_width();
   const double standard =
       same_width ? layer.attn_scale : std::sqrt(static_cast<double>(shape.d_qk));
@@ -253,8 +262,12 @@ std::vector<Member> start_or_resume(const std::vector<RunConfig>& configs,
                                     const data::CacheReader& cache) {
   std::vector<Member> members;
   for (const RunConfig& config : configs) {
-    members.push_back(
-        {config, RunFolder(config.run.out), info_for(cache.manifest()), nullptr, {}, {}});
+    members.push_back({config,
+                       RunFolder(config.run.out),
+                       info_for(config.model.kind, cache.manifest()),
+                       nullptr,
+                       {},
+                       {}});
   }
   const std::optional<int64_t> tokens = common_checkpoint(members);
   if (!tokens) {

@@ -1,10 +1,12 @@
-// Writes a dump of made-up heads with lorsa-dump's own writer, for explorer_test.sh: as many heads as asked, in two
-// layers, with families, every kind of sample and texts that would harm a page that took them for markup.
+// Writes a dump of made-up heads with lorsa-dump's own writer, for explorer_test.sh: as many heads
+// as asked, in two layers, with families, every kind of sample and texts that would harm a page
+// that took them for markup.
 //
 //   write_dump FOLDER NUM_HEADS
 //
-// Heads 0 to 127 have contexts of full size. Head 0 meets every hostile token, head 1 is silent, head 777 alone writes
-// " xylophone", and of all heads 4242 has the largest maximum, 555 the highest score for "induction".
+// Heads 0 to 127 have contexts of full size. Head 0 meets every hostile token, head 1 is silent,
+// head 777 alone writes " xylophone", and of all heads 4242 has the largest maximum, 555 the
+// highest score for "induction".
 
 #include <algorithm>
 #include <cmath>

@@ -59,8 +59,8 @@ TEST_CASE("attention on CUDA agrees with the CPU in double", "[gpu][attention]")
       CHECK(distance(ours.z_PH, exact.z_PH) < roundings(dtype));
       CHECK(distance(ours.lse_BST, exact.lse_BST) < roundings(dtype));
       const at::Tensor head = in.head_PK.cpu();
-      const auto exact_back = kernels::attention_backward(
-          d(in.q), d(in.k), d(in.v), exact, d(in.grad_PK), head, scale);
+      const auto exact_back =
+          kernels::attention_backward(d(in.q), d(in.k), d(in.v), exact, d(in.grad_PK), head, scale);
       const auto back =
           kernels::attention_backward(in.q, in.k, in.v, ours, in.grad_PK, in.head_PK, scale);
       CHECK(distance(back.grad_q_BTSE, exact_back.grad_q_BTSE) < roundings(dtype));
@@ -94,7 +94,8 @@ TEST_CASE("attention backward on CUDA follows a raised log-sum-exp", "[gpu][atte
   }
 }
 
-TEST_CASE("RoPE on CUDA agrees with the CPU in double, both ways and layouts", "[gpu][kernels][rope]") {
+TEST_CASE("RoPE on CUDA agrees with the CPU in double, both ways and layouts",
+          "[gpu][kernels][rope]") {
   for (const auto layout : {kernels::RopeLayout::kHalfSplit, kernels::RopeLayout::kAdjacentPairs}) {
     // Widths that go by packs of 16 bytes and one that does not; part of the head rotated.
     for (const int64_t rotary : {128, 32, 6}) {

@@ -44,6 +44,9 @@ inline at::Tensor oracle_norm(const at::Tensor& x_BTE, const at::Tensor& gain_E,
 inline at::Tensor oracle_z(const model::LorsaShape& shape,
                            const model::LorsaWeights& w,
                            const at::Tensor& x_BTD) {
+  if (shape.kind == model::Kind::kSae) {
+    return at::einsum("btd,hd->bth", {x_BTD, w.W_V}) + w.b_V;
+  }
   const int64_t T = x_BTD.size(1);
   const at::Tensor future = at::ones({T, T}, at::kBool).triu(1);
   std::vector<at::Tensor> z;
@@ -163,10 +166,12 @@ inline model::LorsaWeights random_weights(const model::LorsaShape& shape,
   const auto random = [&](const char* name, double scale) {
     return (at::randn(model::weight_shape(shape, name), at::kDouble) * scale).to(dtype);
   };
-  w.W_Q = random("W_Q", 0.5);
-  w.W_K = random("W_K", 0.5);
-  w.b_Q = random("b_Q", 0.3);
-  w.b_K = random("b_K", 0.3);
+  if (shape.kind == model::Kind::kLorsa) {
+    w.W_Q = random("W_Q", 0.5);
+    w.W_K = random("W_K", 0.5);
+    w.b_Q = random("b_Q", 0.3);
+    w.b_K = random("b_K", 0.3);
+  }
   w.W_V = random("W_V", 0.4);
   w.b_V = random("b_V", 0.2);
   w.W_O = random("W_O", 0.4);
@@ -231,6 +236,17 @@ inline model::LorsaShape small_shape(model::Activation activation, bool qk_norm)
   shape.qk_norm = qk_norm;
   shape.rope.rotary_dim = 4;
   shape.rope.base = 100.0;
+  return shape;
+}
+
+/// An SAE of as many features as small_shape() has heads.
+inline model::LorsaShape small_sae(model::Activation activation) {
+  model::LorsaShape shape;
+  shape.kind = model::Kind::kSae;
+  shape.d_model = 7;
+  shape.num_ov_heads = 12;
+  shape.top_k = 3;
+  shape.activation = activation;
   return shape;
 }
 

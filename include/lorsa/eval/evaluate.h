@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lorsa/core/progress.h"
 #include "lorsa/io/json.h"
@@ -38,6 +39,7 @@ struct EvalOptions {
 
 struct EvalReport {
   std::string checkpoint;
+  std::string kind;  ///< "lorsa" or "sae"
   std::string model_name;
   int64_t layer = 0;
   int64_t top_k = 0;
@@ -60,5 +62,9 @@ struct EvalReport {
 
 /// A table for the terminal.
 [[nodiscard]] std::string to_table(const EvalReport& report);
+
+/// Several checkpoints side by side, one column each; metrics that one of them lacks are left
+/// empty. One report is to_table(). Throws Error without reports.
+[[nodiscard]] std::string to_table(const std::vector<EvalReport>& reports);
 
 }  // namespace lorsa::eval

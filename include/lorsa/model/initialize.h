@@ -45,6 +45,10 @@ struct InitSample {
 /// search is exact; without it so that the output's variance matches the target's. b_D is the mean
 /// target. Thresholds are jumprelu_threshold, virtual keys N(0, 1/E).
 ///
+/// An SAE's encoder and decoder rows are alike and unit-norm (Gao et al. 2024), random or inside
+/// the directions that hold 95 % of the target's variance on the sample; its sample's input is the
+/// target.
+///
 /// Throws ConfigError where sizes do not fit (E unlike A, fewer QK heads than MHSA heads, QK norm
 /// on one side only), naming both.
 [[nodiscard]] LorsaWeights initialize(const LorsaShape& shape,

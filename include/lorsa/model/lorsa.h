@@ -15,6 +15,12 @@
 
 namespace lorsa::model {
 
+/// What is trained and read.
+enum class Kind {
+  kLorsa,  ///< low-rank sparse attention: reads the layer's input
+  kSae     ///< the baseline: a sparse autoencoder of the layer's output, z = v (no attention)
+};
+
 /// From z to activations (design section 3). The score of a head is relu(z) |W_O|.
 enum class Activation {
   kTopK,        ///< the K best scores of every position
@@ -24,8 +30,10 @@ enum class Activation {
   kJumpRelu     ///< scores above the head's threshold (Rajamanoharan et al. 2024)
 };
 
-/// Sizes and constants of a Lorsa (design section 2's letters).
+/// Sizes and constants of a Lorsa (design section 2's letters). An SAE's features take the place of
+/// OV heads; it has no QK heads, so S, E and all that belongs to attention are 0.
 struct LorsaShape {
+  Kind kind = Kind::kLorsa;
   int64_t d_model = 0;       ///< D
   int64_t num_ov_heads = 0;  ///< H
   int64_t num_qk_heads = 0;  ///< S, divides H
@@ -38,14 +46,22 @@ struct LorsaShape {
   int64_t num_virtual_keys = 0;  ///< learned keys of every QK head whose value is zero
   kernels::RopeSpec rope;
 
-  [[nodiscard]] int64_t group() const { return num_ov_heads / num_qk_heads; }
+  /// OV heads of a QK head; an SAE's features are one group.
+  [[nodiscard]] int64_t group() const {
+    return has_attention() ? num_ov_heads / num_qk_heads : num_ov_heads;
+  }
+
+  [[nodiscard]] bool has_attention() const { return kind == Kind::kLorsa; }
+
+  /// An SAE's input is the layer's output, scaled as targets are.
+  [[nodiscard]] bool reads_target() const { return kind == Kind::kSae; }
 };
 
 /// Throws ConfigError naming the two values that disagree.
 void validate(const LorsaShape& shape);
 
 /// The trainable tensors. W_Q and W_K are kept as rows [S*E, D] (row s*E+e is W_Q[s][:, e]), so
-/// that a projection is one product.
+/// that a projection is one product. An SAE's encoder is W_V, b_V, its decoder W_O, b_D.
 struct LorsaWeights {
   at::Tensor W_Q, W_K;        ///< [S*E, D]
   at::Tensor b_Q, b_K;        ///< [S, E]
@@ -151,7 +167,8 @@ struct PatternQuery {
   int64_t head = 0;      ///< in [0, H)
 };
 
-/// A Lorsa: forward, hand-written backward and the reading of single heads (design section 3).
+/// A Lorsa or SAE: forward, hand-written backward and the reading of single heads (design section
+/// 3). "Input" x is what the kind reads: LorsaShape::reads_target().
 class Lorsa {
  public:
   Lorsa(LorsaShape shape, LorsaWeights weights);
@@ -174,7 +191,8 @@ class Lorsa {
                                             const at::Tensor& scored_BT,
                                             const StepOptions& options) const;
 
-  /// z-patterns z_ij = A_ij v_j, [queries, T]; 0 after the query's position. Sums over j to z_i.
+  /// z-patterns z_ij = A_ij v_j, [queries, T]; 0 after the query's position. Sums over j to z_i. An
+  /// SAE's lie at the query's own position.
   [[nodiscard]] at::Tensor z_patterns(const at::Tensor& x_BTD,
                                       const std::vector<PatternQuery>& queries) const;
 

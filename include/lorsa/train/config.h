@@ -12,7 +12,6 @@
 
 namespace lorsa::train {
 
-enum class Kind { kLorsa };
 enum class Precision { kAuto, kFloat32, kBFloat16 };
 enum class Anneal { kLinear, kExponential, kCosine };
 enum class Optimizer { kAdam, kAdamW, kSparseAdam };
@@ -40,7 +39,7 @@ struct RunConfig {
   } data;
 
   struct Model {
-    Kind kind = Kind::kLorsa;
+    model::Kind kind = model::Kind::kLorsa;
     int64_t num_ov_heads = 0;
     int64_t num_qk_heads = 0;
     int64_t d_qk = 0;
@@ -67,6 +66,7 @@ struct RunConfig {
     Optimizer optimizer = Optimizer::kAdam;
     double weight_decay = 0.0;
     int64_t micro_batch_sequences = 0;
+    bool unit_decoder = false;
     Freeze freeze = Freeze::kNone;
     model::PenaltyKind penalty = model::PenaltyKind::kNone;
     double penalty_coefficient = 0.0;

@@ -64,8 +64,8 @@ cudaError_t rope(T* x_BTSE,
                  int sign,
                  cudaStream_t stream) {
   const bool packs = aligned(x_BTSE, shape, kPackWidth<T>);
-  const int64_t total = shape.sequences * shape.positions * shape.heads * shape.half /
-                        (packs ? kPackWidth<T> : 1);
+  const int64_t total =
+      shape.sequences * shape.positions * shape.heads * shape.half / (packs ? kPackWidth<T> : 1);
   if (total == 0) {
     return cudaSuccess;
   }
@@ -84,14 +84,9 @@ cudaError_t rope(T* x_BTSE,
   return packs ? launch(rope_kernel<T, kPackWidth<T>, false>) : launch(rope_kernel<T, 1, false>);
 }
 
-#define LORSA_INSTANTIATE(T)          \
-  template cudaError_t rope<T>(T*,    \
-                               const Sum<T>*, \
-                               const Sum<T>*, \
-                               const RopeShape&, \
-                               bool,  \
-                               int,   \
-                               cudaStream_t);
+#define LORSA_INSTANTIATE(T)    \
+  template cudaError_t rope<T>( \
+      T*, const Sum<T>*, const Sum<T>*, const RopeShape&, bool, int, cudaStream_t);
 
 LORSA_INSTANTIATE(float)
 LORSA_INSTANTIATE(double)

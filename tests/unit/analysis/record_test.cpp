@@ -26,7 +26,8 @@ std::vector<HeadRecord> two_heads() {
   heads[1].head = 1;
   heads[1].usage = {3, 6.0, 4.0};
   heads[1].effect.top = {{20, 1.5F}};
-  heads[1].contexts = {context("top", 4.0F), context("quantile", 1.0F), context("non_firing", 0.0F)};
+  heads[1].contexts = {
+      context("top", 4.0F), context("quantile", 1.0F), context("non_firing", 0.0F)};
   heads[1].contexts[1].quantile = 0.25F;
   heads[1].layer = 7;
   heads[1].family_scores = {{"sink", 0.125}, {"induction", 0.5}};

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <sstream>
+
 #include "lorsa/core/error.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/data/cache_writer.h"
@@ -116,6 +118,23 @@ TEST_CASE("a Lorsa that is the layer itself recovers everything", "[eval]") {
   REQUIRE(std::abs(r.language->kl) < 1e-6);
 }
 
+TEST_CASE("an SAE is judged on what the layer writes, not on what it reads", "[eval]") {
+  const Setup s;
+  model::LorsaShape shape;
+  shape.kind = model::Kind::kSae;
+  shape.d_model = shape.num_ov_heads = shape.top_k = s.model.config().d_model;
+  shape.activation = model::Activation::kTopKSigned;
+  model::LorsaWeights w;
+  w.W_V = at::eye(shape.d_model);
+  w.W_O = at::eye(shape.d_model);
+  w.b_V = at::zeros({shape.d_model});
+  w.b_D = at::zeros({shape.d_model});
+  const eval::EvalReport r = eval::evaluate(s.save(model::Lorsa(shape, w)));
+  REQUIRE(r.reconstruction.fvu < 1e-9);
+  REQUIRE(r.language->ce_recovered == Approx(1.0).epsilon(1e-5));
+  REQUIRE(r.language->ce_replaced == Approx(r.language->ce_original).epsilon(1e-6));
+}
+
 TEST_CASE("cross-entropies equal those of logits with the layer replaced at scored positions",
           "[eval]") {
   const Setup s;
@@ -162,6 +181,40 @@ TEST_CASE("kl is the divergence of next-token distributions", "[eval]") {
   const double expected = (kl_BT * counted).sum().item<double>() / counted.sum().item<double>();
   REQUIRE(expected > 1e-5);
   REQUIRE(r.language->kl == Approx(expected).epsilon(1e-4));
+}
+
+TEST_CASE("several reports stand side by side", "[eval]") {
+  const Setup s;
+  eval::EvalOptions options = s.save(random_lorsa(s));
+  const eval::EvalReport with = eval::evaluate(options);
+  options.model.clear();
+  eval::EvalReport without = eval::evaluate(options);
+  without.kind = "sae";
+  without.reconstruction.fvu = 0.1234;
+  const std::string table = to_table(std::vector{with, without});
+  REQUIRE_THAT(table, Catch::Contains("1  lorsa, ") && Catch::Contains("2  sae, "));
+  std::istringstream lines(table);
+  std::string line;
+  int found = 0;
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    std::string name;
+    double first = 0.0, second = 0.0;
+    words >> name;
+    if (name == "fvu") {
+      REQUIRE(words >> first >> second);
+      REQUIRE(first == Approx(with.reconstruction.fvu).margin(1e-4));
+      REQUIRE(second == Approx(0.1234).margin(1e-9));
+      ++found;
+    } else if (name == "kl") {
+      REQUIRE(words >> first);
+      REQUIRE_FALSE(words >> second);
+      ++found;
+    }
+  }
+  REQUIRE(found == 2);
+  REQUIRE(to_table(std::vector{with}) == to_table(with));
+  REQUIRE_THROWS_AS(to_table(std::vector<eval::EvalReport>{}), Error);
 }
 
 TEST_CASE("without a model the report has no language metrics", "[eval]") {

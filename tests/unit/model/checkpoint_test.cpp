@@ -2,12 +2,14 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "lorsa/core/error.h"
 #include "lorsa/io/files.h"
 #include "lorsa/io/safetensors.h"
+#include "lorsa/model/interchange.h"
 #include "support/lorsa_oracle.h"
 #include "support/tensors.h"
 #include "support/test.h"
@@ -69,6 +71,28 @@ TEST_CASE("a checkpoint reads back bitwise with every field", "[model]") {
     REQUIRE(loaded.info.layer == 3);
     REQUIRE(loaded.info.training_json == R"({"tokens":12})");
   }
+}
+
+TEST_CASE("an SAE's checkpoint reads back bitwise under the names of encoder and decoder",
+          "[model]") {
+  const test::TempDir dir;
+  at::manual_seed(33);
+  const model::LorsaShape shape = test::small_sae(model::Activation::kJumpRelu);
+  const model::Lorsa sae(shape, test::random_weights(shape, at::kFloat));
+  model::save_checkpoint(dir / "c", sae, make_info());
+  const io::SafetensorsReader reader(dir / "c" / "model.safetensors");
+  std::vector<std::string> names = reader.names();
+  std::sort(names.begin(), names.end());
+  REQUIRE(names == std::vector<std::string>{"W_dec", "W_enc", "b_dec", "b_enc", "log_threshold"});
+  const model::LoadedLorsa loaded = model::load_checkpoint(dir / "c");
+  REQUIRE(loaded.lorsa.shape().kind == model::Kind::kSae);
+  for (const auto& [name, tensor] : sae.weights().named()) {
+    INFO(name);
+    REQUIRE(at::equal(*tensor, model::LorsaWeights(loaded.lorsa.weights()).at(name)));
+  }
+  REQUIRE_THROWS_WITH(model::llamascopium_config(sae, make_info()), Catch::Contains("found sae"));
+  replace_in(dir / "c" / "lorsa.json", "\"sae\"", "\"transcoder\"");
+  REQUIRE_THROWS_WITH(model::load_checkpoint(dir / "c"), Catch::Contains("kind"));
 }
 
 TEST_CASE("thresholds and virtual keys read back bitwise", "[model]") {

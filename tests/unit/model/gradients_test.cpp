@@ -23,6 +23,7 @@ struct Kind {
   int64_t virtual_keys = 0;
   PenaltyKind penalty = PenaltyKind::kNone;
   std::vector<int64_t> dead_heads = {};
+  model::Kind kind = model::Kind::kLorsa;
 };
 
 const std::vector<Kind> kKinds = {
@@ -40,10 +41,15 @@ const std::vector<Kind> kKinds = {
     {Activation::kJumpRelu, false, 0, PenaltyKind::kTanh},
     {Activation::kJumpRelu, true, 2, PenaltyKind::kL1},
     {Activation::kJumpRelu, false, 0, PenaltyKind::kL0},
+    {Activation::kTopK, false, 0, PenaltyKind::kNone, {1, 4, 5, 9}, model::Kind::kSae},
+    {Activation::kBatchTopK, false, 0, PenaltyKind::kNone, {}, model::Kind::kSae},
+    {Activation::kRelu, false, 0, PenaltyKind::kL1, {}, model::Kind::kSae},
+    {Activation::kJumpRelu, false, 0, PenaltyKind::kTanh, {}, model::Kind::kSae},
 };
 
 std::string name_of(const Kind& kind) {
-  return concat("activation ",
+  return concat(kind.kind == model::Kind::kSae ? "SAE, " : "",
+                "activation ",
                 static_cast<int>(kind.activation),
                 ", penalty ",
                 static_cast<int>(kind.penalty),
@@ -73,7 +79,8 @@ struct Problem {
 Problem make_problem(const Kind& kind, uint64_t seed) {
   at::manual_seed(seed);
   Problem p;
-  p.shape = test::small_shape(kind.activation, kind.qk_norm);
+  p.shape = kind.kind == model::Kind::kSae ? test::small_sae(kind.activation)
+                                           : test::small_shape(kind.activation, kind.qk_norm);
   p.shape.num_virtual_keys = kind.virtual_keys;
   p.weights = test::random_weights(p.shape);
   p.x_BTD = at::randn({2, 5, p.shape.d_model}, at::kDouble);
@@ -237,7 +244,9 @@ TEST_CASE("bfloat16 compute stays near full precision, its sums and gradients in
     // of what lies between, which moves no selection at this size.
     const auto round = [](at::Tensor& x) { x = x.to(at::kBFloat16).to(at::kFloat); };
     for (const char* name : model::kBFloat16Weights) {
-      round(p.weights.at(name));
+      if (p.weights.at(name).defined()) {
+        round(p.weights.at(name));
+      }
     }
     round(p.x_BTD);
     p.t_BTD = p.t_BTD.to(at::kFloat);

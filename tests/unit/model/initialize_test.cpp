@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "lorsa/core/error.h"
+#include "support/lorsa_oracle.h"
 #include "support/tensors.h"
 #include "support/test.h"
 
@@ -148,4 +149,32 @@ TEST_CASE("sizes that the layer's heads do not fit are refused with both sizes",
       model::initialize(
           f.shape, {model::QkInit::kRandom, model::OvInit::kActiveSubspace, true}, f.sample, 1),
       ConfigError);
+}
+
+TEST_CASE("an SAE starts with tied unit rows, centred, its scale searched", "[model]") {
+  Fixture f = make_fixture();
+  f.shape = test::small_sae(model::Activation::kTopK);
+  f.shape.d_model = 20;
+  f.shape.num_ov_heads = 96;
+  // Targets in three directions around a mean.
+  const at::Tensor directions = at::randn({3, 20});
+  f.sample.target_BTD = at::matmul(at::randn({4, 24, 3}), directions) + at::randn({20});
+  f.sample.target_mean_D = f.sample.target_BTD.mean(at::IntArrayRef({0, 1}));
+  f.sample.input_BTD = f.sample.target_BTD;
+  for (const auto ov : {model::OvInit::kRandom, model::OvInit::kActiveSubspace}) {
+    const model::LorsaWeights w =
+        model::initialize(f.shape, {model::QkInit::kRandom, ov, true}, f.sample, 1);
+    REQUIRE_FALSE(w.W_Q.defined());
+    REQUIRE(relative_error(w.W_O.norm(2, 1), at::ones({96})) < 1e-6);
+    const at::Tensor length = w.W_V.norm(2, 1);
+    REQUIRE(relative_error(w.W_V / length.unsqueeze(1), w.W_O) < 1e-5);
+    REQUIRE(relative_error(length, length[0].expand({96}).clone()) < 1e-5);
+    // z of the mean is 0.
+    REQUIRE((at::mv(w.W_V, w.b_D) + w.b_V).abs().max().item<double>() < 1e-5);
+    REQUIRE(fvu(f, w) < 1.0);
+    const at::Tensor outside =
+        w.W_O - at::mm(w.W_O, at::mm(at::linalg_pinv(directions), directions));
+    const bool inside = outside.norm().item<double>() < 1e-2 * w.W_O.norm().item<double>();
+    REQUIRE(inside == (ov == model::OvInit::kActiveSubspace));
+  }
 }

@@ -207,3 +207,33 @@ TEST_CASE("shapes that contradict each other are refused with both values", "[mo
   REQUIRE_THROWS_AS(lorsa.reconstruct(at::randn({1, 3, 8}, at::kDouble)), ShapeError);
   REQUIRE_THROWS_AS(lorsa.reconstruct(at::randn({1, 3, 7}, at::kFloat)), ShapeError);
 }
+
+TEST_CASE("an SAE's z-patterns lie at the position itself and sum to z", "[model]") {
+  at::manual_seed(12);
+  const model::LorsaShape shape = test::small_sae(model::Activation::kTopK);
+  const model::Lorsa sae(shape, test::random_weights(shape));
+  const at::Tensor x = at::randn({2, 6, shape.d_model}, at::kDouble);
+  const at::Tensor z = sae.pre_activations(x).view({2, 6, -1});
+  const at::Tensor pattern = sae.z_patterns(x, {{0, 3, 5}, {1, 0, 11}});
+  REQUIRE(pattern.count_nonzero().item<int64_t>() == 2);
+  REQUIRE(pattern[0][3].item<double>() == Approx(z[0][3][5].item<double>()).epsilon(1e-12));
+  REQUIRE(pattern[1][0].item<double>() == Approx(z[1][0][11].item<double>()).epsilon(1e-12));
+}
+
+TEST_CASE("a folded SAE reads and writes raw activations", "[model]") {
+  at::manual_seed(13);
+  const model::LorsaShape shape = test::small_sae(model::Activation::kJumpRelu);
+  model::Lorsa sae(shape, test::random_weights(shape));
+  const at::Tensor t = at::randn({2, 6, shape.d_model}, at::kDouble);
+  const double scale = 3.7;
+  const at::Tensor expected = sae.reconstruct(t * scale).y_BTD / scale;
+  REQUIRE(expected.count_nonzero().item<int64_t>() > 0);
+  sae.fold(scale, scale);
+  REQUIRE(relative_error(sae.reconstruct(t).y_BTD, expected) < 1e-12);
+}
+
+TEST_CASE("an SAE with a trace of attention is refused", "[model]") {
+  model::LorsaShape shape = test::small_sae(model::Activation::kTopK);
+  shape.num_qk_heads = 4;
+  REQUIRE_THROWS_WITH(model::validate(shape), Catch::Contains("num_qk_heads = 4"));
+}

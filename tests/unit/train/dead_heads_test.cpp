@@ -52,15 +52,14 @@ bool all_zero(const at::Tensor& x) {
 
 }  // namespace
 
-TEST_CASE("AuxK forgets a head's moments when it is found dead and every period after",
-          "[train]") {
+TEST_CASE("AuxK forgets a head's moments when it is found dead and every period after", "[train]") {
   // Found dead by this step, by the one before, and once more a period later.
-  for (const auto& [silent, forgets] : std::vector<std::pair<int64_t, bool>>{
-           {kPeriod - 1, false},
-           {kPeriod, true},
-           {kPeriod + kBatchTokens - 1, true},
-           {kPeriod + kBatchTokens, false},
-           {2 * kPeriod, true}}) {
+  for (const auto& [silent, forgets] :
+       std::vector<std::pair<int64_t, bool>>{{kPeriod - 1, false},
+                                             {kPeriod, true},
+                                             {kPeriod + kBatchTokens - 1, true},
+                                             {kPeriod + kBatchTokens, false},
+                                             {2 * kPeriod, true}}) {
     train::OptimizerState optimizer = moments_after_step(silent, 2);
     INFO("silent for " << silent);
     for (model::LorsaWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {

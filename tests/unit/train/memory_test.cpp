@@ -76,6 +76,12 @@ const std::vector<Case> kCases = {
        c.train.k_anneal_tokens = c.train.tokens;
      }},
     {"batchtopk", [](train::RunConfig& c) { c.model.activation = Activation::kBatchTopK; }, 4, 0.2},
+    {"SAE", [](train::RunConfig& c) { c.model.kind = model::Kind::kSae; }},
+    {"SAE of many features",
+     [](train::RunConfig& c) {
+       c.model.kind = model::Kind::kSae;
+       c.model.num_ov_heads = 4096;
+     }},
     {"relu", [](train::RunConfig& c) { c.model.activation = Activation::kRelu; }, 4, 0.25},
     {"jumprelu, tanh",
      [](train::RunConfig& c) {
@@ -99,12 +105,16 @@ train::RunConfig base_config() {
 
 model::LorsaShape shape_of(const train::RunConfig& config) {
   model::LorsaShape shape;
+  shape.kind = config.model.kind;
   shape.d_model = 192;
   shape.num_ov_heads = config.model.num_ov_heads;
-  shape.num_qk_heads = config.model.num_qk_heads;
-  shape.d_qk = config.model.d_qk;
   shape.top_k = config.model.top_k;
   shape.activation = config.model.activation;
+  if (!shape.has_attention()) {
+    return shape;
+  }
+  shape.num_qk_heads = config.model.num_qk_heads;
+  shape.d_qk = config.model.d_qk;
   shape.attn_scale = 8.0;
   shape.rope.rotary_dim = 32;
   return shape;
@@ -125,8 +135,10 @@ int64_t measured_peak(const train::RunConfig& config, int64_t micro_batch) {
   train::Learner learner(config, {lorsa, state, *single, micro_batch});
   const auto step = [&] {
     train::TrainingBatch batch;
-    batch.input_BTD = at::empty({kSequences, kPositions, shape.d_model}).normal_();
     batch.target_BTD = at::empty({kSequences, kPositions, shape.d_model}).normal_();
+    batch.input_BTD = shape.reads_target()
+                          ? batch.target_BTD
+                          : at::empty({kSequences, kPositions, shape.d_model}).normal_();
     batch.scored_BT = at::ones({kSequences, kPositions}, at::kBool);
     batch.num_scored = batch.num_tokens = kSequences * kPositions;
     learner.step(batch);

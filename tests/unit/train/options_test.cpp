@@ -26,6 +26,12 @@ struct Variant {
   void (*set)(train::RunConfig&);
 };
 
+void make_sae(train::RunConfig& c) {
+  c.model.kind = model::Kind::kSae;
+  c.model.num_qk_heads = c.model.d_qk = 0;
+  c.init.qk = model::QkInit::kRandom;
+}
+
 const std::vector<Variant> kVariants = {
     {"batchtopk", [](train::RunConfig& c) { c.model.activation = Activation::kBatchTopK; }},
     {"relu, l1",
@@ -67,6 +73,16 @@ const std::vector<Variant> kVariants = {
     {"clipping", [](train::RunConfig& c) { c.train.clip_norm = 0.1; }},
     {"frozen QK", [](train::RunConfig& c) { c.train.freeze = train::Freeze::kQk; }},
     {"bfloat16", [](train::RunConfig& c) { c.run.precision = train::Precision::kBFloat16; }},
+    {"unit decoder", [](train::RunConfig& c) { c.train.unit_decoder = true; }},
+    {"sae", [](train::RunConfig& c) { make_sae(c); }},
+    {"sae, AuxK, unit decoder, bfloat16",
+     [](train::RunConfig& c) {
+       make_sae(c);
+       c.train.unit_decoder = true;
+       c.train.aux_k = 4;
+       c.train.dead_after_tokens = kStepTokens;
+       c.run.precision = train::Precision::kBFloat16;
+     }},
     {"other data order", [](train::RunConfig& c) { c.data.seed = 5; }},
 };
 
@@ -144,6 +160,49 @@ TEST_CASE("micro-batches are the large batch to rounding", "[train]") {
       }
     }
   }
+}
+
+TEST_CASE("unit_decoder keeps the decoder's rows at length 1", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig c = make_config(dir.path(), "run");
+  make_sae(c);
+  c.train.unit_decoder = true;
+  run(c);
+  const model::LoadedLorsa final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  const at::Tensor norms = final.lorsa.output_norms() * final.info.target_scale;
+  REQUIRE((norms - 1.0).abs().max().item<double>() < 1e-5);
+}
+
+TEST_CASE("an SAE trains on its target and its final checkpoint reconstructs raw targets",
+          "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig c = make_config(dir.path(), "run");
+  make_sae(c);
+  c.train.tokens = 40 * kStepTokens;
+  run(c);
+  const model::LoadedLorsa final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  REQUIRE(final.info.input_scale == final.info.target_scale);
+  const data::CacheReader cache(c.data.cache);
+  const data::Batch batch = cache.read(cache.rows(data::Side::kTraining));
+  const at::Tensor scored = batch.scored_BT.unsqueeze(-1);
+  const at::Tensor t = batch.target_BTD.to(at::kFloat);
+  const at::Tensor mean = at::tensor(cache.manifest().target_mean, at::kDouble).to(at::kFloat);
+  const at::Tensor y = final.lorsa.reconstruct(t).y_BTD;
+  const double fvu =
+      (((y - t).square() * scored).sum() / ((t - mean).square() * scored).sum()).item<double>();
+  REQUIRE(fvu < 0.9 * test::metrics(c).front().at("fvu").get<double>());
+}
+
+TEST_CASE("an SAE with keys of attention is refused by name", "[train]") {
+  train::RunConfig c = make_config("unused", "run");
+  c.model.kind = model::Kind::kSae;
+  REQUIRE_THROWS_WITH(train::validate(c), Catch::Contains("model.num_qk_heads = 3"));
+  c.model.num_qk_heads = c.model.d_qk = 0;
+  REQUIRE_THROWS_WITH(train::validate(c), Catch::Contains("init.qk"));
+  c.model.kind = model::Kind::kLorsa;
+  REQUIRE_THROWS_WITH(train::validate(c), Catch::Contains("model.num_qk_heads"));
 }
 
 TEST_CASE("freeze: qk leaves what makes the pattern as it starts", "[train]") {
