@@ -30,35 +30,31 @@ using test::with_tensor;
 }  // namespace
 
 TEST_CASE("what llamascopium's files cannot say is refused by name", "[model]") {
-  model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
-  model::CheckpointInfo info = trained_info();
-  std::vector<std::string> parts;
-  SECTION("signed activations") {
-    shape.activation = model::Activation::kTopKSigned;
-    parts = {"activation", "topk_signed"};
+  struct Case {
+    void (*change)(model::LorsaShape&, model::CheckpointInfo&);
+    std::vector<std::string> parts;
+  };
+
+  const std::vector<Case> cases = {
+      {[](auto& shape, auto&) { shape.activation = model::Activation::kTopKSigned; },
+       {"activation", "topk_signed"}},
+      {[](auto& shape, auto&) { shape.num_virtual_keys = 2; },
+       {"num_virtual_keys", "expected 0", "found 2"}},
+      {[](auto& shape, auto&) { shape.rope.scaling = kernels::RopeScaling::kLinear; },
+       {"rope.scaling", "linear"}},
+      {[](auto& shape, auto&) { shape.rope.base = 100.5; }, {"rope.base", "100.5"}},
+      {[](auto&, auto& info) { info.layer = -1; }, {"layer", "-1"}}};
+  for (const Case& c : cases) {
+    model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
+    model::CheckpointInfo info = trained_info();
+    c.change(shape, info);
+    const test::TempDir dir;
+    const model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
+    test::require_parts(
+        test::message_of<FormatError>([&] { model::save_llamascopium(dir / "a", lorsa, info); }),
+        c.parts);
+    REQUIRE_FALSE(fs::exists(dir / "a"));
   }
-  SECTION("virtual keys") {
-    shape.num_virtual_keys = 2;
-    parts = {"num_virtual_keys", "expected 0", "found 2"};
-  }
-  SECTION("linear scaling") {
-    shape.rope.scaling = kernels::RopeScaling::kLinear;
-    parts = {"rope.scaling", "linear"};
-  }
-  SECTION("a fraction as base") {
-    shape.rope.base = 100.5;
-    parts = {"rope.base", "100.5"};
-  }
-  SECTION("an unknown layer") {
-    info.layer = -1;
-    parts = {"layer", "-1"};
-  }
-  const test::TempDir dir;
-  const model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
-  test::require_parts(
-      test::message_of<FormatError>([&] { model::save_llamascopium(dir / "a", lorsa, info); }),
-      parts);
-  REQUIRE_FALSE(fs::exists(dir / "a"));
 }
 
 TEST_CASE("configurations that a Lorsa does not have are refused by key, expected and found",

@@ -164,25 +164,26 @@ TEST_CASE("a Lorsa comes back from llamascopium's files with every bit", "[model
 }
 
 TEST_CASE("every RoPE that llamascopium has comes back", "[model]") {
-  model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
-  SECTION("none") {
-    shape.rope.rotary_dim = 0;
+  const std::vector<void (*)(kernels::RopeSpec&)> changes = {
+      [](kernels::RopeSpec& rope) { rope.rotary_dim = 0; },
+      [](kernels::RopeSpec& rope) { rope.layout = kernels::RopeLayout::kAdjacentPairs; },
+      [](kernels::RopeSpec& rope) {
+        rope.scaling = kernels::RopeScaling::kLlama3;
+        rope.base = 500000.0;
+        rope.factor = 8.0;
+        rope.original_context = 8192;
+      },
+      // Factors that no scaling uses.
+      [](kernels::RopeSpec& rope) {
+        rope.factor = 3.0;
+        rope.original_context = 77;
+      }};
+  for (const auto& change : changes) {
+    model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
+    change(shape.rope);
+    const model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
+    require_same_after_a_round(lorsa, trained_info());
   }
-  SECTION("adjacent pairs") {
-    shape.rope.layout = kernels::RopeLayout::kAdjacentPairs;
-  }
-  SECTION("Llama 3") {
-    shape.rope.scaling = kernels::RopeScaling::kLlama3;
-    shape.rope.base = 500000.0;
-    shape.rope.factor = 8.0;
-    shape.rope.original_context = 8192;
-  }
-  SECTION("factors that no scaling uses") {
-    shape.rope.factor = 3.0;
-    shape.rope.original_context = 77;
-  }
-  const model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
-  require_same_after_a_round(lorsa, trained_info());
 }
 
 TEST_CASE("folded weights, no training and a context length come back", "[model]") {
