@@ -47,10 +47,6 @@ void check_queries(const std::vector<PatternQuery>& queries, int64_t B, int64_t 
   }
 }
 
-}  // namespace
-
-namespace {
-
 void validate_attention(const LorsaShape& s) {
   LORSA_CHECK(s.num_qk_heads > 0 && s.d_qk > 0,
               ConfigError,

@@ -119,11 +119,8 @@ MemoryPlan memory_of(const RunConfig& config, const LorsaShape& shape, const Mic
   MemoryPlan plan;
   plan.weights = 4 * parameters;
   if (computes_in_bfloat16(config, batch.device)) {
-    for (const char* name : {"W_V", "W_O"}) {
-      plan.weights += 2 * num_elements(shape, name);
-    }
-    if (shape.has_attention()) {
-      plan.weights += 2 * (num_elements(shape, "W_Q") + num_elements(shape, "W_K"));
+    for (const char* name : model::kBFloat16Weights) {
+      plan.weights += 2 * num_elements(shape, name);  // an SAE's W_Q and W_K have none
     }
   }
   plan.moments = 2 * 4 * parameters;

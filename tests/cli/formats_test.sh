@@ -4,7 +4,6 @@
 
 python=$LORSA_SOURCE/.venv/bin/python
 "$python" -c 'import h5py' 2>/dev/null || { echo "no h5py: scripts/setup.sh --dev installs it"; exit 77; }
-golden=$LORSA_SOURCE/tests/golden/collect
 cat >config.yaml <<YAML
 layers: [2]
 model:  {path: $golden/model}

@@ -6,6 +6,7 @@
 #   err_has PATTERN        the same for standard error
 #   err_lines N            standard error has exactly N lines
 #   holds COMMAND...       demands that a test command succeeds
+#   tiny_configs TOKENS    writes cache.yaml and train.yaml: layer 1 of the tiny model in $golden, a training of TOKENS
 #   finish                 ends the script: 0 if every check held
 
 set -u
@@ -19,6 +20,24 @@ checks=0
 failures=0
 title=""
 last=""
+
+golden=$LORSA_SOURCE/tests/golden/collect
+
+tiny_configs() {
+  cat >cache.yaml <<YAML
+layers: [1]
+model:  {path: $golden/model}
+data:   {files: [$golden/corpus.jsonl], context_length: 16, holdout_fraction: 0.2}
+out:    {path: cache, dtype: float32}
+run:    {device: cpu, batch_sequences: 4, threads: 1}
+YAML
+  cat >train.yaml <<YAML
+run:    {out: run, device: cpu, threads: 1}
+data:   {cache: cache/layer-1, batch_sequences: 2}
+model:  {num_ov_heads: 48, num_qk_heads: 6, d_qk: 8, top_k: 4}
+train:  {tokens: $1}
+YAML
+}
 
 begin() { title=$1; }
 

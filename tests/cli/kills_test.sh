@@ -5,7 +5,6 @@
 
 kills=${LORSA_KILLS:-20}
 RANDOM=${LORSA_SEED:-4}
-golden=$LORSA_SOURCE/tests/golden/collect
 python3 - "$golden/corpus.jsonl" >corpus.jsonl <<'PY'
 import sys
 sys.stdout.write(open(sys.argv[1], encoding="utf-8").read() * 60)

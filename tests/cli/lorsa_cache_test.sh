@@ -2,7 +2,6 @@
 # lorsa-cache from outside: what a user types, reads and gets.
 . "$(dirname "$0")/harness.sh"
 
-golden=$LORSA_SOURCE/tests/golden/collect
 write_config() { # FILE OUT
   cat >"$1" <<YAML
 layers: [0, 2]

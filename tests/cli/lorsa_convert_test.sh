@@ -2,8 +2,7 @@
 # lorsa-convert from outside: what a user types, reads and gets.
 . "$(dirname "$0")/harness.sh"
 
-golden=$LORSA_SOURCE/tests/golden
-peers=$golden/interchange
+peers=$LORSA_SOURCE/tests/golden/interchange
 
 begin "the command line"
 run 2 lorsa-convert
@@ -106,19 +105,7 @@ err_lines 1
 holds test ! -e new -a ! -e new.tmp
 
 begin "what we trained, over llamascopium, judged as before"
-cat >cache.yaml <<YAML
-layers: [1]
-model:  {path: $golden/collect/model}
-data:   {files: [$golden/collect/corpus.jsonl], context_length: 16, holdout_fraction: 0.2}
-out:    {path: cache, dtype: float32}
-run:    {device: cpu, batch_sequences: 4, threads: 1}
-YAML
-cat >train.yaml <<YAML
-run:    {out: run, device: cpu, threads: 1}
-data:   {cache: cache/layer-1, batch_sequences: 2}
-model:  {num_ov_heads: 48, num_qk_heads: 6, d_qk: 8, top_k: 4}
-train:  {tokens: 640}
-YAML
+tiny_configs 640
 run 0 lorsa-cache extract cache.yaml --quiet
 run 0 lorsa-train train.yaml --quiet
 run 0 lorsa-eval run/final --cache cache/layer-1 --device cpu --threads 1 --quiet --out before.json

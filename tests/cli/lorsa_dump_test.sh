@@ -2,20 +2,7 @@
 # lorsa-dump from outside: what a user types, reads and gets.
 . "$(dirname "$0")/harness.sh"
 
-golden=$LORSA_SOURCE/tests/golden/collect
-cat >cache.yaml <<YAML
-layers: [1]
-model:  {path: $golden/model}
-data:   {files: [$golden/corpus.jsonl], context_length: 16, holdout_fraction: 0.2}
-out:    {path: cache, dtype: float32}
-run:    {device: cpu, batch_sequences: 4, threads: 1}
-YAML
-cat >train.yaml <<YAML
-run:    {out: run, device: cpu, threads: 1}
-data:   {cache: cache/layer-1, batch_sequences: 2}
-model:  {num_ov_heads: 48, num_qk_heads: 6, d_qk: 8, top_k: 4}
-train:  {tokens: 320}
-YAML
+tiny_configs 320
 begin "something to dump"
 run 0 lorsa-cache extract cache.yaml --quiet
 run 0 lorsa-train train.yaml --quiet

@@ -2,14 +2,7 @@
 # lorsa-train and lorsa-eval from outside: what a user types, reads and gets.
 . "$(dirname "$0")/harness.sh"
 
-golden=$LORSA_SOURCE/tests/golden/collect
-cat >cache.yaml <<YAML
-layers: [1]
-model:  {path: $golden/model}
-data:   {files: [$golden/corpus.jsonl], context_length: 16, holdout_fraction: 0.2}
-out:    {path: cache, dtype: float32}
-run:    {device: cpu, batch_sequences: 4, threads: 1}
-YAML
+tiny_configs 640
 begin "a cache to train on"
 run 0 lorsa-cache extract cache.yaml --quiet
 width=$(lorsa-cache info cache/layer-1 --json | grep -oE '"d_model": [0-9]+' | grep -oE '[0-9]+')

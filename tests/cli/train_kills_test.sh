@@ -5,7 +5,6 @@
 
 kills=${LORSA_KILLS:-20}
 RANDOM=${LORSA_SEED:-5}
-golden=$LORSA_SOURCE/tests/golden/collect
 cat >cache.yaml <<YAML
 layers: [1]
 model:  {path: $golden/model}

@@ -265,6 +265,7 @@ TEST_CASE("bfloat16 compute stays near full precision, its sums and gradients in
       REQUIRE(error < 0.1);
       worst = std::max(worst, error);
     }
+    UNSCOPED_INFO("worst " << worst);
     REQUIRE(worst > 1e-5);
     REQUIRE(low.squared_error == Approx(full.squared_error).epsilon(0.02));
     REQUIRE(low.penalty == Approx(full.penalty).epsilon(0.02));
@@ -277,6 +278,8 @@ TEST_CASE("bfloat16 compute reads the copies that it is given", "[model]") {
   for (const auto& [name, weight] : p.weights.named()) {
     *weight = weight->to(at::kFloat);
   }
+  p.x_BTD = p.x_BTD.to(at::kFloat);
+  p.t_BTD = p.t_BTD.to(at::kFloat);
   p.options.precision = model::StepOptions::Precision::kBFloat16;
   model::StepResult anew = p.step();
   for (const char* name : model::kBFloat16Weights) {
@@ -286,6 +289,17 @@ TEST_CASE("bfloat16 compute reads the copies that it is given", "[model]") {
   for (const auto& [name, gradient] : anew.gradients.named()) {
     REQUIRE(at::equal(given.gradients.at(name), *gradient));
   }
+  // The gradient of b_D sums over tokens, in float32, what was decoded from kept bfloat16
+  // activations by the bfloat16 rows; one rounding of every term.
+  REQUIRE(given.kept.value_PK.scalar_type() == at::kBFloat16);
+  const auto d = [](const at::Tensor& x) { return x.to(at::kBFloat16).to(at::kDouble); };
+  const at::Tensor a = at::zeros({10, 12}, at::kDouble)
+                           .scatter_(1, given.kept.head_PK.to(at::kLong), d(given.kept.value_PK));
+  const at::Tensor term =
+      (at::matmul(a, d(p.weights.W_O)) + p.weights.b_D - d(p.t_BTD.to(at::kFloat)).view({10, -1})) *
+      p.scored_BT.view({10, 1}) * (2.0 * p.options.grad_scale);
+  const at::Tensor off = (given.gradients.b_D - term.sum(0)).abs();
+  REQUIRE((off <= term.abs().sum(0) * 0x1p-8).all().item<bool>());
   p.options.bfloat16_weights.W_O = at::zeros_like(p.options.bfloat16_weights.W_O);
   REQUIRE(p.step().squared_error != given.squared_error);
 }
