@@ -221,6 +221,33 @@ at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
   return out_nT;
 }
 
+at::Tensor Lorsa::qk_log_patterns(const at::Tensor& x_BTD, int64_t first, int64_t count) const {
+  const at::NoGradGuard no_grad;
+  LORSA_CHECK(shape_.has_attention(), ConfigError, "an SAE has no attention patterns");
+  LORSA_CHECK(first >= 0 && count >= 1 && first + count <= shape_.num_qk_heads,
+              ShapeError,
+              "qk_log_patterns: QK heads [",
+              first,
+              ", ",
+              first + count,
+              ") are outside [0, ",
+              shape_.num_qk_heads,
+              ")");
+  const int64_t T = x_BTD.size(1);
+  const Projections p = project_qk(shape_, weights_, x_BTD);
+  const at::Tensor q_BSTE = p.q_BTSE.narrow(2, first, count).transpose(1, 2);
+  const at::Tensor k_BSTE = p.k_BTSE.narrow(2, first, count).transpose(1, 2);
+  at::Tensor score_BSTT = at::matmul(q_BSTE, k_BSTE.transpose(2, 3)).div_(shape_.attn_scale);
+  score_BSTT.masked_fill_(at::ones({T, T}, x_BTD.options().dtype(at::kBool)).triu_(1),
+                          -std::numeric_limits<double>::infinity());
+  if (!weights_.virtual_k.defined()) {
+    return at::log_softmax(score_BSTT, -1);
+  }
+  const at::Tensor keys_SEn = weights_.virtual_k.narrow(1, first, count).permute({1, 2, 0});
+  const at::Tensor virtual_BSTn = at::matmul(q_BSTE, keys_SEn).div_(shape_.attn_scale);
+  return at::log_softmax(at::cat({score_BSTT, virtual_BSTn}, -1), -1).narrow(-1, 0, T);
+}
+
 at::Tensor Lorsa::output_norms() const {
   const at::NoGradGuard no_grad;
   return at::linalg_vector_norm(weights_.W_O, 2, at::IntArrayRef{1});

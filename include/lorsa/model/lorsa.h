@@ -196,6 +196,14 @@ class Lorsa {
   [[nodiscard]] at::Tensor z_patterns(const at::Tensor& x_BTD,
                                       const std::vector<PatternQuery>& queries) const;
 
+  /// Natural logarithms of the attention patterns of QK heads first .. first+count-1, [B, count, T,
+  /// T] (query, source), -infinity after the query's position. Rows of exp() sum to 1, to less with
+  /// virtual keys. For analyses: memory grows with T^2. Throws ConfigError for an SAE, ShapeError
+  /// for QK heads out of range.
+  [[nodiscard]] at::Tensor qk_log_patterns(const at::Tensor& x_BTD,
+                                           int64_t first,
+                                           int64_t count) const;
+
   /// Norms of W_O's rows, [H].
   [[nodiscard]] at::Tensor output_norms() const;
 
