@@ -2,6 +2,7 @@
 
 #include <iostream>
 
+#include "lorsa/analysis/families.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/eval/evaluate.h"
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> checkpoints;
   std::string out;
   bool quiet = false;
+  bool families = false;
   return lorsa::tools::run_command(
       argc,
       argv,
@@ -31,6 +33,10 @@ int main(int argc, char** argv) {
                        "Hugging Face folder of the language model: adds ce_* and kl");
         app.add_option(
             "--out", out, "Write the report as JSON to this file; of several checkpoints a list");
+        app.add_flag("--families",
+                     families,
+                     "Score every head for head families (induction, successor, arithmetic ...) on "
+                     "probe sequences; needs --model");
         app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
             ->check(CLI::NonNegativeNumber);
         app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
@@ -53,10 +59,24 @@ int main(int argc, char** argv) {
             reports.push_back(lorsa::eval::evaluate(options));
             json.push_back(to_json(reports.back()));
           }
+          std::string tables;
+          if (families) {
+            lorsa::analysis::FamilyOptions o;
+            o.cache = options.cache;
+            o.model = options.model;
+            o.device = options.device;
+            o.progress = options.progress;
+            for (size_t i = 0; i < checkpoints.size(); ++i) {
+              o.checkpoint = checkpoints[i];
+              const lorsa::analysis::FamilyReport report = lorsa::analysis::head_families(o);
+              add_to_json(report, json[i]);
+              tables += to_table(report);
+            }
+          }
           if (!out.empty()) {
             lorsa::io::write_json(out, reports.size() == 1 ? json.front() : json);
           }
-          std::cout << to_table(reports);
+          std::cout << to_table(reports) << tables;
         });
       });
 }
