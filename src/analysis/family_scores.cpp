@@ -147,19 +147,12 @@ class Tally {
   std::vector<int64_t> acts_;
 };
 
-/// The arithmetic heads that act most over the grid, with their activations.
+/// Activations of the heads that score best in arithmetic, above chance.
 std::vector<OperandPlot> operand_plots(const FamilyScores& scores,
                                        const ArithmeticProbe& probe,
                                        const std::vector<Act>& acts,
                                        int64_t num_plots) {
-  std::vector<double> sum_H(scores.score_H.size());
-  for (const Act& act : acts) {
-    sum_H[static_cast<size_t>(act.head)] += std::abs(act.value);
-  }
-  std::vector<int64_t> heads = scores.heads();
-  std::stable_sort(heads.begin(), heads.end(), [&](int64_t a, int64_t b) {
-    return sum_H[static_cast<size_t>(a)] > sum_H[static_cast<size_t>(b)];
-  });
+  std::vector<int64_t> heads = scores.heads_above(scores.chance);
   heads.resize(std::min(heads.size(), static_cast<size_t>(num_plots)));
   const size_t n = probe.operands.size();
   std::vector<OperandPlot> plots;
@@ -184,10 +177,10 @@ std::vector<OperandPlot> operand_plots(const FamilyScores& scores,
 
 }  // namespace
 
-std::vector<int64_t> FamilyScores::heads() const {
+std::vector<int64_t> FamilyScores::heads_above(double share) const {
   std::vector<int64_t> heads;
   for (size_t h = 0; h < score_H.size(); ++h) {
-    if (score_H[h] > kFamilyShare) {
+    if (score_H[h] > share) {
       heads.push_back(static_cast<int64_t>(h));
     }
   }

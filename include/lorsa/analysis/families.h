@@ -26,7 +26,7 @@ inline constexpr int64_t kFewestActs = 4;
 struct ProbeOptions {
   int64_t num_rows = 16;      ///< rows of each probe
   int64_t num_operands = 16;  ///< arithmetic: operands spread over 0 .. 99, squared prompts a sign
-  int64_t num_plots = 12;     ///< arithmetic heads whose operand plots are kept
+  int64_t num_plots = 8;      ///< arithmetic heads whose operand plots are kept
   uint64_t seed = 0;
 };
 
@@ -44,8 +44,12 @@ struct FamilyScores {
   std::vector<int64_t> acts_H;  ///< positions with an answer at which the head acts
   std::vector<double> score_H;  ///< NaN for heads that act less than kFewestActs times there
 
-  /// Heads above kFamilyShare, best first (equal ones by number).
-  [[nodiscard]] std::vector<int64_t> heads() const;
+  /// Heads with a score above `share`, best first (equal ones by number).
+  [[nodiscard]] std::vector<int64_t> heads_above(double share) const;
+
+  /// The family.
+  [[nodiscard]] std::vector<int64_t> heads() const { return heads_above(kFamilyShare); }
+
   [[nodiscard]] int64_t num_scored() const;  ///< heads that have a score
 };
 
