@@ -252,6 +252,20 @@ int64_t Tokenizer::vocabulary_size() const {
   return static_cast<int64_t>(impl_->known.size());
 }
 
+std::vector<int32_t> Tokenizer::ordinary_ids() const {
+  std::vector<bool> ordinary = impl_->known;
+  for (const AddedToken& token : impl_->added) {
+    ordinary[static_cast<size_t>(token.id)] = false;
+  }
+  std::vector<int32_t> ids;
+  for (size_t id = 0; id < ordinary.size(); ++id) {
+    if (ordinary[id]) {
+      ids.push_back(static_cast<int32_t>(id));
+    }
+  }
+  return ids;
+}
+
 std::optional<int32_t> Tokenizer::bos_id() const {
   return impl_->special.bos;
 }

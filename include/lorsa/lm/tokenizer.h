@@ -51,6 +51,8 @@ class Tokenizer {
   [[nodiscard]] std::string token_text(int32_t id) const;
 
   [[nodiscard]] int64_t vocabulary_size() const;
+  /// Ids that stand for text: all that have a token but the file's added tokens; ascending.
+  [[nodiscard]] std::vector<int32_t> ordinary_ids() const;
   /// Ids as the model's files name them: config.json, else tokenizer_config.json, else tokens with
   /// the usual names. For a model without BOS the end-of-text token serves as BOS (SmolLM2: id 0).
   [[nodiscard]] std::optional<int32_t> bos_id() const;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -80,6 +81,18 @@ TEST_CASE("ids without a token are refused by decode and shown by token_text", "
   CHECK(tokenizer.token_text(size) == concat("[", size, "]"));
   CHECK(tokenizer.token_text(tokenizer.id_of("Ġthe").value()) == " the");
   CHECK_FALSE(tokenizer.id_of("no such token").has_value());
+}
+
+TEST_CASE("ordinary ids are those with a token that is not an added one", "[lm]") {
+  const Tokenizer tokenizer = gpt2();
+  const Ids ids = tokenizer.ordinary_ids();
+  CHECK(std::is_sorted(ids.begin(), ids.end()));
+  CHECK(static_cast<int64_t>(ids.size()) < tokenizer.vocabulary_size());
+  const auto has = [&](const std::string& token) {
+    return std::binary_search(ids.begin(), ids.end(), tokenizer.id_of(token).value());
+  };
+  CHECK(has("\u0120the"));
+  CHECK_FALSE(has("<|endoftext|>"));
 }
 
 TEST_CASE("invalid UTF-8 is refused with the offset of its first byte", "[lm]") {
