@@ -3,15 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "eval/next_tokens.h"
+
 namespace lorsa::eval {
-namespace {
-
-// Sum over the given rows of -log p(next), double.
-double cross_entropy_sum(const at::Tensor& log_p_nV, const at::Tensor& next_n) {
-  return -log_p_nV.gather(1, next_n.unsqueeze(1)).sum(at::kDouble).item<double>();
-}
-
-}  // namespace
 
 LanguageMeter::LanguageMeter(const lm::LanguageModel& model,
                              const model::Lorsa& lorsa,
@@ -62,26 +56,23 @@ void LanguageMeter::add_row(const at::Tensor& tokens_T,
                             const at::Tensor& replaced_TD,
                             const at::Tensor& zero_TD,
                             const at::Tensor& mean_TD) {
-  const int64_t last = tokens_T.size(0) - 1;
-  const auto device = original_TD.device();
-  const at::Tensor counted = scored_T.narrow(0, 1, last).to(device).nonzero().squeeze(1);
-  if (counted.numel() == 0) {
+  const NextTokens next = next_tokens(tokens_T, scored_T, original_TD.device());
+  if (next.count() == 0) {
     return;
   }
-  const at::Tensor next_n = tokens_T.narrow(0, 1, last).to(device, at::kLong).index({counted});
   const auto log_probabilities = [&](const at::Tensor& hidden_TD) {
-    return at::log_softmax(model_.unembed(hidden_TD.index({counted})), -1);
+    return at::log_softmax(model_.unembed(hidden_TD.index({next.position_n})), -1);
   };
-  num_predictions_ += counted.numel();
+  num_predictions_ += next.count();
   const at::Tensor original = log_probabilities(original_TD);
-  original_ += cross_entropy_sum(original, next_n);
+  original_ += cross_entropy_sum(original, next.token_n);
   {
     const at::Tensor replaced = log_probabilities(replaced_TD);
-    replaced_ += cross_entropy_sum(replaced, next_n);
-    kl_ += (original.exp() * (original - replaced)).sum(at::kDouble).item<double>();
+    replaced_ += cross_entropy_sum(replaced, next.token_n);
+    kl_ += divergence_sum(original, replaced);
   }
-  zero_ += cross_entropy_sum(log_probabilities(zero_TD), next_n);
-  mean_ += cross_entropy_sum(log_probabilities(mean_TD), next_n);
+  zero_ += cross_entropy_sum(log_probabilities(zero_TD), next.token_n);
+  mean_ += cross_entropy_sum(log_probabilities(mean_TD), next.token_n);
 }
 
 LanguageReport LanguageMeter::report() const {

@@ -1,0 +1,25 @@
+#include "eval/next_tokens.h"
+
+#include <ATen/ATen.h>
+
+namespace lorsa::eval {
+
+NextTokens next_tokens(const at::Tensor& tokens_T,
+                       const at::Tensor& counted_T,
+                       c10::Device device) {
+  const int64_t last = tokens_T.size(0) - 1;
+  NextTokens next;
+  next.position_n = counted_T.narrow(0, 1, last).to(device).nonzero().squeeze(1);
+  next.token_n = tokens_T.narrow(0, 1, last).to(device, at::kLong).index({next.position_n});
+  return next;
+}
+
+double cross_entropy_sum(const at::Tensor& log_p_nV, const at::Tensor& next_n) {
+  return -log_p_nV.gather(1, next_n.unsqueeze(1)).sum(at::kDouble).item<double>();
+}
+
+double divergence_sum(const at::Tensor& log_p_nV, const at::Tensor& log_q_nV) {
+  return (log_p_nV.exp() * (log_p_nV - log_q_nV)).sum(at::kDouble).item<double>();
+}
+
+}  // namespace lorsa::eval

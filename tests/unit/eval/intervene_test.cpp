@@ -1,0 +1,293 @@
+#include "lorsa/eval/intervene.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <limits>
+
+#include "lorsa/core/error.h"
+#include "support/lorsa_oracle.h"
+#include "support/tensors.h"
+#include "support/test.h"
+#include "support/throws.h"
+#include "tiny_edits.h"
+
+using namespace lorsa;
+using test::TinyEdits;
+
+namespace {
+
+constexpr int64_t kLayer = TinyEdits::kLayer;
+
+model::LorsaWeights in_double(const model::Lorsa& lorsa) {
+  model::LorsaWeights w = lorsa.weights();
+  for (const auto& [name, tensor] : w.named()) {
+    *tensor = tensor->to(at::kDouble);
+  }
+  return w;
+}
+
+// Kept activations [B, T, H] of what the layer reads and writes, by the oracle.
+at::Tensor activations(const model::Lorsa& lorsa, const at::Tensor& in, const at::Tensor& out) {
+  const model::LorsaWeights w = in_double(lorsa);
+  const at::Tensor read = (lorsa.shape().reads_target() ? out : in).to(at::kDouble);
+  return test::oracle_activations(lorsa.shape(),
+                                  w,
+                                  test::oracle_z(lorsa.shape(), w, read),
+                                  at::ones(read.sizes().slice(0, 2), at::kBool));
+}
+
+// The layer's output with the edits made one position and one head at a time.
+at::Tensor edited_output(const model::Lorsa& lorsa,
+                         const eval::HeadEdits& edits,
+                         const at::Tensor& edited_BT,
+                         const at::Tensor& in,
+                         const at::Tensor& out) {
+  const at::Tensor a_BTH = activations(lorsa, in, out);
+  const at::Tensor W = lorsa.weights().W_O.to(at::kDouble);
+  at::Tensor result = out.to(at::kDouble);
+  for (int64_t b = 0; b < out.size(0); ++b) {
+    for (int64_t t = 0; t < out.size(1); ++t) {
+      for (const eval::HeadEdit& edit : edits) {
+        if (edited_BT[b][t].item<bool>()) {
+          result[b][t] += (edit.value - a_BTH[b][t][edit.head].item<double>()) * W[edit.head];
+        }
+      }
+    }
+  }
+  return result.to(at::kFloat);
+}
+
+struct Losses {
+  int64_t count = 0;
+  double original = 0.0, edited = 0.0, kl = 0.0;
+};
+
+// Straight from logits, prediction by prediction.
+Losses losses(const TinyEdits& s,
+              const model::Lorsa& lorsa,
+              const eval::HeadEdits& edits,
+              const eval::ProbeRows& rows) {
+  const at::NoGradGuard no_grad;
+  const auto log_p = [](const at::Tensor& logits) {
+    return at::log_softmax(logits.to(at::kDouble), -1);
+  };
+  const at::Tensor p = log_p(s.model.logits(rows.tokens_BT));
+  const at::Tensor q = log_p(s.model.logits(
+      rows.tokens_BT, {kLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+        return edited_output(lorsa, edits, rows.edited_BT, in, out);
+      }));
+  Losses sum;
+  for (int64_t b = 0; b < rows.tokens_BT.size(0); ++b) {
+    for (int64_t t = 1; t < rows.tokens_BT.size(1); ++t) {
+      if (rows.counted_BT[b][t].item<bool>()) {
+        const auto next = rows.tokens_BT[b][t].item<int64_t>();
+        ++sum.count;
+        sum.original -= p[b][t - 1][next].item<double>();
+        sum.edited -= q[b][t - 1][next].item<double>();
+        sum.kl += (p[b][t - 1].exp() * (p[b][t - 1] - q[b][t - 1])).sum().item<double>();
+      }
+    }
+  }
+  const auto n = static_cast<double>(sum.count);
+  return {sum.count, sum.original / n, sum.edited / n, sum.kl / n};
+}
+
+void require_effect(const eval::EditEffect& effect, const Losses& expected) {
+  REQUIRE(effect.num_predictions == expected.count);
+  REQUIRE(effect.ce_original == Approx(expected.original).epsilon(1e-6));
+  REQUIRE(effect.ce_edited == Approx(expected.edited).epsilon(1e-6));
+  REQUIRE(effect.kl == Approx(expected.kl).epsilon(1e-4));
+}
+
+// The three heads that act most at the rows' edited positions.
+std::vector<int64_t> busiest(const TinyEdits& s,
+                             const model::Lorsa& lorsa,
+                             const eval::ProbeRows& rows) {
+  const auto layer = s.model.activations(rows.tokens_BT, {kLayer});
+  const at::Tensor a = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD);
+  const at::Tensor sum_H = (a.abs() * rows.edited_BT.unsqueeze(-1)).sum(at::IntArrayRef{0, 1});
+  const at::Tensor top = std::get<1>(sum_H.topk(3));
+  return {top[0].item<int64_t>(), top[1].item<int64_t>(), top[2].item<int64_t>()};
+}
+
+}  // namespace
+
+TEST_CASE("losses equal those of logits with every head's difference added at every position",
+          "[eval]") {
+  at::manual_seed(61);
+  const TinyEdits s;
+  const auto check = [&](const model::Lorsa& lorsa) {
+    const eval::ProbeRows rows = s.rows(3, 11);
+    const std::vector<int64_t> heads = busiest(s, lorsa, rows);
+    const eval::HeadEdits edits = {{heads[0], 0.0}, {heads[2], 1.5}, {heads[1], -0.75}};
+    const Losses expected = losses(s, lorsa, edits, rows);
+    REQUIRE(std::abs(expected.edited - expected.original) > 1e-3);
+    require_effect(eval::measure_edits({s.model, lorsa, kLayer}, edits, rows), expected);
+  };
+  check(s.lorsa(model::Activation::kTopK));
+  check(s.lorsa(model::Activation::kTopKSigned));
+  check(s.lorsa(model::Activation::kRelu));
+  check(s.lorsa(model::Activation::kJumpRelu));
+  check(s.sae());
+}
+
+TEST_CASE("a head set to its own activation changes nothing, to another value does", "[eval]") {
+  at::manual_seed(62);
+  const TinyEdits s;
+  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  eval::ProbeRows rows = s.rows(1, 9);
+  const auto layer = s.model.activations(rows.tokens_BT, {kLayer});
+  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD)[0];
+  rows.edited_BT = at::arange(9).unsqueeze(0) == 6;
+  const auto head = a_TH[6].argmax().item<int64_t>();
+  const auto own = a_TH[6][head].item<double>();
+  REQUIRE(own > 0.01);
+  const eval::EditedHidden hidden = eval::run_edits({s.model, lorsa, kLayer},
+                                                    {{{head, own}}, {{head, own + 0.5}}},
+                                                    rows.tokens_BT,
+                                                    rows.edited_BT);
+  REQUIRE(test::relative_error(hidden.edited_BTD[0], hidden.original_BTD) < 1e-5);
+  REQUIRE(test::relative_error(hidden.edited_BTD[1], hidden.original_BTD) > 1e-3);
+  // Nothing before the edited position can have changed.
+  REQUIRE(at::equal(hidden.edited_BTD[1].narrow(1, 0, 6), hidden.original_BTD.narrow(1, 0, 6)));
+}
+
+TEST_CASE("ablating every head leaves the Lorsa's error and b_D", "[eval]") {
+  at::manual_seed(63);
+  const TinyEdits s;
+  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const eval::ProbeRows rows = s.rows(2, 10);
+  eval::HeadEdits all;
+  for (int64_t head = 0; head < lorsa.shape().num_ov_heads; ++head) {
+    all.push_back({head, 0.0});
+  }
+  const auto hidden =
+      eval::run_edits({s.model, lorsa, kLayer}, {all}, rows.tokens_BT, rows.edited_BT);
+  const at::Tensor expected = s.model.final_hidden(
+      rows.tokens_BT, {kLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+        const at::Tensor y = lorsa.reconstruct(in).y_BTD;
+        return at::where(rows.edited_BT.unsqueeze(-1), out - (y - lorsa.weights().b_D), out);
+      });
+  REQUIRE(test::relative_error(hidden.edited_BTD[0], expected) < 1e-5);
+  REQUIRE(test::relative_error(hidden.original_BTD, expected) > 1e-3);
+}
+
+TEST_CASE("a head that is not kept can be steered and ablating it changes nothing", "[eval]") {
+  at::manual_seed(64);
+  const TinyEdits s;
+  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  eval::ProbeRows rows = s.rows(1, 8);
+  const auto layer = s.model.activations(rows.tokens_BT, {kLayer});
+  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD)[0];
+  rows.edited_BT = at::arange(8).unsqueeze(0) == 5;
+  const auto silent = (a_TH[5] == 0).nonzero()[0].item<int64_t>();
+  const auto hidden = eval::run_edits({s.model, lorsa, kLayer},
+                                      {{{silent, 0.0}}, {{silent, 0.8}}, {}},
+                                      rows.tokens_BT,
+                                      rows.edited_BT);
+  REQUIRE(at::equal(hidden.edited_BTD[0], hidden.original_BTD));
+  REQUIRE(test::relative_error(hidden.edited_BTD[1], hidden.original_BTD) > 1e-3);
+  REQUIRE(at::equal(hidden.edited_BTD[2], hidden.original_BTD));
+}
+
+TEST_CASE("sets measured together and rows measured in pieces give what each gives alone",
+          "[eval]") {
+  at::manual_seed(65);
+  const TinyEdits s;
+  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const eval::EditedLayer layer{s.model, lorsa, kLayer};
+  // 1,440 positions: more than are computed at once.
+  const eval::ProbeRows rows = s.rows(120, 12);
+  const std::vector<int64_t> heads = busiest(s, lorsa, rows);
+  const std::vector<eval::HeadEdits> sets = {{{heads[0], 0.0}}, {{heads[1], 2.0}, {heads[2], 0.0}}};
+  const std::vector<eval::EditEffect> together = eval::measure_edit_sets(layer, sets, rows);
+  eval::EditMeter whole(layer, sets);
+  whole.add(rows);
+  REQUIRE(together.size() == 2);
+  REQUIRE(std::abs(together[0].rise() - together[1].rise()) > 1e-4);
+  for (size_t i = 0; i < sets.size(); ++i) {
+    const eval::EditEffect alone = eval::measure_edits(layer, sets[i], rows);
+    REQUIRE(together[i].num_predictions == rows.counted_BT.slice(1, 1).sum().item<int64_t>());
+    REQUIRE(together[i].ce_original == alone.ce_original);
+    REQUIRE(together[i].ce_edited == alone.ce_edited);
+    REQUIRE(together[i].ce_edited == Approx(whole.report()[i].ce_edited).epsilon(1e-7));
+    REQUIRE(together[i].kl == Approx(whole.report()[i].kl).epsilon(1e-5));
+    REQUIRE(together[i].rise() == together[i].ce_edited - together[i].ce_original);
+  }
+}
+
+TEST_CASE("without predictions that count means are not numbers", "[eval]") {
+  at::manual_seed(66);
+  const TinyEdits s;
+  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  eval::ProbeRows rows = s.rows(2, 5);
+  rows.counted_BT.zero_();
+  rows.counted_BT.select(1, 0).fill_(true);
+  const eval::EditEffect effect = eval::measure_edits({s.model, lorsa, kLayer}, {{1, 0.0}}, rows);
+  REQUIRE(effect.num_predictions == 0);
+  REQUIRE(std::isnan(effect.ce_original));
+  REQUIRE(std::isnan(effect.rise()));
+}
+
+TEST_CASE("a prompt's next tokens are listed by probability before, after, and by change",
+          "[eval]") {
+  at::manual_seed(67);
+  const TinyEdits s;
+  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const eval::ProbeRows rows = s.rows(1, 7);
+  const std::vector<int64_t> heads = busiest(s, lorsa, rows);
+  const eval::HeadEdits edits = {{heads[0], 0.0}, {heads[1], 3.0}};
+  const auto effect = eval::measure_prompt(
+      {s.model, lorsa, kLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 6);
+  const auto probability = [&](const at::Tensor& logits) {
+    return at::softmax(logits[0][6].to(at::kDouble), 0);
+  };
+  const at::Tensor p = probability(s.model.logits(rows.tokens_BT));
+  const at::Tensor q = probability(s.model.logits(
+      rows.tokens_BT, {kLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+        return edited_output(lorsa, edits, rows.edited_BT, in, out);
+      }));
+  const auto require_list = [&](const std::vector<eval::TokenShift>& list, const at::Tensor& by) {
+    const at::Tensor best = std::get<1>(by.topk(6));
+    REQUIRE(list.size() == 6);
+    for (int64_t i = 0; i < 6; ++i) {
+      const eval::TokenShift& shift = list[static_cast<size_t>(i)];
+      REQUIRE(shift.token == best[i].item<int64_t>());
+      REQUIRE(shift.before == Approx(p[shift.token].item<double>()).epsilon(1e-5));
+      REQUIRE(shift.after == Approx(q[shift.token].item<double>()).epsilon(1e-4));
+    }
+  };
+  require_list(effect.before, p);
+  require_list(effect.after, q);
+  require_list(effect.changed, (q - p).abs());
+  const double kl = (p * (p.log() - q.log())).sum().item<double>();
+  REQUIRE(kl > 1e-4);
+  REQUIRE(effect.kl == Approx(kl).epsilon(1e-3));
+  const auto all = eval::measure_prompt(
+      {s.model, lorsa, kLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 1000);
+  REQUIRE(all.after.size() == static_cast<size_t>(s.model.config().vocabulary_size));
+}
+
+TEST_CASE("edits and masks that do not fit are refused", "[eval]") {
+  at::manual_seed(68);
+  const TinyEdits s;
+  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const eval::EditedLayer layer{s.model, lorsa, kLayer};
+  const eval::ProbeRows rows = s.rows(1, 5);
+  const auto refused = [&](const eval::HeadEdits& edits) {
+    return test::message_of<ConfigError>([&] { (void)eval::measure_edits(layer, edits, rows); });
+  };
+  const std::string last = concat(lorsa.shape().num_ov_heads - 1);
+  test::require_parts(refused({{lorsa.shape().num_ov_heads, 0.0}}), {"from 0 to " + last, "found"});
+  test::require_parts(refused({{-1, 0.0}}), {"found -1"});
+  test::require_parts(refused({{2, 0.0}, {2, 1.0}}), {"head 2 is edited twice"});
+  test::require_parts(refused({{2, std::numeric_limits<double>::infinity()}}), {"head 2", "inf"});
+  eval::ProbeRows wrong = rows;
+  wrong.edited_BT = wrong.edited_BT.narrow(1, 0, 4);
+  REQUIRE_THROWS_AS(eval::measure_edits(layer, {{1, 0.0}}, wrong), ShapeError);
+  wrong = rows;
+  wrong.counted_BT = wrong.counted_BT.to(at::kInt);
+  REQUIRE_THROWS_AS(eval::measure_edits(layer, {{1, 0.0}}, wrong), ShapeError);
+}
