@@ -1,19 +1,131 @@
 // lorsa-eval: judge a checkpoint on the held-out rows of a cache.
 
+#include <algorithm>
+#include <cctype>
 #include <iostream>
 
 #include "lorsa/analysis/families.h"
+#include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/eval/evaluate.h"
 #include "main.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+struct Arguments {
   lorsa::eval::EvalOptions options;
   std::vector<std::string> checkpoints;
   std::string out;
-  bool quiet = false;
   bool families = false;
+  bool quiet = false;
+};
+
+/// Whether a LIST of heads names families: the names are known once heads are scored.
+bool names_families(const std::string& list) {
+  return !list.empty() && list.front() != '@' &&
+         std::any_of(list.begin(), list.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+}
+
+lorsa::analysis::FamilyReport score_heads(const Arguments& arguments,
+                                          const std::string& checkpoint) {
+  LORSA_CHECK(!arguments.options.model.empty(),
+              lorsa::ConfigError,
+              "--families and names of families in --ablate-heads need --model");
+  lorsa::analysis::FamilyOptions options;
+  options.checkpoint = checkpoint;
+  options.cache = arguments.options.cache;
+  options.model = arguments.options.model;
+  options.device = arguments.options.device;
+  options.progress = arguments.options.progress;
+  return lorsa::analysis::head_families(options);
+}
+
+void run_eval(Arguments& arguments) {
+  lorsa::eval::EvalOptions& options = arguments.options;
+  if (arguments.quiet) {
+    lorsa::set_console_level(lorsa::LogLevel::kWarning);
+    options.progress = lorsa::Progress::Visible::kNo;
+  }
+  lorsa::eval::InterventionOptions& edits = options.interventions;
+  LORSA_CHECK(!edits.any_edits() || arguments.checkpoints.size() == 1,
+              lorsa::ConfigError,
+              "--ablate-heads and --steer: expected one CHECKPOINT, found ",
+              arguments.checkpoints.size());
+  const lorsa::StopSignal stop;
+  std::vector<lorsa::eval::EvalReport> reports;
+  lorsa::io::Json json = lorsa::io::Json::array();
+  std::string tables;
+  for (const std::string& checkpoint : arguments.checkpoints) {
+    lorsa::io::Json families;
+    if (arguments.families || names_families(edits.ablate_heads)) {
+      const lorsa::analysis::FamilyReport report = score_heads(arguments, checkpoint);
+      edits.named_heads = report.named_heads();
+      add_to_json(report, families);
+      tables += to_table(report);
+    }
+    options.checkpoint = checkpoint;
+    reports.push_back(lorsa::eval::evaluate(options));
+    json.push_back(to_json(reports.back()));
+    json.back().update(families);
+  }
+  if (!arguments.out.empty()) {
+    lorsa::io::write_json(arguments.out, reports.size() == 1 ? json.front() : json);
+  }
+  std::cout << to_table(reports) << tables;
+}
+
+void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits) {
+  app.add_option("--ablate-heads",
+                 edits.ablate_heads,
+                 "What the language model loses without these heads (3,17,40-60, a family such as "
+                 "induction, or @FILE), on held-out rows and on repeated random tokens");
+  app.add_option("--steer",
+                 edits.steer,
+                 "HEAD=VALUE: the same with a head's activation set to a value; repeatable")
+      ->allow_extra_args(false);
+  app.add_flag("--random-control",
+               edits.random_control,
+               "Compare the ablated heads with five draws of as many other acting ones");
+  app.add_option("--prompt", edits.prompts, "Next tokens before and after; repeatable")
+      ->allow_extra_args(false);
+  app.add_option("--prompts", edits.prompts_file, "A file with one prompt a line");
+  app.add_option("--prompt-tokens", edits.prompt_tokens, "Tokens listed of a prompt")
+      ->capture_default_str();
+}
+
+void define(CLI::App& app, Arguments& arguments) {
+  lorsa::eval::EvalOptions& options = arguments.options;
+  app.add_option("CHECKPOINT",
+                 arguments.checkpoints,
+                 "Checkpoint folders (lorsa.json, model.safetensors) of one layer")
+      ->required();
+  app.add_option("--cache", options.cache, "Activation cache of the same layer")->required();
+  app.add_option(
+      "--model", options.model, "Hugging Face folder of the language model: adds ce_* and kl");
+  app.add_option("--out",
+                 arguments.out,
+                 "Write the report as JSON to this file; of several checkpoints a list");
+  app.add_flag("--families",
+               arguments.families,
+               "Score every head for nine families (induction, successor, arithmetic ...) on probe "
+               "sequences; needs --model");
+  define_interventions(app, options.interventions);
+  app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
+      ->capture_default_str();
+  app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--threads", options.threads, "CPU threads; 0 takes all cores")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
+  app.callback([&arguments] { run_eval(arguments); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
   return lorsa::tools::run_command(
       argc,
       argv,
@@ -22,61 +134,5 @@ int main(int argc, char** argv) {
       "language model loses. Several are printed side by side.\nExample: lorsa-eval "
       "quickstart/run/final --cache quickstart/cache/layer-17 --model "
       "quickstart/model",
-      [&](CLI::App& app) {
-        app.add_option("CHECKPOINT",
-                       checkpoints,
-                       "Checkpoint folders (lorsa.json, model.safetensors) of one layer")
-            ->required();
-        app.add_option("--cache", options.cache, "Activation cache of the same layer")->required();
-        app.add_option("--model",
-                       options.model,
-                       "Hugging Face folder of the language model: adds ce_* and kl");
-        app.add_option(
-            "--out", out, "Write the report as JSON to this file; of several checkpoints a list");
-        app.add_flag("--families",
-                     families,
-                     "Score every head for head families (induction, successor, arithmetic ...) on "
-                     "probe sequences; needs --model");
-        app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
-            ->check(CLI::NonNegativeNumber);
-        app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
-            ->capture_default_str();
-        app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
-            ->capture_default_str();
-        app.add_option("--threads", options.threads, "CPU threads; 0 takes all cores")
-            ->check(CLI::NonNegativeNumber);
-        app.add_flag("--quiet", quiet, "No progress bar, warnings only");
-        app.callback([&] {
-          if (quiet) {
-            lorsa::set_console_level(lorsa::LogLevel::kWarning);
-            options.progress = lorsa::Progress::Visible::kNo;
-          }
-          const lorsa::StopSignal stop;
-          std::vector<lorsa::eval::EvalReport> reports;
-          lorsa::io::Json json = lorsa::io::Json::array();
-          for (const std::string& checkpoint : checkpoints) {
-            options.checkpoint = checkpoint;
-            reports.push_back(lorsa::eval::evaluate(options));
-            json.push_back(to_json(reports.back()));
-          }
-          std::string tables;
-          if (families) {
-            lorsa::analysis::FamilyOptions o;
-            o.cache = options.cache;
-            o.model = options.model;
-            o.device = options.device;
-            o.progress = options.progress;
-            for (size_t i = 0; i < checkpoints.size(); ++i) {
-              o.checkpoint = checkpoints[i];
-              const lorsa::analysis::FamilyReport report = lorsa::analysis::head_families(o);
-              add_to_json(report, json[i]);
-              tables += to_table(report);
-            }
-          }
-          if (!out.empty()) {
-            lorsa::io::write_json(out, reports.size() == 1 ? json.front() : json);
-          }
-          std::cout << to_table(reports) << tables;
-        });
-      });
+      [&](CLI::App& app) { define(app, arguments); });
 }

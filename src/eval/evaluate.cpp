@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "eval/interventions.h"
 #include "eval/language_meter.h"
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
@@ -80,6 +81,8 @@ EvalReport evaluate(const EvalOptions& options) {
   const data::CacheReader cache(options.cache);
   const data::Manifest& manifest = cache.manifest();
   check_belong(options, loaded, manifest);
+  const std::optional<InterventionPlan> interventions =
+      plan_interventions(options, loaded.lorsa.shape(), manifest);
   std::vector<int64_t> rows = cache.rows(data::Side::kHeldout);
   if (options.max_rows > 0 && static_cast<size_t>(options.max_rows) < rows.size()) {
     rows.resize(static_cast<size_t>(options.max_rows));
@@ -136,6 +139,17 @@ EvalReport evaluate(const EvalOptions& options) {
   report.usage = usage.report();
   if (language) {
     report.language = language->report();
+  }
+  if (interventions) {
+    // All that is measured of the Lorsa as it was is measured.
+    loaded.lorsa.to_unit_form();
+    report.interventions = intervene(*interventions,
+                                     {{*language_model, loaded.lorsa, manifest.layer},
+                                      cache,
+                                      rows,
+                                      report.usage.rate_H,
+                                      options.batch_sequences,
+                                      options.progress});
   }
   return report;
 }

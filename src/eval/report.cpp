@@ -61,6 +61,9 @@ io::Json to_json(const EvalReport& r) {
     json["ce_recovered"] = r.language->ce_recovered;
     json["kl"] = r.language->kl;
   }
+  if (r.interventions) {
+    json["interventions"] = to_json(*r.interventions);
+  }
   json["fvu_per_position"] = numbers(r.reconstruction.fvu_per_position);
   return json;
 }
@@ -88,6 +91,9 @@ std::string to_table(const EvalReport& r) {
     line(out, "ce_mean_ablated", r.language->ce_mean_ablated);
     line(out, "ce_recovered", r.language->ce_recovered, "(zero - replaced) / (zero - original)");
     line(out, "kl", r.language->kl, "nats, original to replaced");
+  }
+  if (r.interventions) {
+    out << to_table(*r.interventions);
   }
   return out.str();
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lorsa/core/progress.h"
+#include "lorsa/eval/interventions.h"
 #include "lorsa/io/json.h"
 #include "lorsa/metrics/reconstruction.h"
 #include "lorsa/metrics/usage.h"
@@ -35,6 +36,7 @@ struct EvalOptions {
   int64_t max_rows = 0;  ///< 0: all held-out rows
   int64_t threads = 0;
   Progress::Visible progress = Progress::Visible::kYes;
+  InterventionOptions interventions;  ///< edits of heads; they need `model`
 };
 
 struct EvalReport {
@@ -48,13 +50,14 @@ struct EvalReport {
   metrics::ReconstructionReport reconstruction;
   metrics::UsageReport usage;
   std::optional<LanguageReport> language;
+  std::optional<InterventionReport> interventions;
 };
 
 /// Judges a checkpoint on the held-out rows of a cache (design section 8).
 ///
 /// Throws ConfigError naming both sides if checkpoint, cache and model do not belong together
-/// (width, layer, weights), or if the cache has no held-out rows. Honours StopSignal with
-/// Interrupted.
+/// (width, layer, weights), if the cache has no held-out rows, or if interventions cannot be
+/// carried out. Honours StopSignal with Interrupted.
 [[nodiscard]] EvalReport evaluate(const EvalOptions& options);
 
 /// Keys as design section 8 names them.

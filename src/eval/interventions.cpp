@@ -1,0 +1,236 @@
+#include "eval/interventions.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+#include <sstream>
+#include <utility>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/seed.h"
+#include "lorsa/core/stop_signal.h"
+#include "lorsa/io/files.h"
+
+namespace lorsa::eval {
+namespace {
+
+void check_options(const EvalOptions& options) {
+  const InterventionOptions& o = options.interventions;
+  const bool prompts = !o.prompts.empty() || !o.prompts_file.empty();
+  LORSA_CHECK(o.any_edits() || (!prompts && !o.random_control),
+              ConfigError,
+              prompts ? "--prompt and --prompts need --ablate-heads or --steer"
+                      : "--random-control needs --ablate-heads");
+  LORSA_CHECK(!o.any_edits() || !options.model.empty(),
+              ConfigError,
+              "--ablate-heads and --steer need --model: their effect is the language model's");
+  LORSA_CHECK(!o.random_control || o.steer.empty(),
+              ConfigError,
+              "--random-control compares ablated heads with others: expected --ablate-heads alone, "
+              "found --steer too");
+  LORSA_CHECK(o.prompt_tokens >= 1,
+              ConfigError,
+              "--prompt-tokens: expected a positive number, found ",
+              o.prompt_tokens);
+}
+
+std::vector<std::string> all_prompts(const InterventionOptions& options) {
+  std::vector<std::string> prompts = options.prompts;
+  if (options.prompts_file.empty()) {
+    return prompts;
+  }
+  std::istringstream lines(io::read_file(options.prompts_file));
+  std::string line;
+  while (std::getline(lines, line)) {
+    if (!line.empty() && line.back() == '\r') {
+      line.pop_back();
+    }
+    if (!line.empty()) {
+      prompts.push_back(line);
+    }
+  }
+  LORSA_CHECK(prompts.size() > options.prompts.size(),
+              ConfigError,
+              "--prompts ",
+              options.prompts_file.string(),
+              ": expected a prompt on every line, found none");
+  return prompts;
+}
+
+InterventionPlan::Prompt tokenized(const std::string& text,
+                                   const lm::Tokenizer& tokenizer,
+                                   bool prepend_bos) {
+  std::vector<int32_t> tokens;
+  if (prepend_bos && tokenizer.bos_id()) {
+    tokens.push_back(*tokenizer.bos_id());
+  }
+  const auto start = static_cast<int64_t>(tokens.size());
+  const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
+  LORSA_CHECK(
+      !ids.empty(), ConfigError, "--prompt: expected a text with tokens, found '", text, "'");
+  tokens.insert(tokens.end(), ids.begin(), ids.end());
+  InterventionPlan::Prompt prompt{text, at::tensor(tokens, at::kInt), {}};
+  prompt.edited_T = at::arange(prompt.tokens_T.numel()) >= start;
+  return prompt;
+}
+
+RandomControl draw_control(const std::vector<int64_t>& ablated, const at::Tensor& rate_H) {
+  std::vector<int64_t> candidates;
+  for (int64_t head = 0; head < rate_H.numel(); ++head) {
+    if (rate_H.data_ptr<double>()[head] > 0.0 &&
+        !std::binary_search(ablated.begin(), ablated.end(), head)) {
+      candidates.push_back(head);
+    }
+  }
+  LORSA_CHECK(candidates.size() >= ablated.size(),
+              ConfigError,
+              "--random-control: expected at least ",
+              ablated.size(),
+              " heads that act on the held-out rows beside the ablated ones, found ",
+              candidates.size());
+  RandomControl control;
+  control.num_candidates = static_cast<int64_t>(candidates.size());
+  for (uint64_t seed = 0; seed < RandomControl::kNumDraws; ++seed) {
+    // The mix is one-to-one: its order is a random one of the candidates.
+    const uint64_t stream = stream_seed(seed, "random control");
+    std::sort(candidates.begin(), candidates.end(), [&](int64_t a, int64_t b) {
+      return mix64(stream + static_cast<uint64_t>(a)) < mix64(stream + static_cast<uint64_t>(b));
+    });
+    std::vector<int64_t> draw(candidates.begin(),
+                              candidates.begin() + static_cast<int64_t>(ablated.size()));
+    std::sort(draw.begin(), draw.end());
+    control.draws.push_back(std::move(draw));
+  }
+  return control;
+}
+
+/// The edits first, then the control's draws.
+RowsEffect in_rows(std::vector<EditEffect> effects) {
+  RowsEffect rows;
+  rows.edited = effects.front();
+  rows.control.assign(effects.begin() + 1, effects.end());
+  return rows;
+}
+
+std::vector<EditEffect> measure_heldout(const InterventionInputs& inputs,
+                                        const std::vector<HeadEdits>& sets) {
+  EditMeter meter(inputs.layer, sets);
+  const auto num_rows = static_cast<int64_t>(inputs.rows.size());
+  const int64_t context = inputs.cache.manifest().context_length;
+  Progress bar("intervene", num_rows * context, "tokens", 0, inputs.progress);
+  for (int64_t first = 0; first < num_rows; first += inputs.batch_sequences) {
+    if (StopSignal::requested()) {
+      throw Interrupted(concat("stopped after ",
+                               first,
+                               " of ",
+                               num_rows,
+                               " rows of the interventions; nothing was written"));
+    }
+    const int64_t last = std::min(first + inputs.batch_sequences, num_rows);
+    const data::Batch batch =
+        inputs.cache.read({inputs.rows.begin() + first, inputs.rows.begin() + last});
+    meter.add(scored_rows(batch.tokens_BT, batch.scored_BT));
+    bar.update(last * context);
+  }
+  bar.finish();
+  return meter.report();
+}
+
+template <typename Value>
+double mean_of(const std::vector<EditEffect>& effects, const Value& value) {
+  double sum = 0.0;
+  for (const EditEffect& effect : effects) {
+    sum += value(effect);
+  }
+  return sum / static_cast<double>(effects.size());
+}
+
+double over_positive(double value, double divisor) {
+  return divisor > 0.0 ? value / divisor : std::numeric_limits<double>::quiet_NaN();
+}
+
+PromptReport measure(const InterventionPlan& plan,
+                     const InterventionPlan::Prompt& prompt,
+                     const EditedLayer& layer) {
+  PromptReport report;
+  report.prompt = prompt.text;
+  report.num_tokens = prompt.tokens_T.numel();
+  report.effect =
+      measure_prompt(layer, plan.edits, prompt.tokens_T, prompt.edited_T, plan.prompt_tokens);
+  const PromptEffect& effect = report.effect;
+  for (const auto* list : {&effect.before, &effect.after, &effect.changed}) {
+    for (const TokenShift& shift : *list) {
+      report.token_text.emplace(shift.token, plan.tokenizer.token_text(shift.token));
+    }
+  }
+  return report;
+}
+
+}  // namespace
+
+double RowsEffect::control_rise() const {
+  return mean_of(control, [](const EditEffect& effect) { return effect.rise(); });
+}
+
+double RowsEffect::control_kl() const {
+  return mean_of(control, [](const EditEffect& effect) { return effect.kl; });
+}
+
+double RowsEffect::rise_ratio() const {
+  return over_positive(edited.rise(), control_rise());
+}
+
+double RowsEffect::kl_ratio() const {
+  return over_positive(edited.kl, control_kl());
+}
+
+std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
+                                                   const model::LorsaShape& shape,
+                                                   const data::Manifest& manifest) {
+  check_options(options);
+  const InterventionOptions& o = options.interventions;
+  if (!o.any_edits()) {
+    return std::nullopt;
+  }
+  InterventionPlan plan(options.model);
+  if (!o.ablate_heads.empty()) {
+    plan.ablated = parse_heads(o.ablate_heads, shape.num_ov_heads, o.named_heads);
+  }
+  for (const std::string& text : o.steer) {
+    plan.steered.push_back(parse_steer(text, shape.num_ov_heads));
+  }
+  plan.edits = join_edits(plan.ablated, plan.steered);
+  // A copy twice and BOS are to fit into the contexts that the Lorsa has seen.
+  plan.repeat.period = std::min(plan.repeat.period, (manifest.context_length - 1) / 2);
+  plan.repeat.bos = manifest.prepend_bos;
+  for (const std::string& text : all_prompts(o)) {
+    plan.prompts.push_back(tokenized(text, plan.tokenizer, manifest.prepend_bos));
+  }
+  plan.prompt_tokens = o.prompt_tokens;
+  plan.random_control = o.random_control;
+  return plan;
+}
+
+InterventionReport intervene(const InterventionPlan& plan, const InterventionInputs& inputs) {
+  InterventionReport report;
+  report.ablated = plan.ablated;
+  report.steered = plan.steered;
+  report.repeat = plan.repeat;
+  std::vector<HeadEdits> sets = {plan.edits};
+  if (plan.random_control) {
+    report.control = draw_control(plan.ablated, inputs.rate_H);
+    for (const std::vector<int64_t>& draw : report.control.draws) {
+      sets.push_back(join_edits(draw, {}));
+    }
+  }
+  report.heldout = in_rows(measure_heldout(inputs, sets));
+  report.repeated = in_rows(
+      measure_edit_sets(inputs.layer, sets, repeated_random_tokens(plan.tokenizer, plan.repeat)));
+  for (const InterventionPlan::Prompt& prompt : plan.prompts) {
+    report.prompts.push_back(measure(plan, prompt, inputs.layer));
+  }
+  return report;
+}
+
+}  // namespace lorsa::eval
