@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "lorsa/core/error.h"
+#include "lorsa/io/safetensors.h"
 #include "support/lorsa_oracle.h"
 #include "support/tensors.h"
 #include "support/test.h"
@@ -131,6 +132,47 @@ TEST_CASE("losses equal those of logits with every head's difference added at ev
   check(s.lorsa(model::Activation::kRelu));
   check(s.lorsa(model::Activation::kJumpRelu));
   check(s.sae());
+}
+
+TEST_CASE("edits do what they do in transformers with a hook that edits head by head", "[eval]") {
+  const TinyEdits s;
+  const io::SafetensorsReader golden(test::golden("intervene.safetensors"));
+  model::LorsaShape shape;
+  shape.d_model = 24;
+  shape.num_ov_heads = 24;
+  shape.num_qk_heads = 4;
+  shape.d_qk = 8;
+  shape.top_k = 4;
+  shape.rope.rotary_dim = 8;
+  shape.rope.base = 10000.0;
+  model::LorsaWeights w;
+  for (const std::string& name : model::weight_names(shape)) {
+    w.at(name) = golden.read(name).clone();
+  }
+  const model::Lorsa lorsa(shape, w);
+  const auto mask = [&](const char* name) { return golden.read(name).to(at::kBool); };
+  const eval::ProbeRows rows{golden.read("tokens"), mask("counted"), mask("edited")};
+  eval::HeadEdits edits;
+  const at::Tensor head = golden.read("edit_head"), value = golden.read("edit_value");
+  for (int64_t i = 0; i < head.numel(); ++i) {
+    edits.push_back({head[i].item<int64_t>(), value[i].item<double>()});
+  }
+  const auto number = [&](const char* name) { return golden.read(name).item<double>(); };
+  const eval::EditedLayer layer{s.model, lorsa, kLayer};
+  const eval::EditEffect effect = eval::measure_edits(layer, edits, rows);
+  REQUIRE(std::abs(number("ce_edited") - number("ce_original")) > 0.01);
+  REQUIRE(effect.ce_original == Approx(number("ce_original")).epsilon(1e-6));
+  REQUIRE(effect.ce_edited == Approx(number("ce_edited")).epsilon(1e-6));
+  REQUIRE(effect.kl == Approx(number("kl")).epsilon(1e-4));
+  const auto prompt = eval::measure_prompt(layer, edits, rows.tokens_BT[0], rows.edited_BT[0], 320);
+  at::Tensor before_V = at::zeros({320}, at::kDouble);
+  at::Tensor after_V = at::zeros({320}, at::kDouble);
+  for (const eval::TokenShift& shift : prompt.changed) {
+    before_V[shift.token] = shift.before;
+    after_V[shift.token] = shift.after;
+  }
+  REQUIRE(test::relative_error(before_V, golden.read("p_original")) < 1e-5);
+  REQUIRE(test::relative_error(after_V, golden.read("p_edited")) < 1e-5);
 }
 
 TEST_CASE("a head set to its own activation changes nothing, to another value does", "[eval]") {
