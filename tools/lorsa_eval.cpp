@@ -24,13 +24,14 @@ struct Arguments {
 /// Whether a LIST of heads names families: the names are known once heads are scored.
 bool names_families(const std::string& list) {
   return !list.empty() && list.front() != '@' &&
-         std::any_of(list.begin(), list.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+         std::any_of(
+             list.begin(), list.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
 }
 
 lorsa::analysis::FamilyReport score_heads(const Arguments& arguments,
                                           const std::string& checkpoint) {
   LORSA_CHECK(!arguments.options.model.empty(),
-              lorsa::ConfigError,
+              ConfigError,
               "--families and names of families in --ablate-heads need --model");
   lorsa::analysis::FamilyOptions options;
   options.checkpoint = checkpoint;
@@ -49,7 +50,7 @@ void run_eval(Arguments& arguments) {
   }
   lorsa::eval::InterventionOptions& edits = options.interventions;
   LORSA_CHECK(!edits.any_edits() || arguments.checkpoints.size() == 1,
-              lorsa::ConfigError,
+              ConfigError,
               "--ablate-heads and --steer: expected one CHECKPOINT, found ",
               arguments.checkpoints.size());
   const lorsa::StopSignal stop;
@@ -57,7 +58,7 @@ void run_eval(Arguments& arguments) {
   lorsa::io::Json json = lorsa::io::Json::array();
   std::string tables;
   for (const std::string& checkpoint : arguments.checkpoints) {
-    lorsa::io::Json families;
+    lorsa::io::Json families = lorsa::io::Json::object();
     if (arguments.families || names_families(edits.ablate_heads)) {
       const lorsa::analysis::FamilyReport report = score_heads(arguments, checkpoint);
       edits.named_heads = report.named_heads();

@@ -50,10 +50,7 @@ class Draw {
   uint64_t state_;
 };
 
-/// Tokens that random rows are drawn from: printable ASCII with a letter, no special tokens.
-[[nodiscard]] std::vector<int32_t> ordinary_tokens(const lm::Tokenizer& tokenizer);
-
-// Random tokens, each row drawn without repetition:
+// Random tokens of Tokenizer::ordinary_ids(), each row drawn without repetition:
 //   induction        r r: in the second copy, what followed the token in the first
 //   duplicate_token  r and the same tokens in another order: the token's first occurrence
 //   previous_token   r: the position before

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 
 #include "analysis/probe_rows.h"
 #include "analysis/probes.h"
@@ -12,14 +11,6 @@ namespace {
 // answer in other rows, whose copies differ in length.
 constexpr int64_t kShortestCopy = 40;
 constexpr int64_t kCopyLengths = 24;
-
-bool is_ordinary(const std::string& text) {
-  const auto printable = [](unsigned char c) { return c >= 0x20 && c < 0x7f; };
-  const auto letter = [](unsigned char c) { return std::isalpha(c) != 0; };
-  return !text.empty() && text.front() != '<' && text.front() != '[' &&
-         std::all_of(text.begin(), text.end(), printable) &&
-         std::any_of(text.begin(), text.end(), letter);
-}
 
 /// `count` different tokens.
 std::vector<int32_t> draw_tokens(const std::vector<int32_t>& ordinary, int64_t count, Draw& draw) {
@@ -48,27 +39,16 @@ std::vector<int32_t> joined(const lm::Tokenizer& tokenizer,
 
 }  // namespace
 
-std::vector<int32_t> ordinary_tokens(const lm::Tokenizer& tokenizer) {
-  std::vector<int32_t> tokens;
-  for (int32_t id = 0; id < tokenizer.vocabulary_size(); ++id) {
-    if (id != tokenizer.bos_id() && id != tokenizer.eos_id() && id != tokenizer.pad_id() &&
-        is_ordinary(tokenizer.token_text(id))) {
-      tokens.push_back(id);
-    }
-  }
-  constexpr size_t kFewest = kShortestCopy + kCopyLengths;
-  LORSA_CHECK(tokens.size() >= kFewest,
-              ConfigError,
-              "the tokenizer has ",
-              tokens.size(),
-              " tokens of printable ASCII with a letter; probes of random tokens need ",
-              kFewest);
-  return tokens;
-}
-
 std::vector<Probe> random_token_probes(const lm::Tokenizer& tokenizer,
                                        const ProbeOptions& options) {
-  const std::vector<int32_t> ordinary = ordinary_tokens(tokenizer);
+  const std::vector<int32_t> ordinary = tokenizer.ordinary_ids();
+  constexpr size_t kFewest = kShortestCopy + kCopyLengths;
+  LORSA_CHECK(ordinary.size() >= kFewest,
+              ConfigError,
+              "the tokenizer has ",
+              ordinary.size(),
+              " tokens that stand for text; probes of random tokens need ",
+              kFewest);
   const int32_t filler = filler_token(tokenizer);
   const int32_t first = tokenizer.bos_id() ? 1 : 0;
   Draw draw(options.seed, "random token probes");

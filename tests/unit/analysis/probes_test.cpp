@@ -236,14 +236,4 @@ TEST_CASE("arithmetic asks where the result is due, and answers with both operan
   }
 }
 
-TEST_CASE("ordinary tokens hold no special ones", "[analysis]") {
-  const lm::Tokenizer t(test::golden("tokenizer/gpt2"));
-  REQUIRE(analysis::ordinary_tokens(t).size() >= 64);
-  for (const int32_t token : analysis::ordinary_tokens(t)) {
-    REQUIRE(token != t.bos_id());
-    REQUIRE(token != t.eos_id());
-    REQUIRE(t.token_text(token).find('<') != 0);
-  }
-}
-
 }  // namespace lorsa
