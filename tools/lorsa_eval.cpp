@@ -33,6 +33,18 @@ int main(int argc, char** argv) {
             "--out", out, "Write the report as JSON to this file; of several checkpoints a list");
         app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
             ->check(CLI::NonNegativeNumber);
+        app.add_option("--pattern-rows",
+                       options.pattern_rows,
+                       "Held-out rows on which attention patterns are compared with the layer's; "
+                       "0: none")
+            ->capture_default_str()
+            ->check(CLI::NonNegativeNumber);
+        app.add_option("--context-lengths",
+                       options.context_lengths,
+                       "Comma-separated: also fvu on rows of so many tokens, made of held-out ones "
+                       "(needs --model)")
+            ->delimiter(',')
+            ->allow_extra_args(false);
         app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
             ->capture_default_str();
         app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
@@ -46,12 +58,11 @@ int main(int argc, char** argv) {
             options.progress = lorsa::Progress::Visible::kNo;
           }
           const lorsa::StopSignal stop;
-          std::vector<lorsa::eval::EvalReport> reports;
+          const std::vector<lorsa::eval::EvalReport> reports =
+              evaluate_together(options, {checkpoints.begin(), checkpoints.end()});
           lorsa::io::Json json = lorsa::io::Json::array();
-          for (const std::string& checkpoint : checkpoints) {
-            options.checkpoint = checkpoint;
-            reports.push_back(lorsa::eval::evaluate(options));
-            json.push_back(to_json(reports.back()));
+          for (const lorsa::eval::EvalReport& report : reports) {
+            json.push_back(to_json(report));
           }
           if (!out.empty()) {
             lorsa::io::write_json(out, reports.size() == 1 ? json.front() : json);

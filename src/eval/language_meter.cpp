@@ -4,14 +4,6 @@
 #include <ATen/core/grad_mode.h>
 
 namespace lorsa::eval {
-namespace {
-
-// Sum over the given rows of -log p(next), double.
-double cross_entropy_sum(const at::Tensor& log_p_nV, const at::Tensor& next_n) {
-  return -log_p_nV.gather(1, next_n.unsqueeze(1)).sum(at::kDouble).item<double>();
-}
-
-}  // namespace
 
 LanguageMeter::LanguageMeter(const lm::LanguageModel& model,
                              const model::Lorsa& lorsa,
@@ -49,52 +41,17 @@ void LanguageMeter::add(const at::Tensor& tokens_BT, const at::Tensor& scored_BT
   const at::Tensor h_replaced = hidden_with(residual, replaced);
   const at::Tensor h_zero = hidden_with(residual, zero);
   const at::Tensor h_mean = hidden_with(residual, mean);
-  // Row by row: logits of one row of 256 take 50 MB at 49,152 tokens, and KL needs two of them at
-  // once.
   for (int64_t b = 0; b < tokens_BT.size(0); ++b) {
-    add_row(tokens_BT[b], scored_BT[b], h_original[b], h_replaced[b], h_zero[b], h_mean[b]);
+    const auto logits_of = [&](const at::Tensor& hidden_BTD) {
+      return [this, row_TD = hidden_BTD[b]](const at::Tensor& position_n) {
+        return model_.unembed(row_TD.index({position_n}));
+      };
+    };
+    predictions_.add_row(
+        tokens_BT[b],
+        scored_BT1[b].squeeze(-1),
+        {logits_of(h_original), logits_of(h_replaced), logits_of(h_zero), logits_of(h_mean)});
   }
-}
-
-void LanguageMeter::add_row(const at::Tensor& tokens_T,
-                            const at::Tensor& scored_T,
-                            const at::Tensor& original_TD,
-                            const at::Tensor& replaced_TD,
-                            const at::Tensor& zero_TD,
-                            const at::Tensor& mean_TD) {
-  const int64_t last = tokens_T.size(0) - 1;
-  const auto device = original_TD.device();
-  const at::Tensor counted = scored_T.narrow(0, 1, last).to(device).nonzero().squeeze(1);
-  if (counted.numel() == 0) {
-    return;
-  }
-  const at::Tensor next_n = tokens_T.narrow(0, 1, last).to(device, at::kLong).index({counted});
-  const auto log_probabilities = [&](const at::Tensor& hidden_TD) {
-    return at::log_softmax(model_.unembed(hidden_TD.index({counted})), -1);
-  };
-  num_predictions_ += counted.numel();
-  const at::Tensor original = log_probabilities(original_TD);
-  original_ += cross_entropy_sum(original, next_n);
-  {
-    const at::Tensor replaced = log_probabilities(replaced_TD);
-    replaced_ += cross_entropy_sum(replaced, next_n);
-    kl_ += (original.exp() * (original - replaced)).sum(at::kDouble).item<double>();
-  }
-  zero_ += cross_entropy_sum(log_probabilities(zero_TD), next_n);
-  mean_ += cross_entropy_sum(log_probabilities(mean_TD), next_n);
-}
-
-LanguageReport LanguageMeter::report() const {
-  LanguageReport r;
-  r.num_predictions = num_predictions_;
-  const auto n = static_cast<double>(num_predictions_);
-  r.ce_original = original_ / n;
-  r.ce_replaced = replaced_ / n;
-  r.ce_zero_ablated = zero_ / n;
-  r.ce_mean_ablated = mean_ / n;
-  r.ce_recovered = (zero_ - replaced_) / (zero_ - original_);
-  r.kl = kl_ / n;
-  return r;
 }
 
 }  // namespace lorsa::eval
