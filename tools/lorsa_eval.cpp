@@ -4,6 +4,7 @@
 
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
+#include "lorsa/eval/eval_page.h"
 #include "lorsa/eval/evaluate.h"
 #include "main.h"
 
@@ -11,6 +12,7 @@ int main(int argc, char** argv) {
   lorsa::eval::EvalOptions options;
   std::vector<std::string> checkpoints;
   std::string out;
+  std::string html;
   bool quiet = false;
   return lorsa::tools::run_command(
       argc,
@@ -31,6 +33,7 @@ int main(int argc, char** argv) {
                        "Hugging Face folder of the language model: adds ce_* and kl");
         app.add_option(
             "--out", out, "Write the report as JSON to this file; of several checkpoints a list");
+        app.add_option("--html", html, "Write the report as one page with plots to this file");
         app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
             ->check(CLI::NonNegativeNumber);
         app.add_option("--pattern-rows",
@@ -66,6 +69,9 @@ int main(int argc, char** argv) {
           }
           if (!out.empty()) {
             lorsa::io::write_json(out, reports.size() == 1 ? json.front() : json);
+          }
+          if (!html.empty()) {
+            lorsa::eval::write_eval_page(json, html);
           }
           std::cout << to_table(reports);
         });
