@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "eval/candidate.h"
 #include "eval/language_meter.h"
 #include "eval/long_context.h"
 #include "lorsa/core/device.h"
@@ -14,7 +15,6 @@
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/data/cache_reader.h"
-#include "lorsa/eval/mhsa_comparison.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/metrics/error_correlation.h"
 #include "lorsa/model/checkpoint.h"
@@ -84,55 +84,6 @@ std::vector<int64_t> heldout_rows(const EvalOptions& options, const data::CacheR
               " holds no held-out rows: extract it with data.holdout_fraction > 0 and more tokens");
   return rows;
 }
-
-/// One checkpoint and what is measured of it. Meters borrow the Lorsa: it stays where it is.
-struct Candidate {
-  std::filesystem::path folder;
-  model::LoadedLorsa loaded;
-  metrics::ReconstructionMeter reconstruction;
-  metrics::UsageMeter usage;
-  std::unique_ptr<LanguageMeter> language;
-  std::unique_ptr<PatternMeter> patterns;
-
-  Candidate(const std::filesystem::path& checkpoint,
-            model::LoadedLorsa&& lorsa,
-            const data::Manifest& manifest)
-      : folder(checkpoint),
-        loaded(std::move(lorsa)),
-        reconstruction(manifest.context_length, manifest.d_model),
-        usage(loaded.lorsa.shape().num_ov_heads) {}
-
-  /// Reads what stands in for the layer and returns the output.
-  at::Tensor add(const at::Tensor& input_BTD,
-                 const at::Tensor& target_BTD,
-                 const at::Tensor& scored_BT) {
-    const bool reads_target = loaded.lorsa.shape().reads_target();
-    const model::Reconstruction out =
-        loaded.lorsa.reconstruct(reads_target ? target_BTD : input_BTD);
-    reconstruction.add(out.y_BTD, target_BTD, scored_BT);
-    usage.add(out.kept.value_PK, out.kept.head_PK, scored_BT.reshape({-1}));
-    return out.y_BTD;
-  }
-
-  [[nodiscard]] EvalReport report(const kernels::Mhsa& layer) const {
-    const model::LorsaShape& shape = loaded.lorsa.shape();
-    EvalReport report;
-    report.checkpoint = folder.string();
-    report.kind = shape.has_attention() ? "lorsa" : "sae";
-    report.top_k = shape.top_k;
-    report.num_ov_heads = shape.num_ov_heads;
-    report.reconstruction = reconstruction.report();
-    report.usage = usage.report();
-    if (language) {
-      report.language = language->report();
-    }
-    if (patterns) {
-      report.patterns = patterns->report();
-    }
-    report.spread = spread_of(output_shares(loaded.lorsa, layer), report.usage.rate_H > 0);
-    return report;
-  }
-};
 
 /// One pass over the held-out rows for all checkpoints.
 class Evaluation {
