@@ -51,6 +51,7 @@ def expected(y, t, scored):
         "l2_error_ratio": np.array([(np.linalg.norm(ts - ys, axis=1)[some] / norms_t[some]).mean()]),
         "cosine": np.array([cosine.mean()]),
         "fvu_per_position": per_position,
+        "fvu_of_2_to_4": np.array([fvu(y64[:, 2:5][scored[:, 2:5]], t64[:, 2:5][scored[:, 2:5]])]),
     }
 
 

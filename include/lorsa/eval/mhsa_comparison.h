@@ -25,8 +25,8 @@ struct PatternReport {
   double fidelity = 0.0;      ///< mean over MHSA heads of their closest QK head's divergence
 };
 
-/// Accumulates a PatternReport row by row. Memory of a row: (N + S) T^2 floats at most, QK heads
-/// taken in slices where that would pass 256 MiB.
+/// Accumulates a PatternReport row by row. Memory of a row: about 6 N T^2 floats, and 5 S T^2 or,
+/// QK heads taken in slices where patterns would pass 256 MiB, five times that.
 class PatternMeter {
  public:
   /// Both are borrowed, of one device and dtype. Throws ConfigError for an SAE.
