@@ -8,6 +8,7 @@
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
+#include "lorsa/eval/eval_page.h"
 #include "lorsa/eval/evaluate.h"
 #include "main.h"
 
@@ -17,6 +18,7 @@ struct Arguments {
   lorsa::eval::EvalOptions options;
   std::vector<std::string> checkpoints;
   std::string out;
+  std::string html;
   bool families = false;
   bool quiet = false;
 };
@@ -49,29 +51,31 @@ void run_eval(Arguments& arguments) {
     options.progress = lorsa::Progress::Visible::kNo;
   }
   lorsa::eval::InterventionOptions& edits = options.interventions;
-  LORSA_CHECK(!edits.any_edits() || arguments.checkpoints.size() == 1,
-              ConfigError,
-              "--ablate-heads and --steer: expected one CHECKPOINT, found ",
-              arguments.checkpoints.size());
   const lorsa::StopSignal stop;
-  std::vector<lorsa::eval::EvalReport> reports;
-  lorsa::io::Json json = lorsa::io::Json::array();
+  std::vector<lorsa::io::Json> families;
   std::string tables;
-  for (const std::string& checkpoint : arguments.checkpoints) {
-    lorsa::io::Json families = lorsa::io::Json::object();
-    if (arguments.families || names_families(edits.ablate_heads)) {
+  if (arguments.families || names_families(edits.ablate_heads)) {
+    for (const std::string& checkpoint : arguments.checkpoints) {
       const lorsa::analysis::FamilyReport report = score_heads(arguments, checkpoint);
       edits.named_heads = report.named_heads();
-      add_to_json(report, families);
+      families.push_back(to_json(report));
       tables += to_table(report);
     }
-    options.checkpoint = checkpoint;
-    reports.push_back(lorsa::eval::evaluate(options));
-    json.push_back(to_json(reports.back()));
-    json.back().update(families);
+  }
+  const std::vector<lorsa::eval::EvalReport> reports =
+      evaluate_together(options, {arguments.checkpoints.begin(), arguments.checkpoints.end()});
+  lorsa::io::Json json = lorsa::io::Json::array();
+  for (const lorsa::eval::EvalReport& report : reports) {
+    json.push_back(to_json(report));
+    if (!families.empty()) {
+      json.back().update(families[json.size() - 1]);
+    }
   }
   if (!arguments.out.empty()) {
     lorsa::io::write_json(arguments.out, reports.size() == 1 ? json.front() : json);
+  }
+  if (!arguments.html.empty()) {
+    lorsa::eval::write_eval_page(json, arguments.html);
   }
   std::cout << to_table(reports) << tables;
 }
@@ -107,6 +111,7 @@ void define(CLI::App& app, Arguments& arguments) {
   app.add_option("--out",
                  arguments.out,
                  "Write the report as JSON to this file; of several checkpoints a list");
+  app.add_option("--html", arguments.html, "Write the report as one page with plots to this file");
   app.add_flag("--families",
                arguments.families,
                "Score every head for nine families (induction, successor, arithmetic ...) on probe "
@@ -114,6 +119,18 @@ void define(CLI::App& app, Arguments& arguments) {
   define_interventions(app, options.interventions);
   app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--pattern-rows",
+                 options.pattern_rows,
+                 "Held-out rows on which attention patterns are compared with the layer's; 0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option(
+         "--context-lengths",
+         options.context_lengths,
+         "Comma-separated: also fvu on rows of so many tokens, made of held-out ones (needs "
+         "--model)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
       ->capture_default_str();
   app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")->capture_default_str();

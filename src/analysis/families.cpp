@@ -135,7 +135,8 @@ FamilyReport head_families(const FamilyOptions& options) {
   return report;
 }
 
-void add_to_json(const FamilyReport& report, io::Json& json) {
+io::Json to_json(const FamilyReport& report) {
+  io::Json json;
   io::Json probes = io::Json::array();
   io::Json histograms = io::Json::object();
   for (const FamilyScores& family : report.families) {
@@ -157,6 +158,7 @@ void add_to_json(const FamilyReport& report, io::Json& json) {
                      {"activation", plot.activation}});
   }
   json["operand_plots"] = std::move(plots);
+  return json;
 }
 
 std::string to_table(const FamilyReport& report) {

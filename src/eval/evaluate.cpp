@@ -4,29 +4,35 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
+#include <vector>
 
+#include "eval/candidate.h"
 #include "eval/interventions.h"
 #include "eval/language_meter.h"
+#include "eval/long_context.h"
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/lm/language_model.h"
+#include "lorsa/metrics/error_correlation.h"
 #include "lorsa/model/checkpoint.h"
 
 namespace lorsa::eval {
 namespace {
 
 // Checkpoint, cache and model speak of one layer of one model.
-void check_belong(const EvalOptions& options,
+void check_belong(const std::filesystem::path& checkpoint,
+                  const EvalOptions& options,
                   const model::LoadedLorsa& loaded,
                   const data::Manifest& manifest) {
   const auto refuse_unless =
       [&](bool equal, const char* what, const auto& ours, const auto& theirs) {
         LORSA_CHECK(equal,
                     ConfigError,
-                    options.checkpoint.string(),
+                    checkpoint.string(),
                     " and ",
                     options.cache.string(),
                     " do not belong together: the checkpoint's ",
@@ -68,21 +74,7 @@ std::unique_ptr<lm::LanguageModel> load_model(const EvalOptions& options,
   return model;
 }
 
-}  // namespace
-
-EvalReport evaluate(const EvalOptions& options) {
-  LORSA_CHECK(options.batch_sequences > 0,
-              ConfigError,
-              "--batch-sequences: expected a positive number, found ",
-              options.batch_sequences);
-  const c10::Device device = resolve_device(options.device);
-  set_num_threads(static_cast<int>(options.threads));
-  model::LoadedLorsa loaded = model::load_folded(options.checkpoint);
-  const data::CacheReader cache(options.cache);
-  const data::Manifest& manifest = cache.manifest();
-  check_belong(options, loaded, manifest);
-  const std::optional<InterventionPlan> interventions =
-      plan_interventions(options, loaded.lorsa.shape(), manifest);
+std::vector<int64_t> heldout_rows(const EvalOptions& options, const data::CacheReader& cache) {
   std::vector<int64_t> rows = cache.rows(data::Side::kHeldout);
   if (options.max_rows > 0 && static_cast<size_t>(options.max_rows) < rows.size()) {
     rows.resize(static_cast<size_t>(options.max_rows));
@@ -91,67 +83,200 @@ EvalReport evaluate(const EvalOptions& options) {
               ConfigError,
               options.cache.string(),
               " holds no held-out rows: extract it with data.holdout_fraction > 0 and more tokens");
-  for (const auto& [name, tensor] : loaded.lorsa.weights().named()) {
-    *tensor = tensor->to(device);
-  }
-  const auto language_model = load_model(options, device, manifest);
-  const at::Tensor target_mean_D =
-      at::tensor(manifest.target_mean, at::kDouble).to(at::kFloat).to(device);
-  std::unique_ptr<LanguageMeter> language;
-  if (language_model) {
-    language = std::make_unique<LanguageMeter>(
-        *language_model, loaded.lorsa, manifest.layer, target_mean_D);
+  return rows;
+}
+
+/// One pass over the held-out rows for all checkpoints.
+class Evaluation {
+ public:
+  Evaluation(const EvalOptions& options,
+             const std::vector<std::filesystem::path>& checkpoints,
+             c10::Device device)
+      : options_(options),
+        device_(device),
+        cache_(options.cache),
+        rows_(heldout_rows(options, cache_)),
+        layer_(cache_.attention().to(device, at::kFloat)),
+        errors_(static_cast<int64_t>(checkpoints.size())) {
+    for (const std::filesystem::path& checkpoint : checkpoints) {
+      model::LoadedLorsa loaded = model::load_folded(checkpoint);
+      check_belong(checkpoint, options, loaded, cache_.manifest());
+      for (const auto& [name, tensor] : loaded.lorsa.weights().named()) {
+        *tensor = tensor->to(device);
+      }
+      candidates_.push_back(
+          std::make_unique<Candidate>(checkpoint, std::move(loaded), cache_.manifest()));
+    }
+    plan_ =
+        plan_interventions(options, candidates_.front()->loaded.lorsa.shape(), cache_.manifest());
+    LORSA_CHECK(!plan_ || checkpoints.size() == 1,
+                ConfigError,
+                "--ablate-heads and --steer: expected one CHECKPOINT, found ",
+                checkpoints.size());
+    language_model_ = load_model(options, device, cache_.manifest());
+    check_context_lengths(options, language_model_.get(), cache_.manifest(), num_rows());
+    make_meters();
   }
 
-  metrics::ReconstructionMeter reconstruction(manifest.context_length, manifest.d_model);
-  metrics::UsageMeter usage(loaded.lorsa.shape().num_ov_heads);
-  const auto num_rows = static_cast<int64_t>(rows.size());
-  Progress bar("evaluate", num_rows * manifest.context_length, "tokens", 0, options.progress);
-  for (int64_t first = 0; first < num_rows; first += options.batch_sequences) {
-    if (StopSignal::requested()) {
-      throw Interrupted(
-          concat("stopped after ", first, " of ", num_rows, " rows; nothing was written"));
+  void run() {
+    Progress bar("evaluate", num_rows() * context_length(), "tokens", 0, options_.progress);
+    for (int64_t first = 0; first < num_rows(); first += options_.batch_sequences) {
+      if (StopSignal::requested()) {
+        throw Interrupted(
+            concat("stopped after ", first, " of ", num_rows(), " rows; nothing was written"));
+      }
+      const int64_t last = std::min(first + options_.batch_sequences, num_rows());
+      add(cache_.read({rows_.begin() + first, rows_.begin() + last}), first);
+      bar.update(last * context_length());
     }
-    const int64_t last = std::min(first + options.batch_sequences, num_rows);
-    const data::Batch batch = cache.read({rows.begin() + first, rows.begin() + last});
-    const at::Tensor target_BTD = batch.target_BTD.to(device, at::kFloat);
-    const model::Reconstruction out = loaded.lorsa.reconstruct(
-        loaded.lorsa.shape().reads_target() ? target_BTD : batch.input_BTD.to(device, at::kFloat));
-    const at::Tensor scored = batch.scored_BT.to(device);
-    reconstruction.add(out.y_BTD, target_BTD, scored);
-    usage.add(out.kept.value_PK, out.kept.head_PK, scored.reshape({-1}));
-    if (language) {
-      language->add(batch.tokens_BT, batch.scored_BT);
-    }
-    bar.update(last * manifest.context_length);
+    bar.finish();
   }
-  bar.finish();
 
-  EvalReport report;
-  report.checkpoint = options.checkpoint.string();
-  report.kind = loaded.lorsa.shape().has_attention() ? "lorsa" : "sae";
-  report.model_name = manifest.model_name;
-  report.layer = manifest.layer;
-  report.top_k = loaded.lorsa.shape().top_k;
-  report.num_ov_heads = loaded.lorsa.shape().num_ov_heads;
-  report.num_rows = num_rows;
-  report.reconstruction = reconstruction.report();
-  report.usage = usage.report();
-  if (language) {
-    report.language = language->report();
+  [[nodiscard]] std::vector<EvalReport> reports() {
+    const data::Manifest& manifest = cache_.manifest();
+    std::vector<EvalReport> reports;
+    for (const auto& candidate : candidates_) {
+      reports.push_back(candidate->report(layer_));
+      reports.back().model_name = manifest.model_name;
+      reports.back().layer = manifest.layer;
+      reports.back().num_rows = num_rows();
+    }
+    add_shared_errors(reports);
+    add_long_contexts(reports);
+    if (plan_) {
+      // All that is measured of the Lorsa as it was is measured.
+      candidates_.front()->loaded.lorsa.to_unit_form();
+      reports.front().interventions = carry_out(*plan_, reports.front().usage.rate_H);
+    }
+    return reports;
   }
-  if (interventions) {
-    // All that is measured of the Lorsa as it was is measured.
-    loaded.lorsa.to_unit_form();
-    report.interventions = intervene(*interventions,
-                                     {{*language_model, loaded.lorsa, manifest.layer},
-                                      cache,
-                                      rows,
-                                      report.usage.rate_H,
-                                      options.batch_sequences,
-                                      options.progress});
+
+ private:
+  [[nodiscard]] int64_t num_rows() const { return static_cast<int64_t>(rows_.size()); }
+
+  [[nodiscard]] int64_t context_length() const { return cache_.manifest().context_length; }
+
+  void make_meters() {
+    const data::Manifest& manifest = cache_.manifest();
+    const at::Tensor target_mean_D =
+        at::tensor(manifest.target_mean, at::kDouble).to(at::kFloat).to(device_);
+    for (const auto& candidate : candidates_) {
+      const model::Lorsa& lorsa = candidate->loaded.lorsa;
+      if (language_model_) {
+        candidate->language =
+            std::make_unique<LanguageMeter>(*language_model_, lorsa, manifest.layer, target_mean_D);
+      }
+      if (lorsa.shape().has_attention() && options_.pattern_rows > 0) {
+        candidate->patterns = std::make_unique<PatternMeter>(lorsa, layer_);
+      }
+    }
   }
-  return report;
+
+  // Rows `first` ... of the held-out ones.
+  void add(const data::Batch& batch, int64_t first) {
+    const at::Tensor input_BTD = batch.input_BTD.to(device_, at::kFloat);
+    const at::Tensor target_BTD = batch.target_BTD.to(device_, at::kFloat);
+    const at::Tensor scored_BT = batch.scored_BT.to(device_);
+    const int64_t with_patterns =
+        std::clamp<int64_t>(options_.pattern_rows - first, 0, input_BTD.size(0));
+    std::vector<at::Tensor> outputs;
+    for (const auto& candidate : candidates_) {
+      outputs.push_back(candidate->add(input_BTD, target_BTD, scored_BT));
+      if (candidate->language) {
+        candidate->language->add(batch.tokens_BT, batch.scored_BT);
+      }
+      if (candidate->patterns && with_patterns > 0) {
+        candidate->patterns->add(input_BTD.narrow(0, 0, with_patterns),
+                                 scored_BT.narrow(0, 0, with_patterns));
+      }
+    }
+    if (candidates_.size() > 1) {
+      errors_.add(outputs, target_BTD, scored_BT);
+    }
+    if (!options_.context_lengths.empty()) {
+      tokens_.push_back(batch.tokens_BT);
+      scored_.push_back(batch.scored_BT);
+    }
+  }
+
+  [[nodiscard]] InterventionReport carry_out(const InterventionPlan& plan,
+                                             const at::Tensor& rate_H) const {
+    const EditedLayer layer{
+        *language_model_, candidates_.front()->loaded.lorsa, cache_.manifest().layer};
+    return intervene(plan,
+                     {layer, cache_, rows_, rate_H, options_.batch_sequences, options_.progress});
+  }
+
+  void add_shared_errors(std::vector<EvalReport>& reports) const {
+    if (reports.size() < 2) {
+      return;
+    }
+    const metrics::ErrorCorrelationReport errors = errors_.report();
+    for (size_t a = 0; a < reports.size(); ++a) {
+      for (size_t b = 0; b < reports.size(); ++b) {
+        const auto entry = [&](const at::Tensor& matrix_CC) {
+          return matrix_CC[static_cast<int64_t>(a)][static_cast<int64_t>(b)].item<double>();
+        };
+        reports[a].shared_errors.push_back(
+            {.checkpoint = reports[b].checkpoint,
+             .cosine = entry(errors.cosine_CC),
+             .squared_norm_correlation = entry(errors.squared_norm_correlation_CC),
+             .explained = entry(errors.explained_CC)});
+      }
+    }
+  }
+
+  void add_long_contexts(std::vector<EvalReport>& reports) const {
+    std::vector<const model::Lorsa*> lorsas;
+    for (const auto& candidate : candidates_) {
+      lorsas.push_back(&candidate->loaded.lorsa);
+    }
+    const data::Manifest& manifest = cache_.manifest();
+    const RowStart start = manifest.prepend_bos ? RowStart::kBos : RowStart::kText;
+    for (const int64_t length : options_.context_lengths) {
+      // As many tokens a batch as in the pass over the cache.
+      const int64_t rows_per_batch =
+          std::max<int64_t>(1, options_.batch_sequences * context_length() / length);
+      const LongRows rows = join_rows(at::cat(tokens_), at::cat(scored_), length, start);
+      const std::vector<LongContextReport> found = judge_long_rows(
+          *language_model_, manifest.layer, lorsas, rows, rows_per_batch, options_.progress);
+      for (size_t i = 0; i < reports.size(); ++i) {
+        reports[i].long_contexts.push_back(found[i]);
+      }
+    }
+  }
+
+  const EvalOptions& options_;
+  c10::Device device_;
+  data::CacheReader cache_;
+  std::vector<int64_t> rows_;
+  kernels::Mhsa layer_;
+  std::unique_ptr<lm::LanguageModel> language_model_;
+  std::vector<std::unique_ptr<Candidate>> candidates_;
+  std::optional<InterventionPlan> plan_;
+  metrics::ErrorCorrelationMeter errors_;
+  std::vector<at::Tensor> tokens_;  // of all rows, where longer ones are to be made of them
+  std::vector<at::Tensor> scored_;
+};
+
+}  // namespace
+
+EvalReport evaluate(const EvalOptions& options) {
+  return evaluate_together(options, {options.checkpoint}).front();
+}
+
+std::vector<EvalReport> evaluate_together(const EvalOptions& options,
+                                          const std::vector<std::filesystem::path>& checkpoints) {
+  LORSA_CHECK(!checkpoints.empty(), ConfigError, "expected at least one checkpoint, found none");
+  LORSA_CHECK(options.batch_sequences > 0,
+              ConfigError,
+              "--batch-sequences: expected a positive number, found ",
+              options.batch_sequences);
+  const c10::Device device = resolve_device(options.device);
+  set_num_threads(static_cast<int>(options.threads));
+  Evaluation evaluation(options, checkpoints, device);
+  evaluation.run();
+  return evaluation.reports();
 }
 
 }  // namespace lorsa::eval

@@ -141,24 +141,22 @@ void EditMeter::add(const ProbeRows& rows) {
   const at::NoGradGuard no_grad;
   check_rows(rows.tokens_BT, rows.counted_BT, "counted");
   const EditedHidden hidden = run_edits(layer_, sets_, rows.tokens_BT, rows.edited_BT);
-  // Row by row: logits of one row of 256 take 50 MB at 49,152 tokens, and KL needs two of them at
-  // once.
+  const int64_t vocabulary = layer_.model.config().vocabulary_size;
   for (int64_t b = 0; b < rows.tokens_BT.size(0); ++b) {
     const NextTokens next =
         next_tokens(rows.tokens_BT[b], rows.counted_BT[b], layer_.model.device());
-    if (next.count() == 0) {
-      continue;
-    }
-    const auto log_probabilities = [&](const at::Tensor& hidden_BTD) {
-      return at::log_softmax(layer_.model.unembed(hidden_BTD[b].index({next.position_n})), -1);
-    };
     num_predictions_ += next.count();
-    const at::Tensor original = log_probabilities(hidden.original_BTD);
-    ce_original_ += cross_entropy_sum(original, next.token_n);
-    for (size_t i = 0; i < sets_.size(); ++i) {
-      const at::Tensor edited = log_probabilities(hidden.edited_BTD[i]);
-      sums_[i].ce_edited += cross_entropy_sum(edited, next.token_n);
-      sums_[i].kl += divergence_sum(original, edited);
+    for (const NextTokens& piece : next.pieces(vocabulary)) {
+      const auto log_p = [&](const at::Tensor& hidden_BTD) {
+        return log_probabilities(layer_.model.unembed(hidden_BTD[b].index({piece.position_n})));
+      };
+      const at::Tensor original = log_p(hidden.original_BTD);
+      ce_original_ += cross_entropy_sum(original, piece.token_n);
+      for (size_t i = 0; i < sets_.size(); ++i) {
+        const at::Tensor edited = log_p(hidden.edited_BTD[i]);
+        sums_[i].ce_edited += cross_entropy_sum(edited, piece.token_n);
+        sums_[i].kl += divergence_sum(original, edited);
+      }
     }
   }
 }

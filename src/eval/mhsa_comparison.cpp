@@ -48,6 +48,7 @@ void PatternMeter::add(const at::Tensor& x_BTD, const at::Tensor& scored_BT) {
               " ",
               scored_BT.scalar_type());
   const at::NoGradGuard no_grad;
+  num_rows_ += x_BTD.size(0);
   for (int64_t b = 0; b < x_BTD.size(0); ++b) {
     add_row(x_BTD.narrow(0, b, 1), scored_BT[b]);
   }
@@ -82,6 +83,7 @@ void PatternMeter::add_row(const at::Tensor& x_1TD, const at::Tensor& scored_T) 
 
 PatternReport PatternMeter::report() const {
   PatternReport report;
+  report.num_rows = num_rows_;
   report.num_queries = num_queries_;
   const auto mean = [&](const at::Tensor& sum) {
     return (sum / static_cast<double>(num_queries_)).cpu();
@@ -97,7 +99,7 @@ PatternReport PatternMeter::report() const {
 
 at::Tensor output_shares(const model::Lorsa& lorsa, const kernels::Mhsa& layer) {
   const at::NoGradGuard no_grad;
-  const at::Tensor W_HD = lorsa.weights().W_O.to(at::kCPU, at::kDouble);
+  const at::Tensor W_HD = lorsa.weights().W_O.to(at::kDouble);
   const at::Tensor norm_H1 = at::linalg_vector_norm(W_HD, 2, at::IntArrayRef{1}, /*keepdim=*/true);
   const at::Tensor unit_HD = W_HD / at::where(norm_H1 > 0, norm_H1, at::ones_like(norm_H1));
   std::vector<at::Tensor> shares;
@@ -105,9 +107,33 @@ at::Tensor output_shares(const model::Lorsa& lorsa, const kernels::Mhsa& layer) 
     const at::Tensor W_AD = layer.W_O[n].to(at::kCPU, at::kDouble);
     const auto [unused, sigma_r, basis_rD] = at::linalg_svd(W_AD, /*full_matrices=*/false);
     const at::Tensor kept = sigma_r > kRankTolerance * sigma_r.max();
-    shares.push_back(at::mm(unit_HD, basis_rD.index({kept}).t()).square_().sum(1));
+    shares.push_back(
+        at::mm(unit_HD, basis_rD.index({kept}).t().to(unit_HD.device())).square_().sum(1));
   }
-  return at::stack(shares, 1);
+  return at::stack(shares, 1).cpu();
+}
+
+SpreadReport spread_of(const at::Tensor& share_HN, const at::Tensor& acts_H) {
+  LORSA_CHECK(share_HN.dim() == 2 && acts_H.sizes() == share_HN.sizes().slice(0, 1) &&
+                  acts_H.scalar_type() == at::kBool,
+              ShapeError,
+              "head spread: expected shares [H, N] and acts [H] of bool, found ",
+              share_HN.sizes(),
+              " and ",
+              acts_H.sizes(),
+              " ",
+              acts_H.scalar_type());
+  const at::Tensor largest_H = share_HN.amax(1).to(at::kDouble);
+  const at::Tensor largest_n = largest_H.masked_select(acts_H.logical_and(largest_H > 0));
+  SpreadReport report;
+  report.num_heads = largest_n.numel();
+  report.head_spread = (largest_n < kOneHeadShare).to(at::kDouble).mean().item<double>();
+  // Rounding may take a share over 1.
+  const at::Tensor bin_n = (largest_n * kSpreadBins).to(at::kLong).clamp_max(kSpreadBins - 1);
+  const at::Tensor counts = at::bincount(bin_n, {}, kSpreadBins);
+  report.histogram_counts.assign(counts.const_data_ptr<int64_t>(),
+                                 counts.const_data_ptr<int64_t>() + kSpreadBins);
+  return report;
 }
 
 }  // namespace lorsa::eval

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
-#include <sstream>
+#include <iterator>
+#include <vector>
 
-#include "lorsa/core/error.h"
 #include "lorsa/eval/evaluate.h"
 
 namespace lorsa::eval {
@@ -22,9 +21,52 @@ io::Json numbers(const at::Tensor& values) {
   return list;
 }
 
-void line(std::ostringstream& out, const char* name, double value, const char* note = "") {
-  out << "  " << std::left << std::setw(20) << name << std::right << std::setw(12)
-      << std::setprecision(4) << std::fixed << value << "  " << note << '\n';
+io::Json attention_json(const PatternReport& r) {
+  const int64_t N = r.divergence_NS.size(0);
+  const int64_t S = r.divergence_NS.size(1);
+  io::Json json{{"num_rows", r.num_rows}, {"num_queries", r.num_queries}};
+  json["mhsa_heads"] = io::Json::array();
+  json["qk_heads"] = io::Json::array();
+  json["kl"] = io::Json::array();
+  for (int64_t n = 0; n < N; ++n) {
+    const auto closest = r.closest_qk_N[n].item<int64_t>();
+    json["mhsa_heads"].push_back(
+        {{"closest_qk_head", closest},
+         {"kl", r.divergence_NS[n][closest].item<double>()},
+         {"first_token_mass", r.first_mass_N[n].item<double>()},
+         {"closest_first_token_mass", r.first_mass_S[closest].item<double>()}});
+    json["kl"].push_back(numbers(r.divergence_NS[n]));
+  }
+  for (int64_t s = 0; s < S; ++s) {
+    const auto closest = r.closest_mhsa_S[s].item<int64_t>();
+    json["qk_heads"].push_back({{"closest_mhsa_head", closest},
+                                {"kl", r.divergence_NS[closest][s].item<double>()},
+                                {"first_token_mass", r.first_mass_S[s].item<double>()}});
+  }
+  return json;
+}
+
+io::Json long_context_json(const LongContextReport& r) {
+  return {{"context_length", r.context_length},
+          {"num_rows", r.num_rows},
+          {"num_tokens", r.num_tokens},
+          {"fvu", r.fvu},
+          {"bucket_positions", kBucketPositions},
+          {"fvu_per_bucket", r.fvu_per_bucket}};
+}
+
+io::Json shared_error_json(const SharedError& r) {
+  return {{"checkpoint", r.checkpoint},
+          {"cosine", r.cosine},
+          {"squared_norm_correlation", r.squared_norm_correlation},
+          {"explained", r.explained}};
+}
+
+template <typename T>
+io::Json list_of(const std::vector<T>& entries, io::Json (*to_object)(const T&)) {
+  io::Json list = io::Json::array();
+  std::transform(entries.begin(), entries.end(), std::back_inserter(list), to_object);
+  return list;
 }
 
 }  // namespace
@@ -64,92 +106,22 @@ io::Json to_json(const EvalReport& r) {
   if (r.interventions) {
     json["interventions"] = to_json(*r.interventions);
   }
+  if (r.patterns) {
+    json["attention_fidelity"] = r.patterns->fidelity;
+    json["attention"] = attention_json(*r.patterns);
+  }
+  json["head_spread"] = r.spread.head_spread;
+  json["largest_output_share"] = {{"one_head_share", kOneHeadShare},
+                                  {"num_heads", r.spread.num_heads},
+                                  {"heads", r.spread.histogram_counts}};
   json["fvu_per_position"] = numbers(r.reconstruction.fvu_per_position);
+  if (!r.long_contexts.empty()) {
+    json["long_contexts"] = list_of(r.long_contexts, long_context_json);
+  }
+  if (!r.shared_errors.empty()) {
+    json["shared_errors"] = list_of(r.shared_errors, shared_error_json);
+  }
   return json;
-}
-
-std::string to_table(const EvalReport& r) {
-  std::ostringstream out;
-  out << r.checkpoint << " on " << r.model_name << " layer " << r.layer << ", " << r.num_rows
-      << " held-out rows, " << r.reconstruction.num_tokens << " scored tokens\n";
-  line(out, "fvu", r.reconstruction.fvu, "unexplained share of the target's variance");
-  line(out, "explained_variance", r.reconstruction.explained_variance);
-  line(out, "mse", r.reconstruction.mse);
-  line(out, "l2_error_ratio", r.reconstruction.l2_error_ratio);
-  line(out, "cosine", r.reconstruction.cosine);
-  line(out, "l0", r.usage.l0, concat("of at most K = ", r.top_k).c_str());
-  line(out,
-       "dead_fraction",
-       r.usage.dead_fraction,
-       concat("of ", r.num_ov_heads, " heads, in these tokens").c_str());
-  line(out, "rare_fraction", r.usage.rare_fraction, "rate below 1e-5");
-  line(out, "dense_fraction", r.usage.dense_fraction, "rate above 0.1");
-  if (r.language) {
-    line(out, "ce_original", r.language->ce_original, "nats a token");
-    line(out, "ce_replaced", r.language->ce_replaced);
-    line(out, "ce_zero_ablated", r.language->ce_zero_ablated);
-    line(out, "ce_mean_ablated", r.language->ce_mean_ablated);
-    line(out, "ce_recovered", r.language->ce_recovered, "(zero - replaced) / (zero - original)");
-    line(out, "kl", r.language->kl, "nats, original to replaced");
-  }
-  if (r.interventions) {
-    out << to_table(*r.interventions);
-  }
-  return out.str();
-}
-
-std::string to_table(const std::vector<EvalReport>& reports) {
-  LORSA_CHECK(!reports.empty(), Error, "a table of no reports");
-  if (reports.size() == 1) {
-    return to_table(reports.front());
-  }
-  constexpr int kNameWidth = 20;
-  const EvalReport& first = reports.front();
-  std::ostringstream out;
-  out << first.model_name << " layer " << first.layer << ", " << first.num_rows
-      << " held-out rows, " << first.reconstruction.num_tokens << " scored tokens\n";
-  for (size_t i = 0; i < reports.size(); ++i) {
-    const EvalReport& r = reports[i];
-    out << "  " << i + 1 << "  " << r.kind << ", " << r.num_ov_heads
-        << (r.kind == "sae" ? " features" : " OV heads") << ", K " << r.top_k << ": "
-        << r.checkpoint << '\n';
-  }
-  out << std::left << std::setw(kNameWidth + 2) << "" << std::right;
-  for (size_t i = 0; i < reports.size(); ++i) {
-    out << std::setw(12) << i + 1;
-  }
-  out << '\n' << std::setprecision(4) << std::fixed;
-  std::vector<io::Json> columns;
-  std::transform(reports.begin(), reports.end(), std::back_inserter(columns), [](const auto& r) {
-    return to_json(r);
-  });
-  for (const char* name : {"fvu",
-                           "explained_variance",
-                           "mse",
-                           "l2_error_ratio",
-                           "cosine",
-                           "l0",
-                           "dead_fraction",
-                           "rare_fraction",
-                           "dense_fraction",
-                           "ce_original",
-                           "ce_replaced",
-                           "ce_zero_ablated",
-                           "ce_mean_ablated",
-                           "ce_recovered",
-                           "kl"}) {
-    const auto has = [&](const io::Json& column) { return column.contains(name); };
-    if (std::none_of(columns.begin(), columns.end(), has)) {
-      continue;
-    }
-    out << "  " << std::left << std::setw(kNameWidth) << name << std::right;
-    for (const io::Json& column : columns) {
-      out << std::setw(12);
-      has(column) ? out << column.at(name).get<double>() : out << "";
-    }
-    out << '\n';
-  }
-  return out.str();
 }
 
 }  // namespace lorsa::eval

@@ -146,6 +146,26 @@ void ReconstructionMeter::add_block(const at::Tensor& y_BTD,
   at_positions(shifted_sum_TD_) += shifted.sum(0);
 }
 
+double ReconstructionMeter::fvu_of_positions(int64_t first, int64_t count) const {
+  LORSA_CHECK(first >= 0 && count > 0 && first + count <= context_length_,
+              ShapeError,
+              "positions [",
+              first,
+              ", ",
+              first + count,
+              ") are outside [0, ",
+              context_length_,
+              ")");
+  const auto sum = [&](const at::Tensor& values_T) {
+    return values_T.narrow(0, first, count).cpu().sum().item<double>();
+  };
+  const at::Tensor sum_D = shifted_sum_TD_.narrow(0, first, count).sum(0).cpu();
+  // sum|t - mean|^2 = sum|t - s|^2 - |sum(t - s)|^2 / n for any s.
+  const double variance =
+      sum(shifted_square_T_) - square_norm(sum_D).item<double>() / sum(count_T_);
+  return sum(error_T_) / variance;
+}
+
 ReconstructionReport ReconstructionMeter::report() const {
   const at::Tensor count_T = count_T_.cpu();
   const at::Tensor error_T = error_T_.cpu();
@@ -153,17 +173,13 @@ ReconstructionReport ReconstructionMeter::report() const {
   const at::Tensor sum_TD = shifted_sum_TD_.cpu();
   const at::Tensor totals = totals_.cpu();
   const double count = count_T.sum().item<double>();
-  const double error = error_T.sum().item<double>();
-  // sum|t - mean|^2 = sum|t - s|^2 - |sum(t - s)|^2 / n for any s.
-  const double variance =
-      square_T.sum().item<double>() - square_norm(sum_TD.sum(0)).item<double>() / count;
   const at::Tensor variance_T = square_T - square_norm(sum_TD) / count_T;
 
   ReconstructionReport report;
   report.num_tokens = static_cast<int64_t>(count);
-  report.fvu = error / variance;
+  report.fvu = fvu_of_positions(0, context_length_);
   report.explained_variance = 1.0 - report.fvu;
-  report.mse = error / (count * static_cast<double>(d_model_));
+  report.mse = error_T.sum().item<double>() / (count * static_cast<double>(d_model_));
   report.l2_error_ratio = totals[0].item<double>() / totals[1].item<double>();
   report.cosine = totals[2].item<double>() / count;
   report.fvu_per_position = (error_T / variance_T).masked_fill(count_T < 2, NAN);

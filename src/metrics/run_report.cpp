@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cmath>
 #include <limits>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +13,7 @@
 #include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
 #include "metrics/metrics_log.h"
+#include "metrics/page.h"
 #include "metrics/report_page.h"
 #include "metrics/run_settings.h"
 #include "metrics/thin.h"
@@ -51,10 +50,7 @@ std::string folder_name(const fs::path& folder) {
 }
 
 void check_arguments(const std::vector<fs::path>& runs, const fs::path& out) {
-  LORSA_CHECK(out.extension() == ".html" || out.extension() == ".htm",
-              ConfigError,
-              out.string(),
-              ": the report's name must end in .html or .htm, so that it replaces no other file");
+  check_page_name(out);
   LORSA_CHECK(!runs.empty(), ConfigError, "expected at least one run folder, found none");
   for (size_t i = 0; i < runs.size(); ++i) {
     std::error_code error;
@@ -198,44 +194,22 @@ io::Json settings_json(const std::vector<Run>& runs) {
   return rows;
 }
 
-/// The data as they stand in the page's script element. Only "<" could end that element, and it
-/// occurs in texts alone, where its escape means the same.
-std::string data_text(const std::vector<Run>& runs) {
+io::Json page_data(const std::vector<Run>& runs) {
   io::Json data{
       {"max_points", kMaxPoints}, {"runs", io::Json::array()}, {"settings", settings_json(runs)}};
   for (const Run& run : runs) {
     data["runs"].push_back(run_json(run));
   }
-  std::string text;
-  for (const char byte : data.dump()) {
-    if (byte == '<') {
-      text += "\\u003c";
-    } else {
-      text += byte;
-    }
-  }
-  return text;
-}
-
-std::string page(const std::string& data) {
-  const std::array<std::pair<std::string_view, std::string_view>, 3> parts{
-      {{"{{style}}", kReportStyle}, {"{{data}}", data}, {"{{script}}", kReportScript}}};
-  std::string text;
-  std::string_view rest = kReportHtml;
-  for (const auto& [mark, part] : parts) {
-    const size_t at = rest.find(mark);
-    assert(at != std::string_view::npos);
-    text.append(rest.substr(0, at)).append(part);
-    rest.remove_prefix(at + mark.size());
-  }
-  return text.append(rest);
+  return data;
 }
 
 }  // namespace
 
 void write_run_report(const std::vector<fs::path>& runs, const fs::path& out) {
   check_arguments(runs, out);
-  io::write_file(out, page(data_text(read_runs(runs))));
+  const std::string script = std::string(kChartsScript).append(kReportScript);
+  const PageParts parts{.html = kReportHtml, .style = kReportStyle, .script = script};
+  io::write_file(out, make_page(parts, page_data(read_runs(runs))));
 }
 
 }  // namespace lorsa::metrics

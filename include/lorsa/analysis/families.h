@@ -104,8 +104,9 @@ struct FamilyOptions {
 /// cache and model do not belong together.
 [[nodiscard]] FamilyReport head_families(const FamilyOptions& options);
 
-/// Keys `families` and `operand_plots` of an evaluation's report (docs/formats.md).
-void add_to_json(const FamilyReport& report, io::Json& json);
+/// An object with the keys `families` and `operand_plots` of an evaluation's report
+/// (docs/formats.md).
+[[nodiscard]] io::Json to_json(const FamilyReport& report);
 
 /// A table for the terminal: of each family how many heads, of how many that act, and the MHSA
 /// heads under which they sit.

@@ -8,6 +8,7 @@
 
 #include "lorsa/core/progress.h"
 #include "lorsa/eval/interventions.h"
+#include "lorsa/eval/mhsa_comparison.h"
 #include "lorsa/io/json.h"
 #include "lorsa/metrics/reconstruction.h"
 #include "lorsa/metrics/usage.h"
@@ -27,16 +28,44 @@ struct LanguageReport {
   double kl = 0.0;  ///< mean KL(original || replaced) of the next-token distributions, nats
 };
 
+/// Positions of a bucket of LongContextReport.
+inline constexpr int64_t kBucketPositions = 256;
+
+/// How well a layer is reconstructed on rows longer than those of the cache. They are made of the
+/// held-out rows laid end to end, without the BOS that each of these begins with: not one document,
+/// though what follows what within a cache's row does here. Inputs and targets are those of the
+/// language model run on them.
+struct LongContextReport {
+  int64_t context_length = 0;
+  int64_t num_rows = 0;
+  int64_t num_tokens = 0;  ///< scored
+  double fvu = 0.0;        ///< as ReconstructionReport defines it
+  /// fvu at kBucketPositions positions at a time (the last bucket may have fewer), the mean taken
+  /// over the bucket; NaN without scored tokens.
+  std::vector<double> fvu_per_bucket;
+};
+
+/// What the errors of this checkpoint have in common with those of another one of the same call;
+/// metrics::ErrorCorrelationReport defines the numbers.
+struct SharedError {
+  std::string checkpoint;
+  double cosine = 0.0;
+  double squared_norm_correlation = 0.0;
+  double explained = 0.0;
+};
+
 struct EvalOptions {
   std::filesystem::path checkpoint;
   std::filesystem::path cache;
   std::filesystem::path model;  ///< empty: no language model metrics
   std::string device = "auto";
   int64_t batch_sequences = 4;
-  int64_t max_rows = 0;  ///< 0: all held-out rows
+  int64_t max_rows = 0;                  ///< 0: all held-out rows
+  int64_t pattern_rows = 16;             ///< of them, at most so many for PatternReport; 0: none
+  std::vector<int64_t> context_lengths;  ///< of LongContextReports; needs `model`
   int64_t threads = 0;
   Progress::Visible progress = Progress::Visible::kYes;
-  InterventionOptions interventions;  ///< edits of heads; they need `model`
+  InterventionOptions interventions;  ///< edits of heads; they need `model` and one checkpoint
 };
 
 struct EvalReport {
@@ -50,15 +79,26 @@ struct EvalReport {
   metrics::ReconstructionReport reconstruction;
   metrics::UsageReport usage;
   std::optional<LanguageReport> language;
+  std::optional<PatternReport> patterns;  ///< of a Lorsa
+  SpreadReport spread;
+  std::vector<LongContextReport> long_contexts;  ///< in the order of the options
   std::optional<InterventionReport> interventions;
+  std::vector<SharedError> shared_errors;  ///< of several checkpoints: with each, itself included
 };
 
 /// Judges a checkpoint on the held-out rows of a cache (design section 8).
 ///
 /// Throws ConfigError naming both sides if checkpoint, cache and model do not belong together
-/// (width, layer, weights), if the cache has no held-out rows, or if interventions cannot be
+/// (width, layer, weights), if the cache has no held-out rows or too few for a context length, for
+/// a context length without a model or beyond the model's positions, and if interventions cannot be
 /// carried out. Honours StopSignal with Interrupted.
 [[nodiscard]] EvalReport evaluate(const EvalOptions& options);
+
+/// Judges several checkpoints of one layer in one pass over the rows, all of them in memory, and
+/// compares their errors; `options.checkpoint` is not looked at. Throws as evaluate() does, and
+/// ConfigError without checkpoints.
+[[nodiscard]] std::vector<EvalReport> evaluate_together(
+    const EvalOptions& options, const std::vector<std::filesystem::path>& checkpoints);
 
 /// Keys as design section 8 names them.
 [[nodiscard]] io::Json to_json(const EvalReport& report);

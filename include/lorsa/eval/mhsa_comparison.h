@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/model/lorsa.h"
@@ -10,10 +11,13 @@
 namespace lorsa::eval {
 
 /// How alike the attention patterns of a Lorsa's S QK heads and of the layer's N heads are, over
-/// every scored query position that was added. All on the CPU, in double.
+/// every scored query position that was added. All on the CPU, in double; NaN without any.
 struct PatternReport {
+  int64_t num_rows = 0;
   int64_t num_queries = 0;
-  at::Tensor divergence_NS;   ///< mean KL(MHSA head's pattern || QK head's pattern), nats
+  /// Mean KL(MHSA head's pattern || QK head's pattern), nats. What virtual keys take of a QK head's
+  /// pattern counts as missing.
+  at::Tensor divergence_NS;
   at::Tensor first_mass_N;    ///< mean pattern mass on the row's first token, MHSA heads
   at::Tensor first_mass_S;    ///< the same of the QK heads
   at::Tensor closest_qk_N;    ///< int64: the QK head of least divergence; the lower of equal ones
@@ -21,8 +25,8 @@ struct PatternReport {
   double fidelity = 0.0;      ///< mean over MHSA heads of their closest QK head's divergence
 };
 
-/// Accumulates a PatternReport row by row. Memory of a row: (N + S) T^2 floats at most, QK heads
-/// taken in slices where that would pass 256 MiB.
+/// Accumulates a PatternReport row by row. Memory of a row: about 6 N T^2 floats, and 5 S T^2 or,
+/// QK heads taken in slices where patterns would pass 256 MiB, five times that.
 class PatternMeter {
  public:
   /// Both are borrowed, of one device and dtype. Throws ConfigError for an SAE.
@@ -38,13 +42,15 @@ class PatternMeter {
 
   const model::Lorsa& lorsa_;
   const kernels::Mhsa& layer_;
+  int64_t num_rows_ = 0;
   int64_t num_queries_ = 0;
   at::Tensor divergence_NS_;
   at::Tensor first_mass_N_;
   at::Tensor first_mass_S_;
 };
 
-/// A head whose largest share is below this is spread: its direction needs more than one MHSA head.
+/// A head whose largest output share is below this is spread: its direction needs more than one
+/// MHSA head.
 inline constexpr double kOneHeadShare = 0.9;
 
 /// How much of every Lorsa head's output direction lies in the output space of each MHSA head (the
@@ -52,5 +58,19 @@ inline constexpr double kOneHeadShare = 0.9;
 /// not orthogonal, so shares of one head may sum to more than 1; a random direction has about A / D
 /// in each. Rows of heads that write nothing are 0.
 [[nodiscard]] at::Tensor output_shares(const model::Lorsa& lorsa, const kernels::Mhsa& layer);
+
+/// Over how many MHSA heads the heads of a Lorsa, or the features of an SAE, are spread.
+struct SpreadReport {
+  int64_t num_heads = 0;     ///< heads that act in the window and write something; of these:
+  double head_spread = 0.0;  ///< share whose largest output share is below kOneHeadShare
+  /// How many have their largest output share in [i, i+1) / kSpreadBins; the last bin also holds 1.
+  std::vector<int64_t> histogram_counts;
+};
+
+inline constexpr int64_t kSpreadBins = 20;
+
+/// share [H, N] as output_shares() gives it, acts [H] bool, both on the CPU. Without a head
+/// head_spread is NaN.
+[[nodiscard]] SpreadReport spread_of(const at::Tensor& share_HN, const at::Tensor& acts_H);
 
 }  // namespace lorsa::eval

@@ -28,6 +28,9 @@ class ReconstructionMeter {
   /// y, t [B, T, D] of any float dtype, scored [B, T] bool, all on one device. Throws ShapeError.
   void add(const at::Tensor& y_BTD, const at::Tensor& t_BTD, const at::Tensor& scored_BT);
   [[nodiscard]] ReconstructionReport report() const;
+  /// fvu over the scored tokens at positions first .. first+count-1, the mean taken over these.
+  /// Throws ShapeError for positions outside the context.
+  [[nodiscard]] double fvu_of_positions(int64_t first, int64_t count) const;
 
  private:
   void add_block(const at::Tensor& y_BTD,

@@ -214,8 +214,7 @@ TEST_CASE("a family holds the heads above half, best first", "[analysis]") {
   REQUIRE(report.named_heads().at("induction") == scores.heads());
   REQUIRE(report.by_head()[1].at("induction") == 0.9);
   REQUIRE(report.by_head()[2].empty());
-  io::Json json;
-  add_to_json(report, json);
+  const io::Json json = to_json(report);
   const io::Json& family = json.at("families").at("probes")[0];
   REQUIRE(family.at("num_heads") == 4);
   REQUIRE(family.at("num_scored") == 5);

@@ -5,105 +5,19 @@
 
 #include <sstream>
 
+#include "eval_setup.h"
 #include "lorsa/core/error.h"
 #include "lorsa/data/cache_reader.h"
-#include "lorsa/data/cache_writer.h"
 #include "lorsa/lm/language_model.h"
-#include "lorsa/model/checkpoint.h"
-#include "support/lorsa_oracle.h"
 #include "support/tensors.h"
 #include "support/test.h"
 #include "support/tiny_cache.h"
 
 using namespace lorsa;
-
-namespace {
-
-constexpr int64_t kLayer = 1;
-constexpr int64_t kContext = 12;
-
-// A cache of the tiny golden model's layer 1 and a Lorsa for it.
-struct Setup {
-  test::TempDir dir;
-  lm::LanguageModel model{test::golden("lm/tiny-plain"), c10::Device("cpu")};
-  at::Tensor tokens_BT, scored_BT;
-
-  Setup() {
-    at::manual_seed(51);
-    tokens_BT = at::randint(3, 90, {10, kContext}, at::kInt);
-    tokens_BT.select(1, 0).fill_(1);
-    tokens_BT[9][6] = 1;
-    scored_BT = tokens_BT != 1;
-    data::Manifest plan = test::tiny_plan(model.config().d_model, kContext);
-    plan.weights_sha256 = model.weights_sha256();
-    plan.layer = kLayer;
-    plan.unscored_ids = {1};
-    const kernels::Mhsa layer = model.attention(kLayer);
-    data::CacheWriter writer(dir / "cache", plan, layer, 100);
-    const auto activations = model.activations(tokens_BT, {kLayer});
-    data::RowBlock rows{
-        activations[0].input_BTD, activations[0].target_BTD, tokens_BT, scored_BT, {}, {}};
-    for (int64_t row = 0; row < 10; ++row) {
-      rows.document.push_back(row);
-      rows.heldout.push_back(row >= 6 ? 1 : 0);
-    }
-    writer.append(rows);
-    writer.finish();
-  }
-
-  [[nodiscard]] model::Lorsa exact() const { return test::exact_lorsa(model.attention(kLayer)); }
-
-  [[nodiscard]] eval::EvalOptions save(const model::Lorsa& lorsa) const {
-    model::CheckpointInfo info;
-    info.model_name = "tiny";
-    info.weights_sha256 = model.weights_sha256();
-    info.layer = kLayer;
-    info.input_convention = "rms_normalized";
-    model::save_checkpoint(dir / "checkpoint", lorsa, info);
-    eval::EvalOptions options;
-    options.checkpoint = dir / "checkpoint";
-    options.cache = dir / "cache";
-    options.model = test::golden("lm/tiny-plain");
-    options.device = "cpu";
-    options.batch_sequences = 3;
-    options.progress = Progress::Visible::kNo;
-    return options;
-  }
-
-  // Mean cross-entropy over the held-out rows straight from logits(), with `edit` at scored
-  // positions.
-  [[nodiscard]] double cross_entropy(const lm::LanguageModel::Edit& edit) const {
-    const at::NoGradGuard no_grad;
-    const at::Tensor tokens = tokens_BT.narrow(0, 6, 4);
-    const at::Tensor logits = model.logits(tokens, {kLayer}, edit);
-    double sum = 0.0;
-    int64_t count = 0;
-    for (int64_t b = 0; b < 4; ++b) {
-      for (int64_t t = 0; t + 1 < kContext; ++t) {
-        const auto next = tokens[b][t + 1].item<int64_t>();
-        if (next == 1) {
-          continue;
-        }
-        const at::Tensor row = logits[b][t].to(at::kDouble);
-        sum += (at::logsumexp(row, 0) - row[next]).item<double>();
-        ++count;
-      }
-    }
-    return sum / static_cast<double>(count);
-  }
-};
-
-model::Lorsa random_lorsa(const Setup& s) {
-  const model::Lorsa exact = s.exact();
-  model::LorsaShape shape = exact.shape();
-  shape.activation = model::Activation::kTopK;
-  shape.top_k = 3;
-  model::LorsaWeights w = exact.weights();
-  w.W_O = at::randn_like(w.W_O) * 0.3;
-  return model::Lorsa(shape, w);
-}
-
-}  // namespace
+using test::kContext;
+using test::kLayer;
+using test::random_lorsa;
+using test::Setup;
 
 TEST_CASE("a Lorsa that is the layer itself recovers everything", "[eval]") {
   const Setup s;

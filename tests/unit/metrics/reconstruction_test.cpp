@@ -110,6 +110,22 @@ TEST_CASE("rows longer than a block give the same metrics as short ones", "[metr
   CHECK(meter.report().num_tokens == scored.sum().item<int64_t>());
 }
 
+TEST_CASE("fvu at some positions agrees with numpy, the mean taken there", "[metrics]") {
+  const auto* const name = GENERATE("plain", "offset", "holes");
+  CAPTURE(name);
+  const Case c = golden_case(name);
+  ReconstructionMeter meter(c.t.size(1), c.t.size(2));
+  meter.add(c.y, c.t, c.scored);
+  const lorsa::io::SafetensorsReader file(
+      lorsa::test::golden("metrics/reconstruction.safetensors"));
+  const auto expected = file.read(std::string(name) + ".fvu_of_2_to_4").item<double>();
+  CHECK_THAT(meter.fvu_of_positions(2, 3), WithinRel(expected, kTolerance));
+  CHECK(meter.fvu_of_positions(0, c.t.size(1)) == meter.report().fvu);
+  CHECK_THROWS_AS(meter.fvu_of_positions(7, 3), lorsa::ShapeError);
+  CHECK_THROWS_AS(meter.fvu_of_positions(-1, 3), lorsa::ShapeError);
+  CHECK_THROWS_AS(meter.fvu_of_positions(3, 0), lorsa::ShapeError);
+}
+
 TEST_CASE("a perfect reconstruction has no error and the mean has all of it", "[metrics]") {
   at::manual_seed(6);
   const at::Tensor t = at::randn({4, 5, 7}, at::kDouble);

@@ -1,0 +1,57 @@
+#include "lorsa/eval/eval_page.h"
+
+#include <string>
+
+#include "eval/page_parts.h"
+#include "lorsa/core/error.h"
+#include "lorsa/core/utf8.h"
+#include "lorsa/io/files.h"
+#include "metrics/page.h"
+#include "metrics/report_page.h"
+
+namespace lorsa::eval {
+namespace {
+
+constexpr const char* kSchemaPrefix = "lorsa-eval-";
+
+void check_report(const io::Json& report) {
+  const auto schema = io::member<std::string>(report, "schema", "evaluation report");
+  LORSA_CHECK(schema.rfind(kSchemaPrefix, 0) == 0,
+              FormatError,
+              "evaluation report: schema: expected ",
+              kSchemaPrefix,
+              "..., found ",
+              schema);
+}
+
+// Names of folders need not be UTF-8, JSON has to be.
+void make_valid(io::Json& value) {
+  if (value.is_string()) {
+    value = replace_invalid_utf8(value.get<std::string>());
+  } else if (value.is_structured()) {
+    for (io::Json& part : value) {
+      make_valid(part);
+    }
+  }
+}
+
+}  // namespace
+
+void write_eval_page(const io::Json& reports, const std::filesystem::path& out) {
+  metrics::check_page_name(out);
+  io::Json data;
+  data["reports"] = reports.is_array() ? reports : io::Json::array({reports});
+  LORSA_CHECK(
+      !data["reports"].empty(), FormatError, "evaluation reports: expected one, found none");
+  for (io::Json& report : data["reports"]) {
+    check_report(report);
+    make_valid(report);
+  }
+  std::string script(metrics::kChartsScript);
+  script.append(kEvalPlots).append(kEvalScript);
+  io::write_file(out,
+                 metrics::make_page(
+                     {.html = kEvalHtml, .style = metrics::kReportStyle, .script = script}, data));
+}
+
+}  // namespace lorsa::eval

@@ -1,0 +1,136 @@
+#include "eval/long_context.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/stop_signal.h"
+#include "lorsa/metrics/reconstruction.h"
+
+namespace lorsa::eval {
+namespace {
+
+LongContextReport report_of(const metrics::ReconstructionMeter& meter, const LongRows& rows) {
+  LongContextReport report;
+  report.num_rows = rows.tokens_nT.size(0);
+  report.context_length = rows.tokens_nT.size(1);
+  report.num_tokens = rows.scored_nT.sum().item<int64_t>();
+  report.fvu = meter.fvu_of_positions(0, report.context_length);
+  for (int64_t first = 0; first < report.context_length; first += kBucketPositions) {
+    const int64_t count = std::min(kBucketPositions, report.context_length - first);
+    report.fvu_per_bucket.push_back(meter.fvu_of_positions(first, count));
+  }
+  return report;
+}
+
+}  // namespace
+
+int64_t rows_for(int64_t length, int64_t row_length, RowStart start) {
+  const int64_t bos = start == RowStart::kBos ? 1 : 0;
+  const int64_t text = row_length - bos;
+  return (length - bos + text - 1) / text;
+}
+
+LongRows join_rows(const at::Tensor& tokens_BT,
+                   const at::Tensor& scored_BT,
+                   int64_t length,
+                   RowStart start) {
+  const int64_t needed = rows_for(length, tokens_BT.size(1), start);
+  LORSA_CHECK(tokens_BT.size(0) >= needed,
+              ConfigError,
+              "a row of ",
+              length,
+              " tokens is made of ",
+              needed,
+              " held-out rows, found ",
+              tokens_BT.size(0));
+  const int64_t bos = start == RowStart::kBos ? 1 : 0;
+  const auto joined = [&](const at::Tensor& rows_BT) {
+    const at::Tensor text = rows_BT.slice(1, bos).reshape({-1});
+    const int64_t n = text.size(0) / (length - bos);
+    const at::Tensor text_nT = text.narrow(0, 0, n * (length - bos)).view({n, length - bos});
+    return at::cat({rows_BT.slice(0, 0, 1).slice(1, 0, bos).expand({n, bos}), text_nT}, 1);
+  };
+  return {joined(tokens_BT), joined(scored_BT)};
+}
+
+void check_context_lengths(const EvalOptions& options,
+                           const lm::LanguageModel* model,
+                           const data::Manifest& manifest,
+                           int64_t num_rows) {
+  LORSA_CHECK(options.context_lengths.empty() || model != nullptr,
+              ConfigError,
+              "--context-lengths needs --model: a cache holds no activations of longer rows");
+  for (const int64_t length : options.context_lengths) {
+    LORSA_CHECK(length >= 2, ConfigError, "--context-lengths: expected 2 or more, found ", length);
+    LORSA_CHECK(length <= model->config().max_positions,
+                ConfigError,
+                "--context-lengths: ",
+                length,
+                " exceeds the ",
+                model->config().max_positions,
+                " positions (max_position_embeddings) of ",
+                options.model.string());
+    const int64_t needed = rows_for(
+        length, manifest.context_length, manifest.prepend_bos ? RowStart::kBos : RowStart::kText);
+    LORSA_CHECK(needed <= num_rows,
+                ConfigError,
+                "--context-lengths: a row of ",
+                length,
+                " tokens is made of ",
+                needed,
+                " held-out rows of ",
+                manifest.context_length,
+                ", found ",
+                num_rows,
+                " in ",
+                options.cache.string(),
+                options.max_rows > 0 ? " (--max-rows)" : "");
+  }
+}
+
+std::vector<LongContextReport> judge_long_rows(const lm::LanguageModel& model,
+                                               int64_t layer,
+                                               const std::vector<const model::Lorsa*>& lorsas,
+                                               const LongRows& rows,
+                                               int64_t rows_per_batch,
+                                               Progress::Visible progress) {
+  const int64_t num_rows = rows.tokens_nT.size(0);
+  const int64_t length = rows.tokens_nT.size(1);
+  std::vector<metrics::ReconstructionMeter> meters;
+  while (meters.size() < lorsas.size()) {  // a copy of a meter would share its sums
+    meters.emplace_back(length, model.config().d_model);
+  }
+  Progress bar(concat("context ", length), num_rows * length, "tokens", 0, progress);
+  for (int64_t first = 0; first < num_rows; first += rows_per_batch) {
+    if (StopSignal::requested()) {
+      throw Interrupted(concat("stopped after ",
+                               first,
+                               " of ",
+                               num_rows,
+                               " rows of ",
+                               length,
+                               " tokens; nothing was written"));
+    }
+    const int64_t last = std::min(first + rows_per_batch, num_rows);
+    const at::Tensor scored_BT = rows.scored_nT.slice(0, first, last).to(model.device());
+    const lm::LayerActivations taps =
+        model.activations(rows.tokens_nT.slice(0, first, last), {layer}).front();
+    const at::Tensor target_BTD = taps.target_BTD.to(at::kFloat);
+    for (size_t i = 0; i < lorsas.size(); ++i) {
+      const at::Tensor read_BTD =
+          lorsas[i]->shape().reads_target() ? target_BTD : taps.input_BTD.to(at::kFloat);
+      meters[i].add(lorsas[i]->reconstruct(read_BTD).y_BTD, target_BTD, scored_BT);
+    }
+    bar.update(last * length);
+  }
+  bar.finish();
+  std::vector<LongContextReport> reports;
+  std::transform(meters.begin(), meters.end(), std::back_inserter(reports), [&](const auto& meter) {
+    return report_of(meter, rows);
+  });
+  return reports;
+}
+
+}  // namespace lorsa::eval

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# lorsa-eval from outside: what a user types, reads and gets.
+. "$(dirname "$0")/harness.sh"
+
+tiny_configs 320
+run 0 lorsa-cache extract cache.yaml --quiet
+run 0 lorsa-train train.yaml --quiet
+sed 's/out: run/out: sae/; s/{num_ov_heads/{kind: sae, num_ov_heads/; s/ num_qk_heads: 6, d_qk: 8,//' train.yaml >sae.yaml
+run 0 lorsa-train sae.yaml --quiet
+eval=(lorsa-eval --cache cache/layer-1 --quiet)
+model=(--model "$golden/model")
+
+begin "the command line"
+run 2 lorsa-eval
+err_has "Usage: lorsa-eval"
+run 0 lorsa-eval --help
+for option in --cache --model --out --html --max-rows --pattern-rows --context-lengths --batch-sequences --device --threads --quiet; do
+  out_has "$option"
+done
+run 2 lorsa-eval run/final
+err_has "--cache is required"
+run 2 "${eval[@]}" run/final --pattern-rows -1
+err_lines 1
+
+begin "a report of one checkpoint"
+run 0 "${eval[@]}" run/final --max-rows 3 --batch-sequences 2 --threads 1 --device cpu --out one.json
+out_has "^run/final on .* layer 1, 3 held-out rows"
+out_has "^  attention_fidelity .* 6 MHSA heads and 3 rows"
+out_has "^  head_spread "
+err_lines 0
+holds grep -q '"attention_fidelity"' one.json
+holds grep -q '"num_queries"' one.json
+run 0 "${eval[@]}" run/final --max-rows 3 --pattern-rows 2
+out_has "6 MHSA heads and 2 rows"
+run 0 "${eval[@]}" run/final --max-rows 3 --pattern-rows 0
+holds test -z "$(grep attention_fidelity "$scratch/out")"
+
+begin "several checkpoints and longer contexts"
+run 0 "${eval[@]}" "${model[@]}" --context-lengths 32,48 run/final sae/final --out both.json --html both.html
+out_has "^  ce_recovered +-?[0-9.]+ +-?[0-9.]+$"
+out_has "^  fvu at 48 +[0-9.]+ +[0-9.]+$"
+out_has "^cosine of the errors"
+holds grep -q '"shared_errors"' both.json
+holds grep -q '"fvu_per_bucket"' both.json
+holds grep -q '"checkpoint":"sae/final"' both.html
+run 2 "${eval[@]}" run/final --context-lengths 32
+err_has "--context-lengths needs --model"
+err_lines 1
+run 2 "${eval[@]}" "${model[@]}" run/final --context-lengths 32,65
+err_has "--context-lengths: 65 exceeds the 64 positions .* of .*model"
+run 2 "${eval[@]}" "${model[@]}" run/final --context-lengths 48 --max-rows 2
+err_has "a row of 48 tokens is made of 4 held-out rows of 16, found 2 in cache/layer-1 \(--max-rows\)"
+
+begin "files that cannot be written or read"
+run 2 "${eval[@]}" run/final --max-rows 1 --html page.json
+err_has "page.json.*must end in .html"
+run 4 "${eval[@]}" run/final --max-rows 1 --html nowhere/page.html
+err_has "nowhere/page.html"
+run 4 "${eval[@]}" nowhere --max-rows 1
+err_has "nowhere"
+err_lines 1
+
+finish
