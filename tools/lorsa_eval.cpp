@@ -92,7 +92,9 @@ void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits
   app.add_flag("--random-control",
                edits.random_control,
                "Compare the ablated heads with five draws of as many other acting ones");
-  app.add_option("--prompt", edits.prompts, "Next tokens before and after; repeatable")
+  app.add_option("--prompt",
+                 edits.prompts,
+                 "Loss on this text and next tokens, before and after; repeatable")
       ->allow_extra_args(false);
   app.add_option("--prompts", edits.prompts_file, "A file with one prompt a line");
   app.add_option("--prompt-tokens", edits.prompt_tokens, "Tokens listed of a prompt")

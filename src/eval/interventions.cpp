@@ -150,6 +150,20 @@ double over_positive(double value, double divisor) {
   return divisor > 0.0 ? value / divisor : std::numeric_limits<double>::quiet_NaN();
 }
 
+std::vector<EditEffect> measure_prompt_text(const InterventionPlan& plan,
+                                            const EditedLayer& layer,
+                                            const std::vector<HeadEdits>& sets) {
+  EditMeter meter(layer, sets);
+  for (const InterventionPlan::Prompt& prompt : plan.prompts) {
+    if (StopSignal::requested()) {
+      throw Interrupted("stopped among the prompts; nothing was written");
+    }
+    const at::Tensor edited_BT = prompt.edited_T.unsqueeze(0);
+    meter.add({prompt.tokens_T.unsqueeze(0), edited_BT, edited_BT});
+  }
+  return meter.report();
+}
+
 PromptReport measure(const InterventionPlan& plan,
                      const InterventionPlan::Prompt& prompt,
                      const EditedLayer& layer) {
@@ -229,6 +243,9 @@ InterventionReport intervene(const InterventionPlan& plan, const InterventionInp
       measure_edit_sets(inputs.layer, sets, repeated_random_tokens(plan.tokenizer, plan.repeat)));
   for (const InterventionPlan::Prompt& prompt : plan.prompts) {
     report.prompts.push_back(measure(plan, prompt, inputs.layer));
+  }
+  if (!plan.prompts.empty()) {
+    report.prompt_text = in_rows(measure_prompt_text(plan, inputs.layer, sets));
   }
   return report;
 }

@@ -116,8 +116,8 @@ void prompt_table(std::ostringstream& out, const PromptReport& report) {
   for (size_t i = 0; i < effect.before.size(); ++i) {
     for (const auto* list : {&effect.before, &effect.after, &effect.changed}) {
       const TokenShift& shift = (*list)[i];
-      out << "  " << one_line(report.token_text.at(shift.token), kToken, kToken) << std::setw(10)
-          << shift.before << std::setw(10) << shift.after;
+      out << "  " << one_line(concat("'", report.token_text.at(shift.token), "'"), kToken, kToken)
+          << std::setw(10) << shift.before << std::setw(10) << shift.after;
     }
     out << '\n';
   }
@@ -153,6 +153,9 @@ io::Json to_json(const InterventionReport& r) {
   json["repeated_tokens"]["num_rows"] = r.repeat.num_rows;
   json["repeated_tokens"]["period"] = r.repeat.period;
   json["repeated_tokens"]["seed"] = r.repeat.seed;
+  if (!r.prompts.empty()) {
+    json["prompt_text"] = effect_json(r.prompt_text);
+  }
   if (!r.control.draws.empty()) {
     json["random_control"] = {{"num_candidates", r.control.num_candidates},
                               {"draws", r.control.draws}};
@@ -176,6 +179,9 @@ std::string to_table(const InterventionReport& r) {
   header(out, {"predictions", "ce_original", "ce_edited", "rise", "kl"});
   effect_line(out, "held-out rows", r.heldout.edited);
   effect_line(out, repeated_name(r), r.repeated.edited);
+  if (!r.prompts.empty()) {
+    effect_line(out, "text of the prompts", r.prompt_text.edited);
+  }
   if (!r.control.draws.empty()) {
     out << "against as many random heads of the " << r.control.num_candidates
         << " others that act on the held-out rows: mean of " << r.control.draws.size()
@@ -183,6 +189,9 @@ std::string to_table(const InterventionReport& r) {
     header(out, {"rise", "control", "ratio", "kl", "control", "ratio"});
     control_line(out, "held-out rows", r.heldout);
     control_line(out, repeated_name(r), r.repeated);
+    if (!r.prompts.empty()) {
+      control_line(out, "text of the prompts", r.prompt_text);
+    }
   }
   for (const PromptReport& prompt : r.prompts) {
     prompt_table(out, prompt);

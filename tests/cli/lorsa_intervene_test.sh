@@ -44,8 +44,10 @@ begin "a steered head moves the next token of prompts"
 printf 'the old bridge\nbirds sang\n' >prompts.txt
 run 0 evaluate --steer 3=8 --steer 4=-1.5 --prompt "river and" --prompts prompts.txt --prompt-tokens 4 --out eval.json
 out_has "^interventions: head 3 set to 8.*, head 4 set to -1.5"
+out_has "^ +text of the prompts +[0-9]+ +[0-9.]+ +[0-9.]+ +-?[0-9.]+"
 out_has "^after 'river and', kl [0-9.]+"
 out_has "^after 'birds sang', kl"
+out_has "^  '.*' +[0-9.]+ +[0-9.]+  '.*' +[0-9.]+ +[0-9.]+  '"
 holds test "$(number prompts 1 prompt)" = "the old bridge"
 holds test "$(number prompts 0 most_changed | grep -o token | wc -l)" = 4
 holds test "$(number prompts 0 most_changed 0 before)" != "$(number prompts 0 most_changed 0 after)"

@@ -18,8 +18,9 @@ namespace lorsa::analysis {
 /// family's answers.
 inline constexpr double kFamilyShare = 0.5;
 
-/// A head that acts at fewer positions with an answer is not scored: one chance hit would make it a
-/// member.
+/// A head that acts at fewer of the positions with an answer is not scored: a few chance hits would
+/// make it a member.
+inline constexpr double kLeastActing = 0.01;
 inline constexpr int64_t kFewestActs = 4;
 
 /// How much is asked.
@@ -42,7 +43,7 @@ struct FamilyScores {
   int64_t num_positions = 0;    ///< with a known answer
   double chance = 0.0;          ///< share of answers among all sources: a diffuse head's score
   std::vector<int64_t> acts_H;  ///< positions with an answer at which the head acts
-  std::vector<double> score_H;  ///< NaN for heads that act less than kFewestActs times there
+  std::vector<double> score_H;  ///< NaN for heads that act too seldom there
 
   /// Heads with a score above `share`, best first (equal ones by number).
   [[nodiscard]] std::vector<int64_t> heads_above(double share) const;

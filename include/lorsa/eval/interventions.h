@@ -65,6 +65,7 @@ struct InterventionReport {
   RowsEffect heldout;   ///< the cache's held-out rows: scored_rows()
   RowsEffect repeated;  ///< repeated_random_tokens(), copies of 64 or what the context holds twice
   std::vector<PromptReport> prompts;
+  RowsEffect prompt_text;  ///< all prompts' own tokens, edited and counted but for BOS; each alone
 };
 
 /// The object `interventions` of an evaluation report (docs/formats.md).

@@ -199,6 +199,38 @@ TEST_CASE("prompts begin with BOS and come from options and a file", "[eval]") {
   }
 }
 
+TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", "[eval]") {
+  Setup s;
+  const std::set<int64_t> acting = s.acting();
+  const int64_t acts = *acting.begin();
+  eval::InterventionOptions& o = s.options.interventions;
+  o.ablate_heads = concat(acts);
+  o.random_control = true;
+  o.prompts = {"birds under an old bridge", "the river sang"};
+  const eval::InterventionReport r = *eval::evaluate(s.options).interventions;
+  const lm::Tokenizer tokenizer(s.options.model);
+  const auto effect = [&](const std::string& prompt, int64_t head) {
+    std::vector<int32_t> ids = tokenizer.encode(prompt, lm::SpecialTokens::kNone);
+    ids.insert(ids.begin(), 0);
+    const at::Tensor tokens_BT = at::tensor(ids, at::kInt).unsqueeze(0);
+    return eval::measure_edits(
+        s.layer(), {{head, 0.0}}, eval::scored_rows(tokens_BT, tokens_BT != 0));
+  };
+  const auto require_mean = [&](const eval::EditEffect& found, int64_t head) {
+    const eval::EditEffect a = effect(o.prompts[0], head), b = effect(o.prompts[1], head);
+    const auto n = static_cast<double>(a.num_predictions);
+    const auto m = static_cast<double>(b.num_predictions);
+    REQUIRE(n > m);
+    REQUIRE(found.num_predictions == a.num_predictions + b.num_predictions);
+    REQUIRE(found.ce_original ==
+            Approx((n * a.ce_original + m * b.ce_original) / (n + m)).epsilon(1e-6));
+    REQUIRE(found.ce_edited == Approx((n * a.ce_edited + m * b.ce_edited) / (n + m)).epsilon(1e-6));
+  };
+  require_mean(r.prompt_text.edited, acts);
+  REQUIRE(r.prompt_text.control.size() == 5);
+  require_mean(r.prompt_text.control[3], r.control.draws[3].front());
+}
+
 TEST_CASE("the report holds interventions under its key and the table shows them", "[eval]") {
   Setup s;
   REQUIRE_FALSE(to_json(eval::evaluate(s.options)).contains("interventions"));
@@ -216,6 +248,7 @@ TEST_CASE("the report holds interventions under its key and the table shows them
   REQUIRE(json["heldout"]["control_rises"].size() == 5);
   REQUIRE(json["repeated_tokens"]["period"] == 7);
   REQUIRE(json["random_control"]["draws"].size() == 5);
+  REQUIRE(json["prompt_text"]["control_kls"].size() == 5);
   REQUIRE(json["prompts"][0]["most_probable_before"].size() == 10);
   REQUIRE(json["prompts"][0]["most_changed"][0]["text"].is_string());
   const std::string table = to_table(r);
