@@ -208,8 +208,8 @@ std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
     return std::nullopt;
   }
   InterventionPlan plan(options.model);
-  if (!o.ablate_heads.empty()) {
-    plan.ablated = parse_heads(o.ablate_heads, shape.num_ov_heads, o.named_heads);
+  if (o.ablate_heads) {
+    plan.ablated = parse_heads(*o.ablate_heads, shape.num_ov_heads, o.named_heads);
   }
   for (const std::string& text : o.steer) {
     plan.steered.push_back(parse_steer(text, shape.num_ov_heads));

@@ -60,6 +60,8 @@ run 2 evaluate --ablate-heads 3,3
 err_has "found 3 twice"
 run 2 evaluate --ablate-heads induction
 err_has "found 'induction'"
+run 2 evaluate --ablate-heads ""
+err_has "--ablate-heads: expected at least one head, found none"
 run 2 evaluate --steer 3
 err_has "--steer: expected HEAD=VALUE"
 run 2 evaluate --steer 3=1 --ablate-heads 3

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,15 +16,15 @@ namespace lorsa::eval {
 
 /// Which heads evaluate() edits and what it compares; without edits it does nothing of this.
 struct InterventionOptions {
-  std::string ablate_heads;        ///< a LIST as parse_heads() takes it
-  std::vector<std::string> steer;  ///< each "HEAD=VALUE"
-  NamedHeads named_heads;          ///< names that the list may use
-  bool random_control = false;     ///< also ablate as many other heads, see RandomControl
+  std::optional<std::string> ablate_heads;  ///< a LIST as parse_heads() takes it
+  std::vector<std::string> steer;           ///< each "HEAD=VALUE"
+  NamedHeads named_heads;                   ///< names that the list may use
+  bool random_control = false;              ///< also ablate as many other heads, see RandomControl
   std::vector<std::string> prompts;
   std::filesystem::path prompts_file;  ///< more prompts, one a line; empty lines are left out
   int64_t prompt_tokens = 10;          ///< length of a prompt's token lists
 
-  [[nodiscard]] bool any_edits() const { return !ablate_heads.empty() || !steer.empty(); }
+  [[nodiscard]] bool any_edits() const { return ablate_heads || !steer.empty(); }
 };
 
 /// Draws of as many heads as are ablated, uniformly from those that act at some scored position of

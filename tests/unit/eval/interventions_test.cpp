@@ -281,6 +281,10 @@ TEST_CASE("interventions that cannot be carried out are refused by option", "[ev
     o.random_control = true;
     test::require_parts(s.refused(), {"--random-control", "found --steer too"});
   }
+  SECTION("a list without heads") {
+    o.ablate_heads = "";
+    test::require_parts(s.refused(), {"--ablate-heads: expected at least one head, found none"});
+  }
   SECTION("a head in both") {
     o.ablate_heads = "1,2";
     o.steer = {"2=1"};
