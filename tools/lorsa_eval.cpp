@@ -54,7 +54,7 @@ void run_eval(Arguments& arguments) {
   const lorsa::StopSignal stop;
   std::vector<lorsa::io::Json> families;
   std::string tables;
-  if (arguments.families || names_families(edits.ablate_heads)) {
+  if (arguments.families || names_families(edits.ablate_heads.value_or(""))) {
     for (const std::string& checkpoint : arguments.checkpoints) {
       const lorsa::analysis::FamilyReport report = score_heads(arguments, checkpoint);
       edits.named_heads = report.named_heads();

@@ -133,8 +133,8 @@ class Tally {
                     static_cast<double>(probe.queries.size());
     }
     out.acts_H = acts_;
-    const double least =
-        std::max(static_cast<double>(kFewestActs), kLeastActing * static_cast<double>(out.num_positions));
+    const double least = std::max(static_cast<double>(kFewestActs),
+                                  kLeastActing * static_cast<double>(out.num_positions));
     for (size_t h = 0; h < total_.size(); ++h) {
       const bool scored = static_cast<double>(acts_[h]) >= least && total_[h] > 0.0;
       out.score_H.push_back(scored ? on_answers_[h] / total_[h]

@@ -136,7 +136,9 @@ void require_scores(const FamilyScores& found, const Expected& expected) {
   REQUIRE(found.acts_H == expected.acts);
   int64_t num_scored = 0;
   for (size_t h = 0; h < expected.acts.size(); ++h) {
-    if (expected.acts[h] < analysis::kFewestActs) {
+    if (expected.acts[h] < analysis::kFewestActs ||
+        static_cast<double>(expected.acts[h]) <
+            analysis::kLeastActing * static_cast<double>(found.num_positions)) {
       REQUIRE(std::isnan(found.score_H[h]));
       continue;
     }
