@@ -35,7 +35,7 @@ begin "induction heads and what they cause"
 run 0 lorsa-eval run/final --cache cache/layer-17 --model "$model" --max-rows 4 --ablate-heads induction --random-control \
   --prompts "$LORSA_SOURCE/scripts/plain_sentences.txt" --prompt-tokens 1 --device cpu --quiet --out eval.json
 out_has "induction"
-run 0 python3 "$LORSA_SOURCE/scripts/check_reading.py" eval.json --under 3,4,5 --least-heads 50
+run 0 python3 "$LORSA_SOURCE/scripts/check_reading.py" eval.json --under 3,4,5 --least-heads 50 --least-ratio 3
 out_has "plain sentences: KL"
 cat "$scratch/out"
 
