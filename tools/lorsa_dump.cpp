@@ -9,8 +9,11 @@
 
 namespace {
 
+using lorsa::analysis::DumpOptions;
+
 struct Arguments {
-  lorsa::analysis::DumpOptions options;
+  DumpOptions options;
+  bool restart = false;
   bool quiet = false;
 };
 
@@ -19,12 +22,15 @@ void run_dump(Arguments& arguments) {
     lorsa::set_console_level(lorsa::LogLevel::kWarning);
     arguments.options.progress = lorsa::Progress::Visible::kNo;
   }
+  if (arguments.restart) {
+    arguments.options.unfinished = DumpOptions::Unfinished::kDiscard;
+  }
   const lorsa::StopSignal stop;
   std::cout << report_text(lorsa::analysis::dump_heads(arguments.options));
 }
 
 void define(CLI::App& app, Arguments& arguments) {
-  lorsa::analysis::DumpOptions& o = arguments.options;
+  DumpOptions& o = arguments.options;
   app.add_option("CHECKPOINT", o.checkpoint, "Checkpoint folder, such as quickstart/run/final")
       ->required();
   app.add_option("--cache", o.cache, "Activation cache of the same layer")
@@ -37,6 +43,18 @@ void define(CLI::App& app, Arguments& arguments) {
   app.add_option("--contexts", o.num_contexts, "Strongest contexts kept of each head")
       ->type_name("N")
       ->capture_default_str();
+  app.add_option("--quantile-contexts",
+                 o.num_quantiles,
+                 "Contexts of each head drawn from as many equally probable strata of its "
+                 "activations")
+      ->type_name("N")
+      ->capture_default_str();
+  app.add_option("--non-firing-contexts",
+                 o.num_non_firing,
+                 "Windows drawn for each head in which it does not act")
+      ->type_name("N")
+      ->capture_default_str();
+  app.add_option("--seed", o.seed, "Of what is drawn")->type_name("N")->capture_default_str();
   app.add_option("--window", o.window_tokens, "Tokens of a context")
       ->type_name("N")
       ->capture_default_str();
@@ -46,6 +64,16 @@ void define(CLI::App& app, Arguments& arguments) {
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:N")
       ->type_name("D")
       ->capture_default_str();
+  app.add_option(
+         "--delphi", o.delphi, "Export all activations too, in the layout of delphi's latent cache")
+      ->type_name("DIR");
+  app.add_option("--delphi-splits", o.num_delphi_splits, "Files of that export")
+      ->type_name("N")
+      ->capture_default_str();
+  app.add_option("--save-every", o.save_every_s, "Seconds of work that a kill loses at most")
+      ->type_name("S")
+      ->capture_default_str();
+  app.add_flag("--restart", arguments.restart, "Discard what an interrupted dump has saved");
   app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
   app.footer(
       "Example:\n"
