@@ -27,8 +27,8 @@ double forward_seconds(const lorsa::model::Lorsa& lorsa,
   const std::vector<int64_t>& rows = cache.rows(lorsa::data::Side::kAll);
   for (size_t begin = 0; begin < rows.size(); begin += static_cast<size_t>(batch_rows)) {
     const size_t end = std::min(rows.size(), begin + static_cast<size_t>(batch_rows));
-    const lorsa::data::Batch batch =
-        cache.read({rows.begin() + static_cast<int64_t>(begin), rows.begin() + static_cast<int64_t>(end)});
+    const lorsa::data::Batch batch = cache.read(
+        {rows.begin() + static_cast<int64_t>(begin), rows.begin() + static_cast<int64_t>(end)});
     const auto start = Clock::now();
     const at::Tensor& x_BTD = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
     static_cast<void>(lorsa.reconstruct(x_BTD.to(at::kFloat)));
