@@ -86,14 +86,14 @@ title "evaluation on held-out documents"
 if [[ $evaluation -nt $run/final/lorsa.json ]]; then
   there "$evaluation"
 else
-  timed "$bin/lorsa-eval" "$run/final" --cache "$cache" --model "$model" --out "$evaluation"
+  timed "$bin/lorsa-eval" "$run/final" --cache "$cache" --model "$model" --families --out "$evaluation" --html "${evaluation%.json}.html"
 fi
 
 title "dump of the heads"
 if [[ $dump/index.json -nt $run/final/lorsa.json ]]; then
   there "$dump"
 else
-  timed "$bin/lorsa-dump" "$run/final" --cache "$cache" --model "$model" --out "$dump"
+  timed "$bin/lorsa-dump" "$run/final" --cache "$cache" --model "$model" --families --out "$dump"
 fi
 
 title "result ($((SECONDS - started)) s after the build)"

@@ -42,6 +42,11 @@ def print_table(run, evaluation):
         print(f"  {name:<14}{value:>10}  {meaning}")
 
 
+def print_families(evaluation):
+    found = [f"{entry['num_heads']} {entry['family']}" for entry in evaluation["families"]["probes"] if entry["num_heads"] > 0]
+    print(f"\n  head families: {', '.join(found).replace('_', ' ')}")
+
+
 def most_used(dump):
     heads = []
     for shard in sorted(dump.rglob("*.jsonl")):
@@ -108,12 +113,15 @@ def main():
 
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     colour = sys.stdout.isatty()
-    print_table(arguments.run, read_json(arguments.eval))
+    evaluation = read_json(arguments.eval)
+    print_table(arguments.run, evaluation)
+    print_families(evaluation)
     print(f"\nThe {NUM_HEADS} most used heads, each where it acts most: it reads the {marked('source', ['source'], colour)} "
           f"and writes at the {marked('target', ['target'], colour)}.")
     for head in most_used(arguments.dump):
         print_head(head, colour)
-    print(f"\nAll heads: open {arguments.dump / 'explorer' / 'index.html'} in a browser.")
+    print(f"\nAll numbers as plots: open {arguments.eval.with_suffix('.html')} in a browser.")
+    print(f"All heads: open {arguments.dump / 'explorer' / 'index.html'} in a browser.")
 
 
 if __name__ == "__main__":

@@ -1,79 +1,137 @@
 #include "lorsa/analysis/dump.h"
 
 #include <ATen/core/Tensor.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
-#include <iomanip>
+#include <future>
+#include <optional>
 
+#include "analysis/activation_pass.h"
+#include "analysis/delphi_export.h"
 #include "analysis/dump_folder.h"
 #include "analysis/dump_inputs.h"
+#include "analysis/dump_state.h"
 #include "analysis/dump_writer.h"
 #include "analysis/patterns.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
-#include "lorsa/core/stop_signal.h"
 #include "lorsa/core/version.h"
+#include "lorsa/eval/mhsa_comparison.h"
 
 namespace lorsa::analysis {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Original heads that a record names.
+constexpr size_t kMhsaShares = 3;
+constexpr const char* kDelphiSchema = "lorsa-delphi-1";
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-void stop_if_asked() {
-  LORSA_CHECK(!StopSignal::requested(),
-              Interrupted,
-              "stopped by a signal; a dump is not continued: run the command again");
+HeadCollector new_collector(const DumpInputs& in, const DumpOptions& options) {
+  return HeadCollector({in.loaded.lorsa.shape().num_ov_heads,
+                        options.num_contexts,
+                        options.window_tokens,
+                        options.num_quantiles,
+                        options.num_non_firing,
+                        options.seed});
 }
 
-/// First pass: counts and the strongest contexts. `forward_seconds` is set to the model's share.
-HeadCollector count_activations(const DumpInputs& in,
-                                const DumpOptions& options,
-                                double& forward_seconds) {
-  const model::Lorsa& lorsa = in.loaded.lorsa;
-  const int64_t T = in.cache.manifest().context_length;
-  HeadCollector collector(
-      {lorsa.shape().num_ov_heads, options.num_contexts, options.window_tokens});
-  const auto num_rows = static_cast<int64_t>(in.rows.size());
-  Progress progress("activations", num_rows * T, "tokens", 0, options.progress);
-  for (int64_t begin = 0; begin < num_rows; begin += options.batch_rows) {
-    stop_if_asked();
-    const int64_t end = std::min(num_rows, begin + options.batch_rows);
-    const std::vector<int64_t> rows(in.rows.begin() + begin, in.rows.begin() + end);
-    const data::Batch batch = in.cache.read(rows);
-    const auto start = Clock::now();
-    const at::Tensor& read = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
-    const at::Tensor x_BTD = read.to(in.device, at::kFloat);
-    kernels::TopK kept = lorsa.reconstruct(x_BTD).kept;
-    // Copying waits for a CUDA device, so the time is the pass's.
-    kept = {kept.value_PK.to(at::kCPU), kept.head_PK.to(at::kCPU)};
-    forward_seconds += seconds_since(start);
-    collector.add(kept, batch.scored_BT, rows);
-    progress.update(end * T);
-  }
-  progress.finish();
-  return collector;
+DelphiPlan delphi_plan(const DumpInputs& in, const DumpOptions& options) {
+  return {options.delphi,
+          concat("layers.", in.cache.manifest().layer, ".self_attn"),
+          in.loaded.lorsa.shape().num_ov_heads,
+          options.num_delphi_splits,
+          static_cast<int64_t>(in.rows.size()),
+          in.cache.manifest().context_length};
 }
 
-/// Second pass: where the contexts' activations come from.
-std::vector<std::vector<HeadContext>> read_contexts(const DumpInputs& in,
-                                                    const DumpOptions& options,
-                                                    HeadCollector& collector) {
-  std::vector<std::vector<HeadContext>> contexts = collector.take_contexts();
-  int64_t total = 0;
-  for (const auto& of_head : contexts) {
-    total += static_cast<int64_t>(of_head.size());
+/// The keys of delphi's own config.json, and what made the export.
+io::Json delphi_config(const DumpInputs& in, const DumpOptions& options) {
+  const data::Manifest& manifest = in.cache.manifest();
+  io::Json json;
+  json["dataset_repo"] = options.cache.string();
+  json["dataset_split"] = "";
+  json["dataset_name"] = "";
+  json["dataset_column"] = "text";
+  json["batch_size"] = options.batch_rows;
+  json["cache_ctx_len"] = manifest.context_length;
+  json["n_tokens"] = static_cast<int64_t>(in.rows.size()) * manifest.context_length;
+  json["n_splits"] = options.num_delphi_splits;
+  json["model_name"] = options.model.string();
+  json["lorsa"] = {{"schema", kDelphiSchema},
+                   {"lorsa_version", version()},
+                   {"checkpoint", options.checkpoint.string()},
+                   {"layer", manifest.layer},
+                   {"num_heads", in.loaded.lorsa.shape().num_ov_heads}};
+  return json;
+}
+
+/// The pass over the rows, from where an interrupted one was.
+PassState run_pass(const DumpInputs& in,
+                   const DumpOptions& options,
+                   DumpFolder& folder,
+                   std::optional<DelphiExport>& delphi) {
+  PassState state{new_collector(in, options)};
+  const io::Json identity = pass_identity(in, options);
+  if (folder.has_state()) {
+    load_state(folder, identity, state);
+    if (!options.delphi.empty() && !DelphiExport::is_unfinished(delphi_plan(in, options))) {
+      log_warning("dump: the export to ", options.delphi.string(), " is gone: begins anew");
+      state = PassState{new_collector(in, options)};
+    }
+    log_info("dump: goes on behind row ", state.rows_done, " of ", in.rows.size());
   }
-  Progress progress("z-patterns", total, "contexts", 0, options.progress);
-  read_patterns(in.loaded.lorsa, in.cache, options.batch_rows, contexts, [&](int64_t done) {
-    stop_if_asked();
-    progress.update(done);
+  if (!options.delphi.empty()) {
+    delphi.emplace(delphi_plan(in, options), state.exported);
+  }
+  const auto save = [&] {
+    if (delphi) {
+      state.exported = delphi->sync();
+      delphi->keep_unfinished();
+    }
+    save_state(folder, identity, state);
+  };
+  auto saved = Clock::now();
+  const bool complete = run_activation_pass(in, options, state, delphi ? &*delphi : nullptr, [&] {
+    if (seconds_since(saved) >= options.save_every_s) {
+      save();
+      saved = Clock::now();
+    }
   });
-  progress.finish();
-  return contexts;
+  if (!complete) {
+    save();
+    throw Interrupted(concat("stopped by a signal behind row ",
+                             state.rows_done,
+                             " of ",
+                             in.rows.size(),
+                             ": run the same command again to go on"));
+  }
+  return state;
+}
+
+/// The original attention's heads that hold most of each Lorsa head's output direction.
+std::vector<std::vector<MhsaShare>> largest_shares(const DumpInputs& in) {
+  const at::Tensor share_HN =
+      eval::output_shares(in.loaded.lorsa, in.cache.attention()).contiguous();
+  const int64_t N = share_HN.size(1);
+  std::vector<std::vector<MhsaShare>> largest(static_cast<size_t>(share_HN.size(0)));
+  const double* share = share_HN.const_data_ptr<double>();
+  for (std::vector<MhsaShare>& shares : largest) {
+    for (int64_t n = 0; n < N; ++n) {
+      shares.push_back({n, *share++});
+    }
+    std::stable_sort(shares.begin(), shares.end(), [](const MhsaShare& a, const MhsaShare& b) {
+      return a.share > b.share;
+    });
+    shares.resize(std::min<size_t>(shares.size(), kMhsaShares));
+  }
+  return largest;
 }
 
 io::Json summary_json(const DumpInputs& in,
@@ -101,6 +159,9 @@ io::Json summary_json(const DumpInputs& in,
   json["num_tokens"] = collector.num_tokens();
   json["num_scored_tokens"] = collector.num_scored_tokens();
   json["contexts_per_head"] = options.num_contexts;
+  json["quantile_contexts_per_head"] = options.num_quantiles;
+  json["non_firing_contexts_per_head"] = options.num_non_firing;
+  json["seed"] = options.seed;
   json["window_tokens"] = std::min(options.window_tokens, manifest.context_length);
   json["histogram"] = {{"bins_per_octave", ActivationBins::kPerOctave},
                        {"lowest_exponent", ActivationBins::kLowestExponent},
@@ -108,35 +169,59 @@ io::Json summary_json(const DumpInputs& in,
   return json;
 }
 
-void write_heads(const DumpInputs& in,
-                 const DumpOptions& options,
-                 const HeadCollector& collector,
-                 std::vector<std::vector<HeadContext>>& contexts,
-                 DumpWriter& writer) {
+/// Writes all shards; returns the number of contexts. The logit effects of a shard are computed
+/// while the one before is written.
+int64_t write_heads(const DumpInputs& in,
+                    const DumpOptions& options,
+                    HeadCollector& collector,
+                    DumpWriter& writer) {
   const model::Lorsa& lorsa = in.loaded.lorsa;
   const int64_t H = lorsa.shape().num_ov_heads;
+  std::vector<std::vector<MhsaShare>> shares = largest_shares(in);
+  const auto effects_of = [&](int64_t begin) {
+    return std::async(std::launch::async, [&, begin] {
+      const int64_t count = std::min(kHeadsPerShard, H - begin);
+      return logit_effects(
+          in.model, lorsa.weights().W_O.narrow(0, begin, count), options.num_logit_tokens);
+    });
+  };
+  int64_t num_contexts = 0;
   Progress progress("heads", H, "heads", 0, options.progress);
+  auto next = effects_of(0);
   for (int64_t begin = 0; begin < H; begin += kHeadsPerShard) {
-    stop_if_asked();
-    const int64_t count = std::min(kHeadsPerShard, H - begin);
-    std::vector<LogitEffect> effects = logit_effects(
-        in.model, lorsa.weights().W_O.narrow(0, begin, count), options.num_logit_tokens);
-    std::vector<HeadRecord> records(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t head = begin + i;
-      HeadRecord& record = records[static_cast<size_t>(i)];
+    std::vector<LogitEffect> effects = next.get();
+    const int64_t end = std::min(H, begin + kHeadsPerShard);
+    if (end < H) {
+      next = effects_of(end);
+    }
+    std::vector<HeadRecord> records(static_cast<size_t>(end - begin));
+    for (int64_t head = begin; head < end; ++head) {
+      HeadRecord& record = records[static_cast<size_t>(head - begin)];
       record.head = head;
       record.qk_head = head / lorsa.shape().group();
+      record.layer = in.cache.manifest().layer;
       record.usage = collector.usage(head);
       record.rate = collector.rate(head);
       record.histogram = collector.histogram(head);
-      record.contexts = std::move(contexts[static_cast<size_t>(head)]);
-      record.effect = std::move(effects[static_cast<size_t>(i)]);
+      record.contexts = collector.take_contexts(head);
+      record.effect = std::move(effects[static_cast<size_t>(head - begin)]);
+      record.mhsa_overlap = std::move(shares[static_cast<size_t>(head)]);
+      if (!options.family_scores.empty()) {
+        record.family_scores = options.family_scores[static_cast<size_t>(head)];
+      }
+      num_contexts += static_cast<int64_t>(record.contexts.size());
     }
     writer.write_shard(records);
-    progress.update(begin + count);
+    progress.update(end);
   }
   progress.finish();
+  return num_contexts;
+}
+
+int64_t peak_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;  // Linux counts in KiB
 }
 
 DumpReport report_of(const DumpInputs& in, const HeadCollector& collector) {
@@ -155,43 +240,54 @@ DumpReport report_of(const DumpInputs& in, const HeadCollector& collector) {
 
 DumpReport dump_heads(const DumpOptions& options) {
   const auto start = Clock::now();
-  DumpFolder folder(options.out);
+  DumpFolder folder(options.out,
+                    options.unfinished == DumpOptions::Unfinished::kContinue
+                        ? DumpFolder::Start::kContinue
+                        : DumpFolder::Start::kRestart);
   const DumpInputs in = open_inputs(options);
-  log_info(
-      "dump: ",
-      in.rows.size(),
-      " rows of ",
-      in.cache.manifest().context_length,
-      " tokens; contexts take at most ",
-      format_bytes(static_cast<double>(dump_bytes(options, in.loaded.lorsa.shape().num_ov_heads))));
+  const int64_t bytes = dump_bytes(options, in.loaded.lorsa.shape().num_ov_heads);
+  log_info("dump: ",
+           in.rows.size(),
+           " rows of ",
+           in.cache.manifest().context_length,
+           " tokens; counts and contexts take at most ",
+           format_bytes(static_cast<double>(bytes)));
 
-  double forward_seconds = 0.0;
-  HeadCollector collector = count_activations(in, options, forward_seconds);
-  std::vector<std::vector<HeadContext>> contexts = read_contexts(in, options, collector);
-  DumpReport report = report_of(in, collector);
-  for (const auto& of_head : contexts) {
-    report.num_contexts += static_cast<int64_t>(of_head.size());
-  }
+  const auto pass_start = Clock::now();
+  std::optional<DelphiExport> delphi;
+  PassState state = run_pass(in, options, folder, delphi);
+  DumpReport report = report_of(in, state.collector);
+  report.pass_seconds = seconds_since(pass_start);
+  report.forward_seconds = state.forward_seconds;
   TokenTexts texts(in.tokenizer);
   DumpWriter writer(folder.path(), texts);
-  write_heads(in, options, collector, contexts, writer);
-  writer.finish(summary_json(in, options, collector));
+  report.num_contexts = write_heads(in, options, state.collector, writer);
+  writer.finish(summary_json(in, options, state.collector));
+  if (delphi) {
+    delphi->finish(delphi_config(in, options));
+    report.delphi = delphi->final_path();
+  }
   folder.commit();
 
   report.out = folder.final_path();
   report.explorer = folder.final_path() / "explorer" / "index.html";
   report.seconds = seconds_since(start);
-  report.forward_seconds = forward_seconds;
+  report.state_bytes = bytes;
+  report.peak_bytes = peak_bytes();
   return report;
 }
 
 int64_t dump_bytes(const DumpOptions& options, int64_t num_heads) {
-  // A context's window (activation and token), its sources and snippets, and the structs.
+  // A context's window (activation and token), its sources and snippets, the structs, and what five
+  // allocations take beside.
   const auto context = static_cast<int64_t>(sizeof(HeadContext)) + options.window_tokens * 8 +
                        kMostSources * static_cast<int64_t>(sizeof(Source)) +
-                       kMostOutside * static_cast<int64_t>(sizeof(SourceSnippet) + 64);
-  const int64_t head = ActivationBins::kCount * 8 + static_cast<int64_t>(sizeof(HeadUsage)) + 64;
-  return num_heads * (head + options.num_contexts * context);
+                       kMostOutside * static_cast<int64_t>(sizeof(SourceSnippet) + 64) + 5 * 16;
+  // Beside the histogram: lists of contexts and of the row's entries, with room for 16 of these.
+  const int64_t head = ActivationBins::kCount * 8 + static_cast<int64_t>(sizeof(HeadUsage)) + 400;
+  const int64_t kept =
+      options.num_contexts + options.num_quantiles * kCandidatesPerStratum + options.num_non_firing;
+  return num_heads * (head + kept * context);
 }
 
 std::string report_text(const DumpReport& report) {
@@ -217,14 +313,22 @@ std::string report_text(const DumpReport& report) {
                 format_duration(report.seconds),
                 ": ",
                 rate(report.seconds),
-                " tokens/s, the forward pass alone ",
+                " tokens/s; the pass over the rows ",
+                rate(report.pass_seconds),
+                ", the model in it ",
                 rate(report.forward_seconds),
+                "\n",
+                "memory    ",
+                format_bytes(static_cast<double>(report.peak_bytes)),
+                " at most in all; counts and contexts at most ",
+                format_bytes(static_cast<double>(report.state_bytes)),
                 "\n",
                 "dump      ",
                 report.out.string(),
                 "\n",
                 "explorer  ",
                 report.explorer.string(),
+                report.delphi.empty() ? "" : "\ndelphi    " + report.delphi.string(),
                 "\n");
 }
 

@@ -27,7 +27,8 @@ bool is_leftover(const fs::path& folder) {
   }
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name != "explorer" && name.rfind("heads-", 0) != 0 && name.rfind(kDumpIndex, 0) != 0) {
+    if (name != "explorer" && name.rfind("heads-", 0) != 0 && name.rfind(kDumpIndex, 0) != 0 &&
+        name.rfind("pass.state", 0) != 0) {
       return false;
     }
   }
@@ -36,7 +37,7 @@ bool is_leftover(const fs::path& folder) {
 
 }  // namespace
 
-DumpFolder::DumpFolder(const fs::path& out) : final_(io::without_trailing_slash(out)) {
+DumpFolder::DumpFolder(const fs::path& out, Start start) : final_(io::without_trailing_slash(out)) {
   LORSA_CHECK(!final_.empty() && final_.filename() != "." && final_.filename() != "..",
               ConfigError,
               "out: \"",
@@ -57,8 +58,25 @@ DumpFolder::DumpFolder(const fs::path& out) : final_(io::without_trailing_slash(
                 path.string(),
                 ": is in the way and holds other files; remove it or give another --out");
   }
-  io::remove_tree(io::beside(final_, ".tmp"));
-  pending_.emplace(final_);
+  const fs::path pending = io::beside(final_, ".tmp");
+  if (start == Start::kRestart || !fs::exists(pending / "pass.state")) {
+    io::remove_tree(pending);
+  } else {
+    for (const auto& entry : fs::directory_iterator(pending)) {
+      if (entry.path().filename() != "pass.state") {
+        io::remove_tree(entry.path());
+      }
+    }
+  }
+  pending_.emplace(final_, io::PendingFolder::Leftover::kContinue);
+  if (has_state()) {
+    keep_state();
+  }
+}
+
+void DumpFolder::commit() {
+  io::remove_tree(state_path());
+  pending_->commit();
 }
 
 }  // namespace lorsa::analysis

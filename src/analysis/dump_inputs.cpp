@@ -16,6 +16,9 @@ void check_options(const DumpOptions& o) {
         value >= least, ConfigError, name, ": expected at least ", least, ", found ", value);
   };
   at_least("contexts", o.num_contexts, 1);
+  at_least("quantile-contexts", o.num_quantiles, 0);
+  at_least("non-firing-contexts", o.num_non_firing, 0);
+  at_least("delphi-splits", o.num_delphi_splits, 1);
   at_least("window", o.window_tokens, 1);
   at_least("max-rows", o.max_rows, 0);
   at_least("logit tokens", o.num_logit_tokens, 1);
@@ -105,6 +108,21 @@ DumpInputs open_inputs(const DumpOptions& options) {
   model::LoadedLorsa loaded = model::load_folded(options.checkpoint);
   data::CacheReader cache(options.cache);
   check_checkpoint(options, loaded, cache.manifest());
+  LORSA_CHECK(
+      options.delphi.empty() || options.num_delphi_splits <= loaded.lorsa.shape().num_ov_heads,
+      ConfigError,
+      "delphi-splits: ",
+      options.num_delphi_splits,
+      " are more than the checkpoint's ",
+      loaded.lorsa.shape().num_ov_heads,
+      " heads");
+  const auto num_scores = static_cast<int64_t>(options.family_scores.size());
+  LORSA_CHECK(num_scores == 0 || num_scores == loaded.lorsa.shape().num_ov_heads,
+              ConfigError,
+              "family scores of ",
+              num_scores,
+              " heads, but the checkpoint has ",
+              loaded.lorsa.shape().num_ov_heads);
   lm::Tokenizer tokenizer(options.model);
   lm::LoadOptions head_only;
   head_only.num_layers = 0;

@@ -135,6 +135,12 @@ class RecordWriter {
   std::string out_;
 };
 
+/// True if the first context is the head's strongest: a head that never acts has but non-firing
+/// ones.
+bool has_top(const HeadRecord& record) {
+  return !record.contexts.empty() && record.contexts.front().sample == "top";
+}
+
 }  // namespace
 
 std::string record_line(const HeadRecord& record, TokenTexts& texts) {
@@ -142,7 +148,7 @@ std::string record_line(const HeadRecord& record, TokenTexts& texts) {
 }
 
 int32_t peak_token(const HeadRecord& record) {
-  if (record.contexts.empty()) {
+  if (!has_top(record)) {
     return -1;
   }
   const HeadContext& c = record.contexts.front();
@@ -150,7 +156,7 @@ int32_t peak_token(const HeadRecord& record) {
 }
 
 int32_t source_token(const HeadRecord& record) {
-  if (record.contexts.empty() || record.contexts.front().pattern.empty()) {
+  if (!has_top(record) || record.contexts.front().pattern.empty()) {
     return -1;
   }
   const HeadContext& c = record.contexts.front();
@@ -178,7 +184,7 @@ io::Json index_entry(const HeadRecord& record, const TokenTexts& texts) {
     top.push_back(text(record.effect.top[i].token));
   }
   entry["top_tokens"] = std::move(top);
-  if (!record.contexts.empty()) {
+  if (has_top(record)) {
     entry["peak_token"] = text(peak_token(record));
     entry["source_token"] = text(source_token(record));
   }

@@ -1,5 +1,6 @@
 #include "analysis/index_columns.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -54,7 +55,6 @@ void IndexColumns::add(const HeadRecord& record, TokenTexts& texts) {
   }
   peak_token_.push_back(place(peak_token(record), texts));
   source_token_.push_back(place(source_token(record), texts));
-  has_layers_ = has_layers_ || record.layer.has_value();
   layer_.push_back(record.layer.value_or(-1));
   add_scores(record);
   ++num_heads_;
@@ -76,7 +76,9 @@ std::string IndexColumns::script(const io::Json& summary) const {
   append_integers(out, "top_tokens", top_tokens_);
   append_integers(out, "peak_token", peak_token_);
   append_integers(out, "source_token", source_token_);
-  if (has_layers_) {
+  // In a dump of one layer the index says which.
+  const auto differs = [&](int64_t layer) { return layer != layer_.front(); };
+  if (std::any_of(layer_.begin(), layer_.end(), differs)) {
     append_integers(out, "layer", layer_);
   }
   append_key(out, "family_scores");

@@ -33,7 +33,6 @@ class IndexColumns {
   std::vector<int32_t> top_tokens_;  // kIndexTokens a head
   std::vector<int32_t> peak_token_;
   std::vector<int32_t> source_token_;
-  bool has_layers_ = false;
   std::vector<int64_t> layer_;                        // -1: not stated
   std::map<std::string, std::vector<double>> score_;  // by family; NaN: not stated
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 
 namespace lorsa::analysis {
 namespace {
@@ -15,6 +14,8 @@ constexpr double kLeastShare = 0.01;
 // Sources outside the window that are shown with their neighbours.
 constexpr double kLeastOutsideShare = 0.05;
 constexpr int64_t kNeighbours = 3;
+// Of the patterns that are asked for at a time: 64 MiB.
+constexpr int64_t kPatternValues = int64_t{1} << 24;
 
 bool weightier(const Source& a, const Source& b) {
   const float weight_a = std::abs(a.weight);
@@ -47,38 +48,8 @@ SourceSnippet snippet(const Source& source, const int32_t* tokens_T, int64_t T) 
   return out;
 }
 
-/// A context to be filled.
-struct Place {
-  int64_t row;
-  int64_t head;
-  size_t index;  // among the head's contexts
-};
-
-std::vector<Place> places_by_row(const std::vector<std::vector<HeadContext>>& contexts) {
-  std::vector<Place> places;
-  for (size_t head = 0; head < contexts.size(); ++head) {
-    for (size_t i = 0; i < contexts[head].size(); ++i) {
-      places.push_back({contexts[head][i].row, static_cast<int64_t>(head), i});
-    }
-  }
-  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
-    return std::tie(a.row, a.head, a.index) < std::tie(b.row, b.head, b.index);
-  });
-  return places;
-}
-
-/// The next `batch_rows` rows with places; `end` is moved behind their last place.
-std::vector<int64_t> next_rows(const std::vector<Place>& places, int64_t batch_rows, size_t& end) {
-  std::vector<int64_t> rows;
-  for (; end < places.size(); ++end) {
-    if (rows.empty() || rows.back() != places[end].row) {
-      if (static_cast<int64_t>(rows.size()) == batch_rows) {
-        break;
-      }
-      rows.push_back(places[end].row);
-    }
-  }
-  return rows;
+int64_t place_of(int64_t row, const std::vector<int64_t>& rows) {
+  return std::lower_bound(rows.begin(), rows.end(), row) - rows.begin();
 }
 
 }  // namespace
@@ -88,6 +59,9 @@ void fill_context(HeadContext& context, const float* z_T, const int32_t* tokens_
   const auto window = static_cast<int64_t>(context.activations.size());
   context.tokens.assign(tokens_T + context.first, tokens_T + context.first + window);
   context.next_token = live < T ? tokens_T[live] : -1;
+  if (z_T == nullptr) {
+    return;
+  }
 
   context.pattern = weighty_sources(z_T, live, kLeastShare);
   context.outside.clear();
@@ -102,6 +76,8 @@ void fill_context(HeadContext& context, const float* z_T, const int32_t* tokens_
   if (static_cast<int64_t>(context.pattern.size()) > kMostSources) {
     context.pattern.resize(kMostSources);
   }
+  // Contexts are kept in great numbers: none holds room for the sources of a whole row.
+  context.pattern.shrink_to_fit();
   double rest = 0.0;
   for (int64_t j = 0; j < live; ++j) {
     rest += z_T[j];
@@ -115,44 +91,42 @@ void fill_context(HeadContext& context, const float* z_T, const int32_t* tokens_
   });
 }
 
-void read_patterns(const model::Lorsa& lorsa,
-                   const data::CacheReader& cache,
-                   int64_t batch_rows,
-                   std::vector<std::vector<HeadContext>>& contexts,
-                   const std::function<void(int64_t)>& on_contexts) {
-  const c10::Device device = lorsa.weights().W_V.device();
-  const std::vector<Place> places = places_by_row(contexts);
-  size_t end = 0;
-  while (end < places.size()) {
-    const size_t begin = end;
-    const std::vector<int64_t> rows = next_rows(places, batch_rows, end);
-    const data::Batch batch = cache.read(rows);
-    const int64_t T = batch.tokens_BT.size(1);
-
-    std::vector<model::PatternQuery> queries;
-    int64_t b = 0;
-    for (size_t i = begin; i < end; ++i) {
-      const Place& place = places[i];
-      b += rows[static_cast<size_t>(b)] != place.row ? 1 : 0;
-      const HeadContext& context = contexts[static_cast<size_t>(place.head)][place.index];
-      queries.push_back({b, context.position, place.head});
+void fill_contexts(const model::Lorsa& lorsa,
+                   const model::Reading& reading,
+                   const data::Batch& batch,
+                   const std::vector<HeadCollector::Fresh>& contexts) {
+  const at::Tensor tokens = batch.tokens_BT.contiguous();
+  const int64_t T = tokens.size(1);
+  const auto fill = [&](HeadContext& context, const float* z_T) {
+    const int64_t b = place_of(context.row, batch.rows);
+    context.document = batch.document_B.const_data_ptr<int64_t>()[b];
+    context.heldout = batch.heldout_B.const_data_ptr<bool>()[b];
+    fill_context(context, z_T, tokens.const_data_ptr<int32_t>() + b * T, T);
+  };
+  std::vector<model::PatternQuery> queries;
+  std::vector<HeadContext*> asked;
+  const auto read_patterns = [&] {
+    const at::Tensor z_nT =
+        lorsa.z_patterns(reading, queries).to(at::kCPU, at::kFloat).contiguous();
+    for (size_t i = 0; i < asked.size(); ++i) {
+      fill(*asked[i], z_nT.const_data_ptr<float>() + static_cast<int64_t>(i) * T);
     }
-    const at::Tensor& x_BTD = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
-    const at::Tensor z_qT =
-        lorsa.z_patterns(x_BTD.to(device, at::kFloat), queries).to(at::kCPU).contiguous();
-    const at::Tensor tokens = batch.tokens_BT.contiguous();
-    for (size_t i = begin; i < end; ++i) {
-      HeadContext& context = contexts[static_cast<size_t>(places[i].head)][places[i].index];
-      const int64_t row = queries[i - begin].row;
-      context.document = batch.document_B.const_data_ptr<int64_t>()[row];
-      context.heldout = batch.heldout_B.const_data_ptr<bool>()[row];
-      fill_context(context,
-                   z_qT.const_data_ptr<float>() + static_cast<int64_t>(i - begin) * T,
-                   tokens.const_data_ptr<int32_t>() + row * T,
-                   T);
+    queries.clear();
+    asked.clear();
+  };
+  const auto most = static_cast<size_t>(std::max<int64_t>(1, kPatternValues / T));
+  for (const auto& [head, context] : contexts) {
+    if (context->sample == "non_firing") {
+      fill(*context, nullptr);
+      continue;
     }
-    on_contexts(static_cast<int64_t>(end));
+    queries.push_back({place_of(context->row, batch.rows), context->position, head});
+    asked.push_back(context);
+    if (queries.size() == most) {
+      read_patterns();
+    }
   }
+  read_patterns();
 }
 
 }  // namespace lorsa::analysis

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "lorsa/analysis/head_contexts.h"
@@ -14,16 +13,16 @@ namespace lorsa::analysis {
 inline constexpr int64_t kMostSources = 128;
 inline constexpr int64_t kMostOutside = 4;
 
-/// Fills what the second pass knows of a context from its row: z_T, the z-pattern at the peak [T],
-/// and tokens_T, the row's tokens.
+/// Fills what a context's row tells: z_T, the z-pattern at the peak [T], and tokens_T, the row's
+/// tokens. A null z_T leaves the pattern empty.
 void fill_context(HeadContext& context, const float* z_T, const int32_t* tokens_T, int64_t T);
 
-/// Reads the rows that hold a context once more and fills all contexts of all heads. `on_contexts`
-/// is told how many are done; it may throw to stop.
-void read_patterns(const model::Lorsa& lorsa,
-                   const data::CacheReader& cache,
-                   int64_t batch_rows,
-                   std::vector<std::vector<HeadContext>>& contexts,
-                   const std::function<void(int64_t)>& on_contexts);
+/// Fills contexts that lie in the rows of `batch`, whose rows ascend, from the pass over it; those
+/// of non-firing samples without a pattern. `batch` needs no activations. Memory beside them: 64
+/// MiB.
+void fill_contexts(const model::Lorsa& lorsa,
+                   const model::Reading& reading,
+                   const data::Batch& batch,
+                   const std::vector<HeadCollector::Fresh>& contexts);
 
 }  // namespace lorsa::analysis

@@ -10,10 +10,11 @@ namespace lorsa::io {
 
 namespace fs = std::filesystem;
 
-PendingFolder::PendingFolder(const fs::path& final_path)
+PendingFolder::PendingFolder(const fs::path& final_path, Leftover leftover)
     : final_(without_trailing_slash(final_path)), temporary_(beside(final_, ".tmp")) {
   std::error_code unused;
-  LORSA_CHECK(!fs::exists(fs::symlink_status(temporary_, unused)),
+  const fs::file_status found = fs::symlink_status(temporary_, unused);
+  LORSA_CHECK(!fs::exists(found) || (leftover == Leftover::kContinue && fs::is_directory(found)),
               IoError,
               temporary_.string(),
               ": is in the way: remove it or write somewhere else");
@@ -21,7 +22,7 @@ PendingFolder::PendingFolder(const fs::path& final_path)
 }
 
 PendingFolder::~PendingFolder() {
-  if (committed_) {
+  if (committed_ || keep_) {
     return;
   }
   std::error_code error;

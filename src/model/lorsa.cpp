@@ -23,30 +23,6 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-// Values of the keys that z_patterns gathers at a time: 64 MiB in float32.
-constexpr int64_t kGatheredValues = int64_t{1} << 24;
-
-void check_queries(const std::vector<PatternQuery>& queries, int64_t B, int64_t T, int64_t H) {
-  for (const PatternQuery& query : queries) {
-    LORSA_CHECK(query.row >= 0 && query.row < B && query.position >= 0 && query.position < T &&
-                    query.head >= 0 && query.head < H,
-                ShapeError,
-                "z_patterns: query (row ",
-                query.row,
-                ", position ",
-                query.position,
-                ", head ",
-                query.head,
-                ") is outside [",
-                B,
-                ", ",
-                T,
-                ", ",
-                H,
-                "]");
-  }
-}
-
 void validate_attention(const LorsaShape& s) {
   LORSA_CHECK(s.num_qk_heads > 0 && s.d_qk > 0,
               ConfigError,
@@ -138,11 +114,10 @@ Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights)
 
 Reconstruction Lorsa::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor z_PH = pre_activations(x_BTD);
   Reconstruction out;
   out.kept = keep_heads(shape_,
                         weights_,
-                        z_PH,
+                        pre_activations(x_BTD),
                         output_norms(),
                         top_k > 0 ? top_k : shape_.top_k,
                         /*eligible_P=*/at::Tensor());
@@ -150,75 +125,25 @@ Reconstruction Lorsa::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const 
   return out;
 }
 
+Reading Lorsa::read(const at::Tensor& x_BTD) const {
+  const at::NoGradGuard no_grad;
+  const Projections p = project(shape_, weights_, x_BTD);
+  Reading out;
+  out.kept = keep_heads(shape_,
+                        weights_,
+                        attend(shape_, weights_, p).z_PH,
+                        output_norms(),
+                        shape_.top_k,
+                        /*eligible_P=*/at::Tensor());
+  out.q_BTSE = p.q_BTSE;
+  out.k_BTSE = p.k_BTSE;
+  out.v_BTSG = p.v_BTSG;
+  return out;
+}
+
 at::Tensor Lorsa::pre_activations(const at::Tensor& x_BTD) const {
   const at::NoGradGuard no_grad;
   return attend(shape_, weights_, project(shape_, weights_, x_BTD)).z_PH;
-}
-
-at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
-                             const std::vector<PatternQuery>& queries) const {
-  const at::NoGradGuard no_grad;
-  const int64_t T = x_BTD.size(1);
-  const auto n = static_cast<int64_t>(queries.size());
-  if (n == 0) {
-    return at::zeros({0, T}, x_BTD.options());
-  }
-  check_queries(queries, x_BTD.size(0), T, shape_.num_ov_heads);
-  const auto column = [&](int64_t PatternQuery::*field) {
-    at::Tensor out_n = at::empty({n}, at::kLong);
-    int64_t* out = out_n.mutable_data_ptr<int64_t>();
-    for (const PatternQuery& query : queries) {
-      *out++ = query.*field;
-    }
-    return out_n.to(x_BTD.device());
-  };
-  const at::Tensor row_n = column(&PatternQuery::row);
-  const at::Tensor position_n = column(&PatternQuery::position);
-  const at::Tensor head_n = column(&PatternQuery::head);
-  if (!shape_.has_attention()) {
-    const at::Tensor z_n =
-        (at::index(x_BTD, {row_n, position_n}) * weights_.W_V.index_select(0, head_n)).sum(1) +
-        weights_.b_V.index_select(0, head_n);
-    return at::zeros({n, T}, x_BTD.options())
-        .scatter_(1, position_n.unsqueeze(1), z_n.unsqueeze(1));
-  }
-  const Projections p = project_qk(shape_, weights_, x_BTD);
-  const at::Tensor s_n = at::floor_divide(head_n, shape_.group());
-  // Values of the asked heads only: a batch asks for few of tens of thousands.
-  const auto [head_m, place_n, unused] =
-      at::_unique2(head_n, /*sorted=*/true, /*return_inverse=*/true);
-  const at::Tensor v_BmT =
-      at::addmm(
-          weights_.b_V.index_select(0, head_m), p.x_PD, weights_.W_V.index_select(0, head_m).t())
-          .view({x_BTD.size(0), T, -1})
-          .transpose(1, 2);
-  const at::Tensor future_T = at::arange(T, row_n.options());
-
-  const auto virtual_scores = [&](const at::Tensor& q_nE, const at::Tensor& qk_head_n) {
-    const at::Tensor key_nvE = weights_.virtual_k.index_select(1, qk_head_n).transpose(0, 1);
-    return at::bmm(key_nvE, q_nE.unsqueeze(2)).squeeze(2) / shape_.attn_scale;
-  };
-  at::Tensor out_nT = at::empty({n, T}, x_BTD.options());
-  // The keys of a query are copied: a slice of queries at a time bounds that.
-  const int64_t slice = std::max<int64_t>(1, kGatheredValues / (T * shape_.d_qk));
-  for (int64_t begin = 0; begin < n; begin += slice) {
-    const int64_t size = std::min(slice, n - begin);
-    const auto part = [&](const at::Tensor& all_n) { return all_n.narrow(0, begin, size); };
-    const at::Tensor q_nE1 =
-        at::index(p.q_BTSE, {part(row_n), part(position_n), part(s_n)}).unsqueeze(2);
-    const at::Tensor k_nTE = at::index(p.k_BTSE.transpose(1, 2), {part(row_n), part(s_n)});
-    const at::Tensor score_nT = at::bmm(k_nTE, q_nE1).squeeze(2).div_(shape_.attn_scale);
-    score_nT.masked_fill_(future_T.unsqueeze(0) > part(position_n).unsqueeze(1),
-                          -std::numeric_limits<double>::infinity());
-    const at::Tensor v_nT = at::index(v_BmT, {part(row_n), part(place_n)});
-    const at::Tensor weight_nT =
-        weights_.virtual_k.defined()
-            ? at::softmax(at::cat({score_nT, virtual_scores(q_nE1.squeeze(2), part(s_n))}, 1), 1)
-                  .narrow(1, 0, T)
-            : at::softmax(score_nT, 1);
-    out_nT.narrow(0, begin, size).copy_(weight_nT * v_nT);
-  }
-  return out_nT;
 }
 
 at::Tensor Lorsa::qk_log_patterns(const at::Tensor& x_BTD, int64_t first, int64_t count) const {

@@ -240,7 +240,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const int64_t num_heads = std::stoll(argv[2]);
-  analysis::DumpFolder folder{fs::path(argv[1])};
+  analysis::DumpFolder folder(argv[1], analysis::DumpFolder::Start::kRestart);
   const fs::path model = fs::path(argv[1]).concat(".tokenizer");
   io::make_directories(model);
   write_tokenizer(model);

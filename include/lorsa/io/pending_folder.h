@@ -6,17 +6,24 @@ namespace lorsa::io {
 
 /// A folder being written as `<final>.tmp`; it appears under its name with commit() only.
 ///
-/// Without commit() the destructor removes everything that was written.
+/// Without commit() the destructor removes everything that was written, unless it is to be kept.
 class PendingFolder {
  public:
-  /// Makes `<final>.tmp` and its parents. Throws IoError if something of that name is there.
-  explicit PendingFolder(const std::filesystem::path& final_path);
+  enum class Leftover { kRefuse, kContinue };
+
+  /// Makes `<final>.tmp` and its parents. Throws IoError if something of that name is there; with
+  /// kContinue a folder of that name is gone on with.
+  explicit PendingFolder(const std::filesystem::path& final_path,
+                         Leftover leftover = Leftover::kRefuse);
   ~PendingFolder();
   PendingFolder(const PendingFolder&) = delete;
   PendingFolder& operator=(const PendingFolder&) = delete;
 
   /// Where to write.
   [[nodiscard]] const std::filesystem::path& path() const { return temporary_; }
+
+  /// From now on what is written stays without commit(), to be gone on with.
+  void keep_unfinished() { keep_ = true; }
 
   /// Puts the folder under its name, durably, in place of what stands there. Throws IoError; what
   /// stood there is then still there, at worst as `<final>.old`.
@@ -25,6 +32,7 @@ class PendingFolder {
  private:
   std::filesystem::path final_;
   std::filesystem::path temporary_;
+  bool keep_ = false;
   bool committed_ = false;
 };
 

@@ -96,6 +96,13 @@ struct Reconstruction {
   kernels::TopK kept;
 };
 
+/// A forward pass up to the heads that act, with what z-patterns are read from.
+struct Reading {
+  kernels::TopK kept;
+  at::Tensor q_BTSE, k_BTSE;  ///< behind norm and RoPE; undefined for an SAE
+  at::Tensor v_BTSG;
+};
+
 /// What keeps relu and jumprelu sparse; formulas in src/model/dense_decoding.cpp.
 enum class PenaltyKind { kNone, kL1, kTanh, kL0 };
 
@@ -182,6 +189,9 @@ class Lorsa {
   /// Output and kept heads of x [B, T, D] in the weights' dtype. `top_k` 0 takes the shape's.
   [[nodiscard]] Reconstruction reconstruct(const at::Tensor& x_BTD, int64_t top_k = 0) const;
 
+  /// What reconstruct() does before it decodes; keeps the projections, P * (2 S E + H) values.
+  [[nodiscard]] Reading read(const at::Tensor& x_BTD) const;
+
   /// z of all heads, [P, H], before selection.
   [[nodiscard]] at::Tensor pre_activations(const at::Tensor& x_BTD) const;
 
@@ -194,6 +204,11 @@ class Lorsa {
   /// z-patterns z_ij = A_ij v_j, [queries, T]; 0 after the query's position. Sums over j to z_i. An
   /// SAE's lie at the query's own position.
   [[nodiscard]] at::Tensor z_patterns(const at::Tensor& x_BTD,
+                                      const std::vector<PatternQuery>& queries) const;
+
+  /// The same from a pass already made, which projects nothing again. On the CPU in the calling
+  /// thread alone.
+  [[nodiscard]] at::Tensor z_patterns(const Reading& reading,
                                       const std::vector<PatternQuery>& queries) const;
 
   /// Natural logarithms of the attention patterns of QK heads first .. first+count-1, [B, count, T,

@@ -58,6 +58,20 @@ LORSA_INLINE void axpy_body(T* y, const T* x, T a, int64_t n) {
 }
 
 template <typename T>
+LORSA_INLINE void row_products_body(
+    const T* a, const T* b, int64_t b_stride, int64_t rows, int64_t n, T* dots) {
+  for (int64_t j = 0; j < rows; ++j) {
+    const T* b_j = b + j * b_stride;
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) {
+      sum += a[i] * b_j[i];
+    }
+    dots[j] = sum;
+  }
+}
+
+template <typename T>
 LORSA_INLINE void softmax_backward_body(T* d_row, const T* weights, int64_t n, T dot, T scale) {
 #pragma omp simd
   for (int64_t j = 0; j < n; ++j) {
@@ -99,6 +113,16 @@ LORSA_SIMD_CLONES void axpy(float* y, const float* x, float a, int64_t n) {
 
 LORSA_SIMD_CLONES void axpy(double* y, const double* x, double a, int64_t n) {
   axpy_body(y, x, a, n);
+}
+
+LORSA_SIMD_CLONES void row_products(
+    const float* a, const float* b, int64_t b_stride, int64_t rows, int64_t n, float* dots) {
+  row_products_body(a, b, b_stride, rows, n, dots);
+}
+
+LORSA_SIMD_CLONES void row_products(
+    const double* a, const double* b, int64_t b_stride, int64_t rows, int64_t n, double* dots) {
+  row_products_body(a, b, b_stride, rows, n, dots);
 }
 
 LORSA_SIMD_CLONES void softmax_backward_row(

@@ -21,6 +21,12 @@ void weights_from_lse(double* row, int64_t live, int64_t n, double scale, double
 void axpy(float* y, const float* x, float a, int64_t n);
 void axpy(double* y, const double* x, double a, int64_t n);
 
+/// dots[j] = a . b_j for the `rows` vectors b_j of length n, b_stride apart.
+void row_products(
+    const float* a, const float* b, int64_t b_stride, int64_t rows, int64_t n, float* dots);
+void row_products(
+    const double* a, const double* b, int64_t b_stride, int64_t rows, int64_t n, double* dots);
+
 /// Gradient of the raw products, in place of d_row: d_j = scale * w_j * (d_j - dot) (softmax
 /// backward, the row's w.d = dot).
 void softmax_backward_row(float* d_row, const float* weights, int64_t n, float dot, float scale);

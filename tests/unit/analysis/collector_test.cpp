@@ -90,7 +90,6 @@ TEST_CASE("the collector counts, bins and ranks like a loop over everything", "[
   }
   REQUIRE(*std::min_element(counts.begin(), counts.end()) > 15);
 
-  const auto contexts = collector.take_contexts();
   for (int64_t h = 0; h < kHeads; ++h) {
     std::vector<Peak> peaks;
     for (int64_t r = 0; r < 12; ++r) {
@@ -106,7 +105,7 @@ TEST_CASE("the collector counts, bins and ranks like a loop over everything", "[
     std::stable_sort(peaks.begin(), peaks.end(), [](const Peak& a, const Peak& b) {
       return a.strength > b.strength;
     });
-    const auto& found = contexts[static_cast<size_t>(h)];
+    const auto found = collector.take_contexts(h);
     REQUIRE(found.size() == kContexts);
     for (size_t i = 0; i < kContexts; ++i) {
       REQUIRE(found[i].row == peaks[i].row);
@@ -131,13 +130,13 @@ TEST_CASE("unscored tokens neither count nor peak but show in windows", "[analys
   REQUIRE(collector.usage(0).count == 0);
   REQUIRE(collector.usage(1).count == 2);
   REQUIRE(collector.usage(1).max == 2.0);
-  const auto contexts = collector.take_contexts();
-  REQUIRE(contexts[0].empty());
-  REQUIRE(contexts[1].size() == 1);
-  REQUIRE(contexts[1][0].row == 7);
-  REQUIRE(contexts[1][0].position == 2);
+  REQUIRE(collector.take_contexts(0).empty());
+  const auto contexts = collector.take_contexts(1);
+  REQUIRE(contexts.size() == 1);
+  REQUIRE(contexts[0].row == 7);
+  REQUIRE(contexts[0].position == 2);
   // The window is no longer than the row.
-  REQUIRE(contexts[1][0].activations == std::vector<float>{9.0F, 1.0F, 2.0F});
+  REQUIRE(contexts[0].activations == std::vector<float>{9.0F, 1.0F, 2.0F});
 }
 
 TEST_CASE("kept heads, scored tokens and rows must belong together", "[analysis]") {

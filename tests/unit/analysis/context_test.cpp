@@ -77,6 +77,7 @@ TEST_CASE("a diffuse pattern is cut to its heaviest sources and the rest is summ
   c.activations.assign(4, 0.0F);
   analysis::fill_context(c, z.data(), tokens.data(), 400);
   REQUIRE(c.pattern.size() == analysis::kMostSources);
+  REQUIRE(c.pattern.capacity() == analysis::kMostSources);
   REQUIRE(c.pattern.front().position == 400 - analysis::kMostSources);
   REQUIRE(c.outside.size() == analysis::kMostOutside);
   double listed = 0.0;

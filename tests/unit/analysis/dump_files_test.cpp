@@ -1,12 +1,10 @@
 #include <algorithm>
-#include <csignal>
 #include <fstream>
 #include <set>
 
 #include "analysis/dump_folder.h"
 #include "analysis/explorer_page.h"
 #include "lorsa/core/error.h"
-#include "lorsa/core/stop_signal.h"
 #include "unit/analysis/tiny_dump.h"
 
 using namespace lorsa;
@@ -101,7 +99,7 @@ TEST_CASE("the explorer's columns hold the entries of the index", "[analysis]") 
   }
   REQUIRE(columns.at("explorer_schema") == "lorsa-explorer-1");
   REQUIRE(columns.at("num_heads") == 140);
-  REQUIRE(!columns.contains("layer"));
+  REQUIRE(!columns.contains("layer"));  // all heads are of one
   REQUIRE(columns.at("family_scores").empty());
 
   const auto text = [&](const io::Json& place) {
@@ -230,14 +228,6 @@ TEST_CASE("what a killed dump left is cleared", "[analysis]") {
   REQUIRE(!std::filesystem::exists(tiny.dir / "dump" / "heads-00009.jsonl.tmp"));
 }
 
-TEST_CASE("a stop signal ends a dump and leaves nothing behind", "[analysis]") {
-  const TinyDump tiny;
-  const StopSignal stop;
-  std::raise(SIGTERM);
-  REQUIRE_THROWS_AS(dump(tiny.options()), Interrupted);
-  REQUIRE(names_in(tiny.dir.path()) == std::vector<std::string>{"cache", "checkpoint", "model"});
-}
-
 TEST_CASE("a dump refuses parts that do not belong together and names both", "[analysis]") {
   TinyDump tiny;
   SECTION("another layer") {
@@ -284,12 +274,23 @@ TEST_CASE("options out of range are named", "[analysis]") {
   options = tiny.options();
   options.max_rows = -1;
   REQUIRE_THROWS_AS(dump(options), ConfigError);
+  options = tiny.options();
+  options.num_quantiles = -2;
+  REQUIRE_THROWS_WITH(dump(options), Contains("quantile-contexts") && Contains("found -2"));
+  options = tiny.options();
+  options.num_non_firing = -3;
+  REQUIRE_THROWS_WITH(dump(options), Contains("non-firing-contexts") && Contains("found -3"));
 }
 
 TEST_CASE("the stated memory grows with heads and contexts", "[analysis]") {
   analysis::DumpOptions options;
   const int64_t one = analysis::dump_bytes(options, 1000);
   REQUIRE(analysis::dump_bytes(options, 2000) == 2 * one);
-  options.num_contexts *= 2;
-  REQUIRE(analysis::dump_bytes(options, 1000) > one);
+  for (int64_t analysis::DumpOptions::*number : {&analysis::DumpOptions::num_contexts,
+                                                 &analysis::DumpOptions::num_quantiles,
+                                                 &analysis::DumpOptions::num_non_firing}) {
+    analysis::DumpOptions more = options;
+    more.*number *= 2;
+    REQUIRE(analysis::dump_bytes(more, 1000) > one);
+  }
 }

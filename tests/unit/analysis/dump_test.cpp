@@ -57,6 +57,13 @@ void check_context(const TinyDump& tiny,
   } else {
     REQUIRE(context.at("next_token").is_null());
   }
+  if (context.at("sample") == "non_firing") {
+    REQUIRE(value == 0.0);
+    REQUIRE(tiny.scored_RT[row][position].item<bool>());
+    REQUIRE(a_RT[row].narrow(0, first, 8).count_nonzero().item<int64_t>() == 0);
+    REQUIRE(context.at("z_pattern").empty());
+    return;
+  }
   const at::Tensor pattern = expected_pattern(tiny, row, position, head);
   double sum = context.at("z_rest").get<double>();
   for (const io::Json& source : context.at("z_pattern")) {
@@ -86,17 +93,66 @@ void check_head(const TinyDump& tiny, const io::Json& head, const at::Tensor& a_
 
   const at::Tensor peaks_R = scored.amax(1);
   const auto expected = std::min<int64_t>(4, (peaks_R != 0).sum().item<int64_t>());
-  REQUIRE(static_cast<int64_t>(head.at("contexts").size()) == expected);
+  const std::vector<io::Json> top = test::contexts_of(head, "top");
+  REQUIRE(static_cast<int64_t>(top.size()) == expected);
   const at::Tensor best = std::get<0>(peaks_R.sort(int64_t{0}, /*descending=*/true));
   std::set<int64_t> rows;
   for (int64_t i = 0; i < expected; ++i) {
-    const io::Json& context = head.at("contexts")[static_cast<size_t>(i)];
+    const io::Json& context = top[static_cast<size_t>(i)];
     REQUIRE(std::abs(context.at("value").get<double>()) ==
             Approx(best[i].item<double>()).epsilon(1e-4));
     rows.insert(context.at("row").get<int64_t>());
     check_context(tiny, context, a_RT, h);
   }
   REQUIRE(static_cast<int64_t>(rows.size()) == expected);
+
+  // All activations are candidates where there are no more than 18.
+  const std::vector<io::Json> quantile = test::contexts_of(head, "quantile");
+  REQUIRE(static_cast<int64_t>(quantile.size()) <= std::min<int64_t>(count, 3));
+  REQUIRE((count > 18 || static_cast<int64_t>(quantile.size()) == std::min<int64_t>(count, 3)));
+  for (const io::Json& context : quantile) {
+    check_context(tiny, context, a_RT, h);
+    const double value = std::abs(context.at("value").get<double>());
+    // What is as large to the rounding of the file may count or not.
+    const auto smaller_than = [&](double size) {
+      return (scored > 0).logical_and(scored < size).sum().item<double>() /
+             static_cast<double>(count);
+    };
+    const double slack = count > 18 ? 0.25 : 1e-4;
+    REQUIRE(context.at("quantile").get<double>() > smaller_than(value * (1 - 1e-5)) - slack);
+    REQUIRE(context.at("quantile").get<double>() < smaller_than(value * (1 + 1e-5)) + slack);
+  }
+  const std::vector<io::Json> quiet = test::contexts_of(head, "non_firing");
+  REQUIRE((count > 0 || quiet.size() == 2));
+  for (const io::Json& context : quiet) {
+    check_context(tiny, context, a_RT, h);
+  }
+  REQUIRE(head.at("contexts").size() == top.size() + quantile.size() + quiet.size());
+}
+
+/// The record's shares, largest first, against least squares: the share of a direction in a space
+/// is 1 minus what the best combination of the space's rows leaves of it.
+void check_overlap(const TinyDump& tiny, const io::Json& head) {
+  const at::Tensor w_D = tiny.folded().W_O[head.at("head").get<int64_t>()];
+  const at::Tensor unit_D = w_D / w_D.norm();
+  double last = 1.0;
+  REQUIRE(head.at("mhsa_overlap").size() == 3);
+  std::set<int64_t> named;
+  for (const io::Json& entry : head.at("mhsa_overlap")) {
+    const at::Tensor W_DA = tiny.attention.W_O[entry[0].get<int64_t>()].t().to(at::kDouble);
+    const at::Tensor best_A = at::mv(at::pinverse(W_DA), unit_D);
+    const auto left = (unit_D - at::mv(W_DA, best_A)).square().sum().item<double>();
+    REQUIRE(entry[1].get<double>() == Approx(1.0 - left).epsilon(1e-4).margin(1e-6));
+    REQUIRE(entry[1].get<double>() <= last);
+    last = entry[1].get<double>();
+    named.insert(entry[0].get<int64_t>());
+  }
+  for (int64_t n = 0; n < TinyDump::kMhsaHeads; ++n) {
+    const at::Tensor W_DA = tiny.attention.W_O[n].t().to(at::kDouble);
+    const at::Tensor left_D = unit_D - at::mv(W_DA, at::mv(at::pinverse(W_DA), unit_D));
+    const double share = 1.0 - left_D.square().sum().item<double>();
+    REQUIRE((named.count(n) == 1 || share <= last * (1 + 1e-5)));
+  }
 }
 
 }  // namespace
@@ -113,9 +169,13 @@ TEST_CASE("a dump says of every head what a loop over everything finds", "[analy
       INFO("head " << h);
       REQUIRE(heads[h].at("head").get<size_t>() == h);
       check_head(tiny, heads[h], a_RTH);
+      check_overlap(tiny, heads[h]);
+      REQUIRE(heads[h].at("layer") == 1);
+      REQUIRE(!heads[h].contains("family_scores"));
       firing += heads[h].at("count").get<int64_t>() > 0 ? 1 : 0;
     }
-    REQUIRE(heads[9].at("contexts").empty());
+    REQUIRE(heads[9].at("contexts").size() == 2);  // non-firing
+    REQUIRE(report.peak_bytes > report.state_bytes);
     REQUIRE(firing > 50);
     REQUIRE(report.num_firing_heads == firing);
     REQUIRE(report.num_tokens == TinyDump::kRows * TinyDump::kContext);
@@ -168,7 +228,8 @@ TEST_CASE("the index agrees with the shards", "[analysis]") {
     REQUIRE(entry.at("max").get<double>() ==
             Approx(heads[h].at("max").get<double>()).epsilon(1e-5));
     REQUIRE(entry.at("top_tokens")[0] == heads[h].at("logit_effect").at("top")[0][1]);
-    REQUIRE(entry.contains("peak_token") == !heads[h].at("contexts").empty());
+    REQUIRE(entry.at("layer") == 1);
+    REQUIRE(entry.contains("peak_token") == !test::contexts_of(heads[h], "top").empty());
     if (entry.contains("peak_token")) {
       const io::Json& best = heads[h].at("contexts")[0];
       const auto offset = best.at("position").get<size_t>() - best.at("first").get<size_t>();
@@ -208,4 +269,17 @@ TEST_CASE("max_rows reads rows spread over the cache", "[analysis]") {
     }
   }
   REQUIRE(rows == std::set<int64_t>{0, 3, 6});
+}
+
+TEST_CASE("family scores stand in the records of their heads", "[analysis]") {
+  const TinyDump tiny;
+  analysis::DumpOptions options = tiny.options();
+  options.family_scores.resize(140);
+  options.family_scores[3]["induction"] = 0.75;
+  static_cast<void>(analysis::dump_heads(options));
+  const std::vector<io::Json> heads = test::read_heads(tiny.dir / "dump");
+  REQUIRE(heads[3].at("family_scores").at("induction") == 0.75);
+  REQUIRE(!heads[4].contains("family_scores"));
+  options.family_scores.resize(139);
+  REQUIRE_THROWS_AS(analysis::dump_heads(options), ConfigError);
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,12 @@ class TinyDump {
     tokens_RT = at::randint(0, kVocabulary, {kRows, kContext}, at::kInt);
     scored_RT = at::rand({kRows, kContext}) < 0.8;
     scored_RT.select(1, 0).fill_(false);
+    attention.W_Q = at::randn({kMhsaHeads, shape.d_model, 4});
+    attention.W_K = at::randn({kMhsaHeads, shape.d_model, 4});
+    attention.W_V = at::randn({kMhsaHeads, shape.d_model, 4});
+    attention.W_O = at::randn({kMhsaHeads, 4, shape.d_model});
+    attention.attn_scale = 2.0;
+    attention.rope.rotary_dim = 4;
     write_model();
     write_cache();
     write_checkpoint();
@@ -61,6 +68,8 @@ class TinyDump {
     o.model = dir / "model";
     o.out = dir / "dump";
     o.num_contexts = 4;
+    o.num_quantiles = 3;
+    o.num_non_firing = 2;
     o.window_tokens = 8;
     o.num_logit_tokens = 6;
     o.batch_rows = 3;
@@ -110,6 +119,7 @@ class TinyDump {
 
   static constexpr int64_t kRows = 9;
   static constexpr int64_t kContext = 12;
+  static constexpr int64_t kMhsaHeads = 5;
   static constexpr double kInputScale = 0.8;
   static constexpr double kTargetScale = 1.7;
 
@@ -117,6 +127,7 @@ class TinyDump {
   model::LorsaShape shape;
   model::LorsaWeights weights;  ///< as stored: on scaled activations
   at::Tensor input_RTD, tokens_RT, scored_RT;
+  kernels::Mhsa attention;  ///< the cache's
   std::string weights_sha256;
   int64_t layer = 1;  ///< of the checkpoint; the cache's is 1
 
@@ -178,13 +189,6 @@ class TinyDump {
     plan.d_model = shape.d_model;
     plan.packing = "pack";
     plan.config_yaml = "tiny: true\n";
-    kernels::Mhsa attention;
-    attention.W_Q = at::randn({2, shape.d_model, 4});
-    attention.W_K = at::randn({2, shape.d_model, 4});
-    attention.W_V = at::randn({2, shape.d_model, 4});
-    attention.W_O = at::randn({2, 4, shape.d_model});
-    attention.attn_scale = 2.0;
-    attention.rope.rotary_dim = 4;
     data::CacheWriter writer(dir / "cache", plan, attention, 4);
     data::RowBlock block;
     block.input_BTD = input_RTD;
@@ -211,6 +215,28 @@ inline std::vector<io::Json> read_heads(const std::filesystem::path& dump) {
     }
   }
   return heads;
+}
+
+/// A record's contexts of one sample.
+inline std::vector<io::Json> contexts_of(const io::Json& head, const std::string& sample) {
+  std::vector<io::Json> contexts;
+  for (const io::Json& context : head.at("contexts")) {
+    if (context.at("sample") == sample) {
+      contexts.push_back(context);
+    }
+  }
+  return contexts;
+}
+
+/// Name and content of every file below `folder`.
+inline std::map<std::string, std::string> files_below(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) {
+      files[entry.path().lexically_relative(folder).string()] = io::read_file(entry.path());
+    }
+  }
+  return files;
 }
 
 }  // namespace lorsa::test

@@ -58,6 +58,7 @@ TEST_CASE("the z-pattern of a head sums to its z", "[model]") {
     }
     const at::Tensor patterns = lorsa.z_patterns(x, queries);
     REQUIRE(relative_error(patterns.sum(1), at::tensor(expected, at::kDouble)) < 1e-12);
+    REQUIRE(relative_error(lorsa.z_patterns(lorsa.read(x), queries), patterns) < 1e-12);
     for (size_t i = 0; i < queries.size(); ++i) {
       const int64_t later = 9 - queries[i].position - 1;
       const at::Tensor tail =
@@ -71,6 +72,19 @@ TEST_CASE("z_patterns refuses a query outside the batch", "[model]") {
   const model::Lorsa lorsa = make_lorsa(model::Activation::kTopK, 1);
   REQUIRE_THROWS_AS(lorsa.z_patterns(random_input(), {{0, 9, 0}}), ShapeError);
   REQUIRE_THROWS_AS(lorsa.z_patterns(random_input(), {{0, 0, 12}}), ShapeError);
+  REQUIRE_THROWS_AS(lorsa.z_patterns(lorsa.read(random_input()), {{2, 0, 0}}), ShapeError);
+}
+
+TEST_CASE("reading a batch keeps the heads that reconstructing it keeps", "[model]") {
+  for (const auto activation : kActivations) {
+    const model::Lorsa lorsa = make_lorsa(activation, 2);
+    const at::Tensor x = random_input();
+    const kernels::TopK expected = lorsa.reconstruct(x).kept;
+    const kernels::TopK found = lorsa.read(x).kept;
+    REQUIRE(expected.value_PK.count_nonzero().item<int64_t>() > 0);
+    REQUIRE(at::equal(found.value_PK, expected.value_PK));
+    REQUIRE(at::equal(found.head_PK, expected.head_PK));
+  }
 }
 
 TEST_CASE("the output does not change under W_V c, b_V c, W_O / c", "[model]") {
@@ -215,6 +229,7 @@ TEST_CASE("an SAE's z-patterns lie at the position itself and sum to z", "[model
   const at::Tensor x = at::randn({2, 6, shape.d_model}, at::kDouble);
   const at::Tensor z = sae.pre_activations(x).view({2, 6, -1});
   const at::Tensor pattern = sae.z_patterns(x, {{0, 3, 5}, {1, 0, 11}});
+  REQUIRE(relative_error(sae.z_patterns(sae.read(x), {{0, 3, 5}, {1, 0, 11}}), pattern) < 1e-12);
   REQUIRE(pattern.count_nonzero().item<int64_t>() == 2);
   REQUIRE(pattern[0][3].item<double>() == Approx(z[0][3][5].item<double>()).epsilon(1e-12));
   REQUIRE(pattern[1][0].item<double>() == Approx(z[1][0][11].item<double>()).epsilon(1e-12));
