@@ -1,7 +1,6 @@
 // lorsa-eval: judge a checkpoint on the held-out rows of a cache.
 
 #include <algorithm>
-#include <cctype>
 #include <iostream>
 
 #include "lorsa/analysis/families.h"
@@ -23,11 +22,12 @@ struct Arguments {
   bool quiet = false;
 };
 
-/// Whether a LIST of heads names families: the names are known once heads are scored.
+/// Whether a LIST of heads names families: their heads are known once all are scored.
 bool names_families(const std::string& list) {
-  return !list.empty() && list.front() != '@' &&
-         std::any_of(
-             list.begin(), list.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+  const std::vector<std::string>& names = lorsa::analysis::family_names();
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return list.find(name) != std::string::npos;
+  });
 }
 
 lorsa::analysis::FamilyReport score_heads(const Arguments& arguments,
@@ -52,6 +52,9 @@ void run_eval(Arguments& arguments) {
   }
   lorsa::eval::InterventionOptions& edits = options.interventions;
   const lorsa::StopSignal stop;
+  for (const std::string& name : lorsa::analysis::family_names()) {
+    edits.named_heads[name];  // known to the list's reader
+  }
   std::vector<lorsa::io::Json> families;
   std::string tables;
   if (arguments.families || names_families(edits.ablate_heads.value_or(""))) {

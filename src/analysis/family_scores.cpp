@@ -179,6 +179,19 @@ std::vector<OperandPlot> operand_plots(const FamilyScores& scores,
 
 }  // namespace
 
+const std::vector<std::string>& family_names() {
+  static const std::vector<std::string> names = {"induction",
+                                                 "duplicate_token",
+                                                 "previous_token",
+                                                 "attention_sink",
+                                                 "subtoken_induction",
+                                                 "character_induction",
+                                                 "successor",
+                                                 "topic",
+                                                 "arithmetic"};
+  return names;
+}
+
 std::vector<int64_t> FamilyScores::heads_above(double share) const {
   std::vector<int64_t> heads;
   for (size_t h = 0; h < score_H.size(); ++h) {

@@ -58,8 +58,9 @@ err_has "--ablate-heads: expected heads from 0 to 47, found 48"
 err_lines 1
 run 2 evaluate --ablate-heads 3,3
 err_has "found 3 twice"
-run 2 evaluate --ablate-heads induction
-err_has "found 'induction'"
+run 2 evaluate --ablate-heads inductive
+err_has "found 'inductive'"
+err_has "induction"
 run 2 evaluate --ablate-heads ""
 err_has "--ablate-heads: expected at least one head, found none"
 run 2 evaluate --steer 3

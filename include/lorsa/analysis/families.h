@@ -23,6 +23,9 @@ inline constexpr double kFamilyShare = 0.5;
 inline constexpr double kLeastActing = 0.01;
 inline constexpr int64_t kFewestActs = 4;
 
+/// The names of all families, in the order in which they are reported.
+[[nodiscard]] const std::vector<std::string>& family_names();
+
 /// How much is asked.
 struct ProbeOptions {
   int64_t num_rows = 16;      ///< rows of each probe
