@@ -64,9 +64,10 @@ std::vector<HeadContext> choose_strata(std::vector<HeadContext> candidates,
     begin = end;
   }
   std::vector<HeadContext> out;
-  for (auto place = chosen.rbegin(); place != chosen.rend(); ++place) {
-    if (*place) {
-      out.push_back(std::move(**place));
+  std::reverse(chosen.begin(), chosen.end());
+  for (std::optional<HeadContext>& place : chosen) {
+    if (place) {
+      out.push_back(std::move(*place));
     }
   }
   return out;

@@ -110,7 +110,7 @@ function plotFamilies() {
   if (names.length > 0) {
     const threshold = having.flatMap(probes)[0].threshold;
     const counts = having.map((run) => ({run, y: names.map((name) => (probes(run).find((probe) => probe.family === name) || {num_heads: null}).num_heads)}));
-    barPlot("Heads of each family", "heads with a score of at least " + digits(threshold, 3), parent, names, counts, {labelWidth: 76});
+    barPlot("Heads of each family", "heads with a score above " + digits(threshold, 3), parent, names, counts, {labelWidth: 30, names: true});
   }
   for (const name of unionKeys(having.map((run) => run.report.families.scores_histogram || {}))) {
     const scores = having.filter((run) => Object.hasOwn(run.report.families.scores_histogram || {}, name))

@@ -34,7 +34,11 @@ function barPlot(title, note, parent, categories, all, options = {}) {
     const every = Math.ceil(categories.length * (options.labelWidth || 34) / (width - MARGIN.left));
     categories.forEach((name, i) => {
       if (i % every !== 0) return;
-      svg.append(shape("text", {x: (groups.left + (i + 0.5) * groups.step).toFixed(1), y: HEIGHT - 7, "text-anchor": "middle"}, name));
+      const x = (groups.left + (i + 0.5) * groups.step).toFixed(1);
+      // Names of families stand one word below the other.
+      const words = options.names ? name.split("_").slice(0, 2) : [name];
+      words.forEach((word, line) => svg.append(shape("text", {x, y: HEIGHT - (words.length === 1 ? 7 : 11 - 9 * line), "text-anchor": "middle",
+        ...(options.names ? {style: "font-size: 9px"} : {})}, word)));
     });
   };
   box.addEventListener("change", draw);
