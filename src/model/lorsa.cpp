@@ -82,8 +82,7 @@ void validate(const LorsaShape& s) {
               s.rope.rotary_dim);
 }
 
-Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights)
-    : shape_(shape), weights_(std::move(weights)) {
+Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights) : shape_(shape), weights_(std::move(weights)) {
   if (shape_.has_attention() && shape_.attn_scale == 0.0) {
     shape_.attn_scale = std::sqrt(static_cast<double>(shape_.d_qk));
   }
