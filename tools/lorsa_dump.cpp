@@ -21,9 +21,6 @@ struct Arguments {
 };
 
 void run_dump(Arguments& arguments) {
-  // A batch's tensors are freed by another thread than made them: on the heap, 51,200 tokens of the
-  // quickstart took 850 MiB and growing.
-  lorsa::recycle_large_tensors();
   if (arguments.quiet) {
     lorsa::set_console_level(lorsa::LogLevel::kWarning);
     arguments.options.progress = lorsa::Progress::Visible::kNo;
@@ -42,6 +39,9 @@ void run_dump(Arguments& arguments) {
     families.pattern_rows = 0;
     arguments.options.family_scores = head_families(families).by_head();
   }
+  // A batch's tensors are freed by another thread than made them: on the heap, 51,200 tokens of the
+  // quickstart took 850 MiB and growing.
+  lorsa::recycle_large_tensors();
   std::cout << report_text(lorsa::analysis::dump_heads(arguments.options));
 }
 

@@ -39,9 +39,15 @@ class Blocks {
     return block;
   }
 
-  void give_back(void* block) {
+  /// False for memory that is no block.
+  bool give_back(void* block) {
     const std::lock_guard lock(mutex_);
-    idle_[units_.at(block)].push_back(block);
+    const auto found = units_.find(block);
+    if (found == units_.end()) {
+      return false;
+    }
+    idle_[found->second].push_back(block);
+    return true;
   }
 
  private:
@@ -56,8 +62,11 @@ Blocks& blocks() {
   return *all;
 }
 
-void give_back(void* block) {
-  blocks().give_back(block);
+/// For memory of either kind: LibTorch's own code asks for one function that frees all.
+void give_back(void* memory) {
+  if (!blocks().give_back(memory)) {
+    c10::GetDefaultCPUAllocator()->raw_deallocate(memory);
+  }
 }
 
 class RecyclingAllocator final : public c10::Allocator {
@@ -69,6 +78,8 @@ class RecyclingAllocator final : public c10::Allocator {
     void* block = blocks().take((bytes + kUnit - 1) / kUnit);
     return {block, block, &give_back, c10::Device(c10::kCPU)};
   }
+
+  [[nodiscard]] c10::DeleterFnPtr raw_deleter() const override { return &give_back; }
 
   void copy_data(void* to, const void* from, size_t bytes) const override {
     std::memcpy(to, from, bytes);

@@ -7,7 +7,7 @@ kills=${LORSA_KILLS:-12}
 RANDOM=${LORSA_SEED:-6}
 python3 - "$golden/corpus.jsonl" >corpus.jsonl <<'PY'
 import sys
-sys.stdout.write(open(sys.argv[1], encoding="utf-8").read() * 8)
+sys.stdout.write(open(sys.argv[1], encoding="utf-8").read() * 40)
 PY
 tiny_configs 320
 run 0 lorsa-cache extract cache.yaml --set 'data.files=[corpus.jsonl]' --quiet
@@ -42,7 +42,7 @@ for i in $(seq $((kills * 20))); do
   [ $((i % 3)) -ne 0 ] || signal=TERM expected=75
   "${killed[@]}" >out 2>err </dev/null &
   child=$!
-  sleep "$(awk -v r="$RANDOM" -v ms="$whole_ms" 'BEGIN { print r / 32768 * ms * 0.9 / 1000 }')"
+  sleep "$(awk -v r="$RANDOM" -v ms="$whole_ms" 'BEGIN { print (0.25 + 0.7 * r / 32768) * ms / 1000 }')"
   kill -"$signal" "$child" 2>/dev/null
   wait "$child" 2>/dev/null
   code=$?

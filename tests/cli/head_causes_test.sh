@@ -39,6 +39,11 @@ run 0 python3 "$LORSA_SOURCE/scripts/check_reading.py" eval.json --under 3,4,5 -
 out_has "plain sentences: KL"
 cat "$scratch/out"
 
+begin "a dump with family scores"
+run 0 lorsa-dump run/final --cache cache/layer-17 --model "$model" --families --max-rows 8 --device cpu --quiet --out dump
+holds grep -q '"subtoken_induction":' dump/index.json
+holds grep -q '"family_scores":{"' dump/explorer/data/heads-00000.js
+
 begin "names of families"
 run 2 lorsa-eval run/final --cache cache/layer-17 --model "$model" --max-rows 1 --ablate-heads inductive --device cpu --quiet
 err_has "induction"

@@ -1,6 +1,8 @@
 #include "lorsa/core/recycled_memory.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
 
 #include <thread>
 
@@ -24,6 +26,19 @@ TEST_CASE("large tensors get the memory of those that went, from any thread", "[
   REQUIRE(beside.eq(2.0).all().item<bool>());
   REQUIRE(again.eq(3.0).all().item<bool>());
   REQUIRE(again.clone().sum().item<float>() == 3.0F * static_cast<float>(kFloats - 7));
+}
+
+TEST_CASE("memory taken raw is freed by one function, small and large", "[core]") {
+  recycle_large_tensors();
+  c10::Allocator* const allocator = c10::GetCPUAllocator();
+  for (const size_t bytes : {size_t{64}, size_t{3} << 20}) {
+    void* const memory = allocator->raw_allocate(bytes);
+    REQUIRE(memory != nullptr);
+    allocator->raw_deallocate(memory);
+  }
+  void* const large = allocator->raw_allocate(size_t{3} << 20);
+  allocator->raw_deallocate(large);
+  REQUIRE(at::empty({3 << 18}).data_ptr() == large);
 }
 
 TEST_CASE("small tensors and copies are as before", "[core]") {
