@@ -234,11 +234,13 @@ void DelphiExport::finish(const io::Json& config) {
   }
   tokens_.close();
   io::write_json(pending_->path() / "config.json", config);
+  // Tokens first: without them the export is not one to be gone on with (is_unfinished), whatever
+  // else a kill leaves.
+  io::remove_tree(pending_->path() / "tokens");
   for (const Split& split : splits_) {
     io::remove_tree(spill(split, ".locations"));
     io::remove_tree(spill(split, ".values"));
   }
-  io::remove_tree(pending_->path() / "tokens");
   pending_->commit();
 }
 

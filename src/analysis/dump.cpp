@@ -19,6 +19,7 @@
 #include "lorsa/core/log.h"
 #include "lorsa/core/version.h"
 #include "lorsa/eval/mhsa_comparison.h"
+#include "lorsa/io/pending_folder.h"
 
 namespace lorsa::analysis {
 namespace {
@@ -84,6 +85,8 @@ PassState run_pass(const DumpInputs& in,
     if (!options.delphi.empty() && !DelphiExport::is_unfinished(delphi_plan(in, options))) {
       log_warning("dump: the export to ", options.delphi.string(), " is gone: begins anew");
       state = PassState{new_collector(in, options)};
+      // It speaks of an export that the next one will replace.
+      io::remove_tree(folder.state_path());
     }
     log_info("dump: goes on behind row ", state.rows_done, " of ", in.rows.size());
   }

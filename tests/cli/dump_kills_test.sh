@@ -77,6 +77,13 @@ run 2 "${killed[@]}" --contexts 3
 err_has "contexts 16, this one has 3: .*--restart"
 run 0 "${killed[@]}" --contexts 3 --restart
 holds test ! -e killed.tmp
+rm -r killed latents-killed
+
+begin "a kill while the finished export is tidied"
+holds stop_in_the_middle
+rm latents-killed/*.tmp/tokens latents-killed/*.tmp/0_*.locations
+run 0 "${killed[@]}"
+check_complete
 
 echo "$landed kills, $resumed of a dump with saved state; $whole_ms ms undisturbed"
 finish
