@@ -5,7 +5,7 @@ usage: scripts/check_induction.py CHECKPOINT MODEL EVALUATION.json   (needs scri
 
 Rows of BOS and 50 random tokens repeated once, drawn here; the layer's input is taken from transformers, the Lorsa and its
 z-patterns are computed from model.safetensors by the formulas of docs/numerics.md and the paper. A head counts if more than half of
-its positive z-pattern lies on the induction position, over second-copy positions at which it acts at least four times.
+its positive z-pattern lies on the induction position, over the second-copy positions at which it acts, if these are at least 1 % of all.
 """
 import argparse
 import json
@@ -15,7 +15,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-ROWS, COPY, FEWEST = 16, 50, 4
+ROWS, COPY = 16, 50
+# As lorsa-eval: a head must act at 1 % of the positions asked, and at four.
+FEWEST = max(4, 0.01 * ROWS * (COPY - 1))
 
 
 def rope(x, base):

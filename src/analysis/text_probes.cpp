@@ -151,7 +151,7 @@ const std::vector<std::array<std::string, 3>> kSentences = {
     {"Nobody knew whether the ", " or the ", " had come first. "},
     {"She wrote down what the ", " meant, and he added the ", " below. "}};
 
-/// Two to four syllables: a word that no vocabulary holds as one token.
+/// Three or four syllables: a word that no vocabulary holds as one token.
 std::string nonsense_word(Draw& draw) {
   const std::string consonants = "bdfgklmnprstvz";
   const std::string vowels = "aeiou";

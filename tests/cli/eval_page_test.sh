@@ -3,10 +3,7 @@
 # families, operands and texts that would harm a page that took them for markup; that of lorsa-report beside them. 77 where Chromium is missing: skipped.
 . "$(dirname "$0")/harness.sh"
 
-command -v chromium chromium-browser google-chrome >/dev/null \
-  || { echo "no chromium: scripts/setup.sh --dev installs it"; exit 77; }
-screenshots=${LORSA_SCREENSHOTS:-$scratch/screenshots}
-mkdir -p "$screenshots"
+need_chromium
 
 tiny_configs 320
 begin "a Lorsa and an SAE"

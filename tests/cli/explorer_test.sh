@@ -3,10 +3,7 @@
 # would harm a page that took them for markup. 77 where Chromium is missing: skipped.
 . "$(dirname "$0")/harness.sh"
 
-command -v chromium chromium-browser google-chrome >/dev/null \
-  || { echo "no chromium: scripts/setup.sh --dev installs it"; exit 77; }
-screenshots=${LORSA_SCREENSHOTS:-$scratch/screenshots}
-mkdir -p "$screenshots"
+need_chromium
 
 tiny_configs 320
 begin "two dumps"

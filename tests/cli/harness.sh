@@ -7,6 +7,7 @@
 #   err_lines N            standard error has exactly N lines
 #   holds COMMAND...       demands that a test command succeeds
 #   tiny_configs TOKENS    writes cache.yaml and train.yaml: layer 1 of the tiny model in $golden, a training of TOKENS
+#   need_chromium          ends the script with 77 (skipped) where there is none; $screenshots is a folder for pictures
 #   finish                 ends the script: 0 if every check held
 
 set -u
@@ -37,6 +38,13 @@ data:   {cache: cache/layer-1, batch_sequences: 2}
 model:  {num_ov_heads: 48, num_qk_heads: 6, d_qk: 8, top_k: 4}
 train:  {tokens: $1}
 YAML
+}
+
+need_chromium() {
+  command -v chromium chromium-browser google-chrome >/dev/null \
+    || { echo "no chromium: scripts/setup.sh --dev installs it"; exit 77; }
+  screenshots=${LORSA_SCREENSHOTS:-$scratch/screenshots}
+  mkdir -p "$screenshots"
 }
 
 begin() { title=$1; }

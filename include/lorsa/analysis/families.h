@@ -83,7 +83,7 @@ struct FamilyReport {
 /// Scores every head of a folded Lorsa of layer `layer` for every family on probes that the
 /// model's own tokenizer cuts: induction, subtoken and character induction, previous token,
 /// duplicate token, attention sink, successor, arithmetic, topic (src/analysis/probes.h says what
-/// each asks). Runs the blocks up to `layer` on about 20,000 tokens. Throws ConfigError for an SAE,
+/// each asks). Runs the blocks up to `layer` on about 25,000 tokens. Throws ConfigError for an SAE,
 /// Interrupted if a StopSignal asks.
 [[nodiscard]] FamilyReport score_families(const lm::LanguageModel& model,
                                           const lm::Tokenizer& tokenizer,
