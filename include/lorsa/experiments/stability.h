@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lorsa/io/json.h"
+
+namespace lorsa::experiments {
+
+/// How many heads of one training are found again in another of the same configuration.
+///
+/// Two heads match by what they write and when: match(a, b) = min(cos(W_O[a], W_O[b]), Pearson's
+/// correlation of their activations over the scored tokens of held-out rows). A head's match is its
+/// best one in the other training. Heads that never act on these rows take no part.
+struct StabilityReport {
+  std::string first, second;  ///< checkpoint folders
+  int64_t num_tokens = 0;
+  int64_t num_heads_first = 0;  ///< that act
+  int64_t num_heads_second = 0;
+  double threshold = 0.7;
+  double share_first = 0.0;  ///< of the first's acting heads, with a match above threshold
+  double share_second = 0.0;
+  double share_one_to_one = 0.0;  ///< matched pairs above threshold, no head twice (greedy, best
+                                  ///< first), over the mean number of acting heads
+  double share_direction = 0.0;   ///< of the first's, by the cosine alone
+  double share_firing = 0.0;      ///< by the correlation alone
+  double mean_match = 0.0;        ///< of the first's best matches
+  std::vector<int64_t>
+      histogram;  ///< of the first's best matches, 20 bins of [0, 1], lower ones in the first
+};
+
+struct StabilityOptions {
+  std::filesystem::path cache;
+  double threshold = 0.7;
+  int64_t max_rows = 0;  ///< 0: all held-out rows
+  int64_t batch_sequences = 8;
+};
+
+/// Both checkpoints folded or scaled, of one kind and cache. Throws ConfigError if they do not
+/// belong to the cache or no head acts. Memory: one block of heads times the tokens.
+[[nodiscard]] StabilityReport match_heads(const std::filesystem::path& first,
+                                          const std::filesystem::path& second,
+                                          const StabilityOptions& options);
+
+[[nodiscard]] io::Json to_json(const StabilityReport& report);
+
+}  // namespace lorsa::experiments
