@@ -82,10 +82,15 @@ void describe(config::Fields& f, RunConfig& c) {
            c.train.decay_fraction,
            "Last share of the tokens over which the rate falls to 0.")
       .between(0, 1);
-  f.count("initial_k", c.train.initial_k, "K at the start; 0 takes model.top_k.").at_least(0);
+  f.count(
+       "initial_k",
+       c.train.initial_k,
+       "K at the start; 0 takes model.top_k. Above it few heads die, below it each head learns to "
+       "stand for itself.")
+      .at_least(0);
   f.count("k_anneal_tokens",
           c.train.k_anneal_tokens,
-          "Tokens over which K falls from initial_k to top_k.")
+          "Tokens over which K goes from initial_k to top_k.")
       .at_least(0);
   f.choice<Anneal>("k_anneal",
                    c.train.k_anneal,
@@ -281,14 +286,11 @@ void validate(const RunConfig& c) {
               ConfigError,
               "model.top_k = 0: model.activation needs the number of heads to keep");
   validate_options(c, dense);
-  LORSA_CHECK(c.train.initial_k == 0 ||
-                  (c.train.initial_k >= c.model.top_k && c.train.initial_k <= c.model.num_ov_heads),
+  LORSA_CHECK(c.train.initial_k <= c.model.num_ov_heads,
               ConfigError,
               "train.initial_k = ",
               c.train.initial_k,
-              " must lie between model.top_k = ",
-              c.model.top_k,
-              " and model.num_ov_heads = ",
+              " exceeds model.num_ov_heads = ",
               c.model.num_ov_heads);
   LORSA_CHECK(c.train.warmup_tokens <= c.train.tokens,
               ConfigError,

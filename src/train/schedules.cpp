@@ -26,21 +26,21 @@ int64_t top_k_at(const RunConfig::Train& train, int64_t top_k, int64_t tokens) {
     return top_k;
   }
   const double share = static_cast<double>(tokens) / static_cast<double>(train.k_anneal_tokens);
-  const auto low = static_cast<double>(top_k);
-  const auto high = static_cast<double>(start);
-  double k = low;
+  const auto first = static_cast<double>(start);
+  const auto last = static_cast<double>(top_k);
+  double k = last;
   switch (train.k_anneal) {
     case Anneal::kLinear:
-      k = high + (low - high) * share;
+      k = first + (last - first) * share;
       break;
     case Anneal::kExponential:
-      k = high * std::pow(low / high, share);
+      k = first * std::pow(last / first, share);
       break;
     case Anneal::kCosine:
-      k = low + (high - low) * 0.5 * (1.0 + std::cos(std::numbers::pi * share));
+      k = last + (first - last) * 0.5 * (1.0 + std::cos(std::numbers::pi * share));
       break;
   }
-  return std::clamp(static_cast<int64_t>(std::lround(k)), top_k, start);
+  return std::lround(k);
 }
 
 double penalty_at(const RunConfig::Train& train, int64_t tokens) {

@@ -3,6 +3,7 @@
 #include "lorsa/collect/extract_config.h"
 #include "lorsa/config/fields.h"
 #include "lorsa/io/files.h"
+#include "lorsa/toy/config.h"
 #include "lorsa/train/config.h"
 #include "support/test.h"
 
@@ -28,7 +29,8 @@ std::string config_page() {
          "section.key=value` overrides "
          "a key on the command line.\n\n"
          "## lorsa-cache extract\n\n" +
-         keys_of<collect::ExtractConfig>() + "\n## lorsa-train\n\n" + keys_of<train::RunConfig>();
+         keys_of<collect::ExtractConfig>() + "\n## lorsa-train\n\n" + keys_of<train::RunConfig>() +
+         "\n## lorsa-toy\n\n" + keys_of<toy::ToyConfig>();
 }
 
 }  // namespace
@@ -52,6 +54,11 @@ TEST_CASE("the configurations in configs/ are accepted", "[docs]") {
       collect::ExtractConfig config;
       describe(fields, config);
       REQUIRE_NOTHROW(config::load(fields, entry.path(), {}));
+    } else if (io::read_file(entry.path()).starts_with("# lorsa-toy")) {
+      toy::ToyConfig config;
+      describe(fields, config);
+      REQUIRE_NOTHROW(config::load(fields, entry.path(), {}));
+      REQUIRE_NOTHROW(validate(config));
     } else {
       train::RunConfig config;
       describe(fields, config);

@@ -40,7 +40,7 @@ TEST_CASE("a schedule without warm-up and decay is constant", "[train]") {
   REQUIRE(train::learning_rate_at(t, 999) == 0.5);
 }
 
-TEST_CASE("K falls from initial_k to top_k along the chosen curve", "[train]") {
+TEST_CASE("K goes from initial_k to top_k along the chosen curve", "[train]") {
   auto t = schedule();
   REQUIRE(train::top_k_at(t, 16, 0) == 64);
   REQUIRE(train::top_k_at(t, 16, 100) == 40);
@@ -54,6 +54,13 @@ TEST_CASE("K falls from initial_k to top_k along the chosen curve", "[train]") {
   REQUIRE(train::top_k_at(t, 16, 50) == 57);
   t.initial_k = 0;
   REQUIRE(train::top_k_at(t, 16, 0) == 16);
+  t.initial_k = 1;
+  t.k_anneal = train::Anneal::kLinear;
+  REQUIRE(train::top_k_at(t, 5, 0) == 1);
+  REQUIRE(train::top_k_at(t, 5, 100) == 3);
+  REQUIRE(train::top_k_at(t, 5, 199) == 5);
+  t.k_anneal = train::Anneal::kExponential;
+  REQUIRE(train::top_k_at(t, 16, 100) == 4);
 }
 
 TEST_CASE("settings that contradict each other are refused by both names", "[train]") {
@@ -72,11 +79,9 @@ TEST_CASE("settings that contradict each other are refused by both names", "[tra
     c.model.num_qk_heads = 5;
     REQUIRE_THROWS_AS(train::validate(c), ConfigError);
   }
-  SECTION("initial_k below top_k") {
-    c.train.initial_k = 4;
-    REQUIRE_THROWS_WITH(
-        train::validate(c),
-        Catch::Contains("train.initial_k = 4") && Catch::Contains("model.top_k = 8"));
+  SECTION("initial_k above the heads") {
+    c.train.initial_k = 65;
+    REQUIRE_THROWS_WITH(train::validate(c), "train.initial_k = 65 exceeds model.num_ov_heads = 64");
   }
   SECTION("a warm-up longer than the run") {
     c.train.warmup_tokens = 1001;
