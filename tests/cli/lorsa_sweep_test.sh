@@ -186,12 +186,14 @@ last="lorsa-sweep, stopped"
 holds test $code -eq 75
 err_has "run the same command again"
 run 2 lorsa-sweep sweep.yaml --set sweep.out=stopped --quiet
-err_has "train.tokens: the run has 400k, the sweep says"
+err_has "train.tokens: the run has 400000, the sweep says 1280"
 run 0 lorsa-sweep sweep.yaml --set sweep.out=stopped --set 'sweep.set=["train.learning_rate=1.0e-2", "train.tokens=400k"]' --dry-run
 out_has "  begun$"
 
 begin "two processes share a sweep"
-shared() { lorsa-sweep sweep.yaml --set sweep.out=shared --set sweep.together=1 </dev/null; }
+longer='sweep.set=["train.learning_rate=1.0e-2", "train.tokens=80k", "checkpoint.every_tokens=20k"]'
+run 0 lorsa-sweep sweep.yaml --quiet --set sweep.out=single --set "$longer" --set sweep.title=single
+shared() { lorsa-sweep sweep.yaml --set sweep.out=shared --set sweep.together=1 --set "$longer" --set sweep.title=single </dev/null; }
 shared >out.a 2>err.a &
 first=$!
 shared >out.b 2>err.b &
@@ -208,7 +210,7 @@ holds cmp <(head -4 out.a) <(head -4 out.b)
 holds test "$(grep -c 'training run' err)" -eq 6
 holds grep -q 'training run' err.a
 holds grep -q 'training run' err.b
-holds same before shared
+holds same single shared
 
 begin "a sweep over caches, and one over the training's own"
 run 0 lorsa-sweep sweep.yaml --set sweep.out=caches --set 'page.fits=[]' --set 'page.curves=[]' \

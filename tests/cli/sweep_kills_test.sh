@@ -5,10 +5,10 @@
 
 kills=${LORSA_KILLS:-10}
 RANDOM=${LORSA_SEED:-7}
-tiny_configs 80k
+tiny_configs 160k
 cat >>train.yaml <<YAML
-checkpoint: {every_tokens: 8k, keep: 2}
-log:    {every_tokens: 8k}
+checkpoint: {every_tokens: 10k, keep: 2}
+log:    {every_tokens: 10k}
 YAML
 cat >sweep.yaml <<YAML
 sweep:

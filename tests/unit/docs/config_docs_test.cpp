@@ -2,6 +2,7 @@
 
 #include "lorsa/collect/extract_config.h"
 #include "lorsa/config/fields.h"
+#include "lorsa/experiments/sweep_config.h"
 #include "lorsa/io/files.h"
 #include "lorsa/train/config.h"
 #include "support/test.h"
@@ -28,7 +29,8 @@ std::string config_page() {
          "section.key=value` overrides "
          "a key on the command line.\n\n"
          "## lorsa-cache extract\n\n" +
-         keys_of<collect::ExtractConfig>() + "\n## lorsa-train\n\n" + keys_of<train::RunConfig>();
+         keys_of<collect::ExtractConfig>() + "\n## lorsa-train\n\n" + keys_of<train::RunConfig>() +
+         "\n## lorsa-sweep\n\n" + keys_of<experiments::SweepConfig>();
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST_CASE("an axis that does not parse is refused by its text", "[experiments]")
   require_parts(refusal({"run.seed=[0, 1];"}), {"'run.seed=[0, 1];'", "key=[v, ...]"});
   require_parts(refusal({"run.seed=3"}), {"'run.seed=3'", "expected a list of values", "'3'"});
   require_parts(refusal({"run.seed=[]"}), {"'run.seed=[]'", "an empty one"});
-  require_parts(refusal({"run.seed=[0, 1"}), {"run.seed", "not valid YAML"});
+  require_parts(refusal({"run.seed=[0, 1"}), {"run.seed=[0, 1", "bracket left open"});
   require_parts(refusal({"run.seed=[{a: 1}]"}), {"run.seed=[{a: 1}]", "a map"});
   require_parts(refusal({"model.d_qk=[16, 32]; model.top_k=[1, 2, 3]"}),
                 {"model.top_k has 3 values", "model.d_qk has 2"});
