@@ -31,7 +31,7 @@ bool is_decayed(const std::string& name) {
 
 /// Of the summed squared error. A batch without a scored token has loss 0 and gradient 0.
 double mean_scale(const TrainingBatch& batch) {
-  const int64_t terms = std::max<int64_t>(batch.num_scored, 1) * batch.input_BTD.size(2);
+  const int64_t terms = std::max<int64_t>(batch.num_scored, 1) * batch.target_BTD.size(2);
   return 1.0 / static_cast<double>(terms);
 }
 
@@ -131,7 +131,9 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
 }
 
 Learner::Sums Learner::compute(const TrainingBatch& batch) {
-  const int64_t rows = batch.input_BTD.size(0);
+  const at::Tensor& input_BTD =
+      parts_.lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+  const int64_t rows = input_BTD.size(0);
   const int64_t part =
       parts_.micro_batch_sequences > 0 ? std::min(parts_.micro_batch_sequences, rows) : rows;
   const model::StepOptions options = options_for(batch);
@@ -149,7 +151,7 @@ Learner::Sums Learner::compute(const TrainingBatch& batch) {
         under_way.push_back(parts_.communicator.begin_all_reduce_sum(gradient));
       };
     }
-    model::StepResult step = parts_.lorsa.forward_backward(batch.input_BTD.narrow(0, begin, size),
+    model::StepResult step = parts_.lorsa.forward_backward(input_BTD.narrow(0, begin, size),
                                                            batch.target_BTD.narrow(0, begin, size),
                                                            batch.scored_BT.narrow(0, begin, size),
                                                            of_part);

@@ -104,6 +104,26 @@ class StepTensors {
       sort_;
 };
 
+/// Whether what is computed at a time may be chosen.
+bool is_open(const RunConfig& member) {
+  return member.train.micro_batch_sequences == 0 &&
+         member.model.activation != model::Activation::kBatchTopK;
+}
+
+/// What each member computes at a time if those that leave it open take `sequences`.
+std::vector<int64_t> parts_of(const std::vector<RunConfig>& members,
+                              int64_t sequences,
+                              int64_t rank_sequences) {
+  std::vector<int64_t> parts;
+  for (const RunConfig& member : members) {
+    const int64_t own = member.train.micro_batch_sequences;
+    parts.push_back(is_open(member) ? sequences
+                    : own > 0       ? std::min(own, rank_sequences)
+                                    : rank_sequences);
+  }
+  return parts;
+}
+
 }  // namespace
 
 int64_t num_parameters(const LorsaShape& shape) {
@@ -132,34 +152,36 @@ MemoryPlan memory_of(const RunConfig& config, const LorsaShape& shape, const Mic
   return plan;
 }
 
-int64_t micro_batch_sequences(const std::vector<RunConfig>& members,
-                              const data::CacheReader& cache,
-                              int64_t rank_sequences,
-                              c10::Device device) {
-  const RunConfig& first = members.front();
-  if (first.train.micro_batch_sequences > 0) {
-    return std::min(first.train.micro_batch_sequences, rank_sequences);
-  }
+std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members,
+                                           const data::CacheReader& cache,
+                                           int64_t rank_sequences,
+                                           c10::Device device) {
   if (!device.is_cuda()) {
-    return rank_sequences;
+    return parts_of(members, rank_sequences, rank_sequences);
   }
   const int64_t T = cache.manifest().context_length;
   const auto usable =
       static_cast<int64_t>(kUsableShare * static_cast<double>(device_memory_bytes(device)));
   const auto needed = [&](int64_t sequences) {
+    const std::vector<int64_t> parts = parts_of(members, sequences, rank_sequences);
     int64_t kept = 0;
+    int64_t batch = 0;
     int64_t most = 0;
-    for (const RunConfig& member : members) {
-      const MemoryPlan plan =
-          memory_of(member, shape_for(member, cache), {rank_sequences, sequences, T, device});
+    for (size_t i = 0; i < members.size(); ++i) {
+      const MemoryPlan plan = memory_of(
+          members[i], shape_for(members[i], cache), {rank_sequences, parts[i], T, device});
       kept += plan.weights + plan.moments;
-      most = std::max(most, plan.peak() - plan.weights - plan.moments);
+      batch = std::max(batch, plan.batch);
+      most = std::max(most, plan.sums + plan.step + plan.libraries);
     }
-    return kept + most;
+    return kept + batch + most;
   };
-  const bool whole = first.model.activation == model::Activation::kBatchTopK;
+  const bool whole = std::ranges::none_of(members, is_open);
+  // What the configurations say is theirs to answer for.
+  const bool chosen = std::ranges::all_of(
+      members, [](const RunConfig& member) { return member.train.micro_batch_sequences > 0; });
   int64_t sequences = rank_sequences;
-  while (needed(sequences) > usable) {
+  while (!chosen && needed(sequences) > usable) {
     LORSA_CHECK(sequences > 1 && !whole,
                 ConfigError,
                 "training needs about ",
@@ -172,7 +194,7 @@ int64_t micro_batch_sequences(const std::vector<RunConfig>& members,
     const int64_t parts = (rank_sequences + sequences - 1) / sequences + 1;
     sequences = std::min(sequences - 1, (rank_sequences + parts - 1) / parts);
   }
-  return sequences;
+  return parts_of(members, sequences, rank_sequences);
 }
 
 }  // namespace lorsa::train

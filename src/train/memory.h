@@ -40,12 +40,13 @@ struct MicroBatch {
                                    const model::LorsaShape& shape,
                                    const MicroBatch& batch);
 
-/// train.micro_batch_sequences, or what it leaves open: the whole batch on the CPU and for
-/// batchtopk; on CUDA the most whose plan fits into nine tenths of the device's memory beside the
-/// other Lorsas of a sweep. Throws ConfigError where one sequence does not fit.
-[[nodiscard]] int64_t micro_batch_sequences(const std::vector<RunConfig>& members,
-                                            const data::CacheReader& cache,
-                                            int64_t rank_sequences,
-                                            c10::Device device);
+/// Of every member train.micro_batch_sequences, or what it leaves open: the whole batch on the CPU
+/// and for batchtopk; on CUDA the most, for all that leave it open, whose plan fits into nine
+/// tenths of the device's memory beside the other members. Throws ConfigError where one sequence
+/// does not fit.
+[[nodiscard]] std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members,
+                                                         const data::CacheReader& cache,
+                                                         int64_t rank_sequences,
+                                                         c10::Device device);
 
 }  // namespace lorsa::train

@@ -30,7 +30,8 @@ std::string describe_plan(const RunConfig& config) {
   const int64_t batch_tokens = config.data.batch_sequences * cache.manifest().context_length;
   const c10::Device device = resolve_device(config.run.device);
   const std::vector<RunConfig> members = members_of(config);
-  const int64_t part = micro_batch_sequences(members, cache, config.data.batch_sequences, device);
+  const int64_t part =
+      micro_batch_sequences(members, cache, config.data.batch_sequences, device).front();
   const MemoryPlan memory = memory_of(
       config, shape, {config.data.batch_sequences, part, cache.manifest().context_length, device});
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };

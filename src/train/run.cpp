@@ -112,18 +112,25 @@ std::unique_ptr<dist::Communicator> meet(const RunConfig& config) {
   return dist::make_communicator(options);
 }
 
+/// Where what several members have in common is written.
+struct SharedFolder {
+  fs::path root;
+  enum class Report { kOneForAll, kOneEach } report = Report::kOneForAll;
+};
+
 /// What rank 0 writes of a run while it goes on; on other ranks nothing.
 class Records {
  public:
-  Records(const RunConfig& config,
+  Records(const SharedFolder& shared,
           std::vector<Member>& members,
           const dist::Communicator& communicator,
           Progress::Visible progress)
-      : config_(config),
+      : config_(members.front().config),
+        shared_(shared),
         members_(members),
         writes_(communicator.rank() == 0),
         bar_("train",
-             config.train.tokens,
+             config_.train.tokens,
              "tokens",
              members.front().state.tokens_seen,
              writes_ ? progress : Progress::Visible::kNo) {
@@ -134,7 +141,7 @@ class Records {
       member.folder.open(member.state.tokens_seen);
       member.folder.truncate_metrics(member.state.tokens_seen);
     }
-    log_file_ = std::make_unique<LogFile>(RunFolder(config.run.out).log());
+    log_file_ = std::make_unique<LogFile>(RunFolder(shared_.root).log());
     for (Member& member : members_) {
       for (const std::string& note : member.notes) {
         log_info(note);
@@ -161,7 +168,7 @@ class Records {
     std::ostringstream note;
     note.precision(3);
     note << "loss " << loss << "  fvu " << last_fvu_ << "  K "
-         << top_k_at(config_.train, members_.front().config.model.top_k, tokens);
+         << top_k_at(config_.train, config_.model.top_k, tokens);
     bar_.update(std::min(tokens, config_.train.tokens), note.str());
   }
 
@@ -204,15 +211,23 @@ class Records {
   void write_report() const {
     std::vector<fs::path> folders;
     for (const Member& member : members_) {
+      // Before the first line there is nothing to show.
+      if (!fs::exists(member.folder.root() / "metrics.jsonl")) {
+        return;
+      }
       folders.push_back(member.folder.root());
     }
-    // Before the first line there is nothing to show.
-    if (fs::exists(folders.front() / "metrics.jsonl")) {
-      metrics::write_run_report(folders, fs::path(config_.run.out) / "report.html");
+    if (shared_.report == SharedFolder::Report::kOneForAll) {
+      metrics::write_run_report(folders, shared_.root / "report.html");
+      return;
+    }
+    for (const fs::path& folder : folders) {
+      metrics::write_run_report({folder}, folder / "report.html");
     }
   }
 
-  const RunConfig& config_;
+  const RunConfig& config_;  // for what all members share
+  const SharedFolder shared_;
   std::vector<Member>& members_;
   const bool writes_;
   std::unique_ptr<LogFile> log_file_;
@@ -239,10 +254,58 @@ void log_start(const RunConfig& config,
            communicator.world_size() > 1 ? ", " + communicator.description() : "");
 }
 
-}  // namespace
+std::vector<Learner> make_learners(std::vector<Member>& members,
+                                   const data::CacheReader& cache,
+                                   dist::Communicator& communicator) {
+  std::vector<RunConfig> configs;
+  for (const Member& member : members) {
+    configs.push_back(member.config);
+  }
+  const int64_t rank_sequences = configs.front().data.batch_sequences / communicator.world_size();
+  const std::vector<int64_t> parts =
+      micro_batch_sequences(configs, cache, rank_sequences, communicator.device());
+  std::vector<Learner> learners;
+  for (size_t i = 0; i < members.size(); ++i) {
+    move_to(communicator.device(), members[i]);
+    learners.emplace_back(
+        members[i].config,
+        Learner::Parts{*members[i].lorsa, members[i].state, communicator, parts[i]});
+  }
+  const int64_t smallest = *std::min_element(parts.begin(), parts.end());
+  if (communicator.rank() == 0 && smallest < rank_sequences) {
+    log_info("each step computes ", rank_sequences, " sequences ", smallest, " at a time");
+  }
+  return learners;
+}
 
-TrainSummary train(const RunConfig& config, Progress::Visible progress) {
-  const std::vector<RunConfig> configs = members_of(config);
+TrainSummary summary_of(const std::vector<Member>& members) {
+  const TrainerState& state = members.front().state;
+  TrainSummary summary;
+  summary.tokens = state.tokens_seen;
+  summary.seconds = state.train_seconds;
+  summary.tokens_per_s = rate_of(summary.tokens, summary.seconds);
+  for (const Member& member : members) {
+    summary.final_checkpoints.push_back(member.folder.final_checkpoint());
+  }
+  return summary;
+}
+
+void log_end(const TrainSummary& summary) {
+  log_info("trained ",
+           summary.tokens,
+           " tokens in ",
+           format_duration(summary.seconds),
+           ", ",
+           format_si(summary.tokens_per_s),
+           " tokens/s; wrote ",
+           summary.final_checkpoints.front().string());
+}
+
+/// The configurations agree in shared_settings(); those of the first stand for all.
+TrainSummary train_members(const std::vector<RunConfig>& configs,
+                           const SharedFolder& shared,
+                           Progress::Visible progress) {
+  const RunConfig& config = configs.front();
   const std::unique_ptr<dist::Communicator> communicator = meet(config);
   set_num_threads(static_cast<int>(config.run.threads));
   if (const auto done = finished_runs(configs)) {
@@ -254,25 +317,13 @@ TrainSummary train(const RunConfig& config, Progress::Visible progress) {
   std::vector<Member> members = start_or_resume(configs, cache);
   // Nobody writes before everybody has read.
   communicator->barrier();
-  Records records(config, members, *communicator, progress);
-  const int64_t rank_sequences = config.data.batch_sequences / communicator->world_size();
-  const int64_t part =
-      micro_batch_sequences(configs, cache, rank_sequences, communicator->device());
-  std::vector<Learner> learners;
-  for (Member& member : members) {
-    move_to(communicator->device(), member);
-    learners.emplace_back(member.config,
-                          Learner::Parts{*member.lorsa, member.state, *communicator, part});
-  }
+  Records records(shared, members, *communicator, progress);
   if (communicator->rank() == 0) {
     log_start(config, members, *communicator);
-    if (part < rank_sequences) {
-      log_info("each step computes ", rank_sequences, " sequences ", part, " at a time");
-    }
   }
+  std::vector<Learner> learners = make_learners(members, cache, *communicator);
   const TrainerState& state = members.front().state;
-  data::ActivationLoader loader(cache,
-                                loader_options(configs.front(), *communicator, state.rows_seen));
+  data::ActivationLoader loader(cache, loader_options(config, *communicator, state.rows_seen));
   Trainer::Hooks hooks;
   hooks.metrics_line = [&](size_t member, const std::string& line) {
     records.metrics_line(member, line);
@@ -294,24 +345,24 @@ TrainSummary train(const RunConfig& config, Progress::Visible progress) {
   }
   records.save_final();
   communicator->finish();
-  TrainSummary summary;
-  summary.tokens = state.tokens_seen;
-  summary.seconds = state.train_seconds;
-  summary.tokens_per_s = rate_of(summary.tokens, summary.seconds);
-  for (const Member& member : members) {
-    summary.final_checkpoints.push_back(member.folder.final_checkpoint());
-  }
+  const TrainSummary summary = summary_of(members);
   if (communicator->rank() == 0) {
-    log_info("trained ",
-             summary.tokens,
-             " tokens in ",
-             format_duration(summary.seconds),
-             ", ",
-             format_si(summary.tokens_per_s),
-             " tokens/s; wrote ",
-             summary.final_checkpoints.front().string());
+    log_end(summary);
   }
   return summary;
+}
+
+}  // namespace
+
+TrainSummary train(const RunConfig& config, Progress::Visible progress) {
+  return train_members(
+      members_of(config), {config.run.out, SharedFolder::Report::kOneForAll}, progress);
+}
+
+TrainSummary train_together(const std::vector<RunConfig>& configs, Progress::Visible progress) {
+  check_together(configs);
+  return train_members(
+      configs, {configs.front().run.out, SharedFolder::Report::kOneEach}, progress);
 }
 
 }  // namespace lorsa::train

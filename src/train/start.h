@@ -28,6 +28,10 @@ struct Member {
 /// named by the swept keys; without a sweep the configuration itself.
 [[nodiscard]] std::vector<RunConfig> members_of(const RunConfig& config);
 
+/// Throws ConfigError unless the configurations are valid and can be trained together
+/// (train_together()).
+void check_together(const std::vector<RunConfig>& configs);
+
 [[nodiscard]] uint64_t order_seed(const RunConfig& config);
 
 /// What a Lorsa of this configuration on this cache looks like. Throws ConfigError.

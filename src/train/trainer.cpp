@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace lorsa::train {
@@ -79,9 +80,12 @@ TrainingBatch Trainer::next_batch() {
   data_wait_s_ += parts_.loader.wait_s() - waited_s;
   TrainingBatch out;
   out.target_BTD = batch.target_BTD.to(parts_.device, at::kFloat) * target_scale_;
-  out.input_BTD = config_.model.kind == model::Kind::kSae
-                      ? out.target_BTD
-                      : batch.input_BTD.to(parts_.device, at::kFloat) * input_scale_;
+  const bool input_is_read = std::ranges::any_of(parts_.learners, [](const Learner& learner) {
+    return learner.config().model.kind != model::Kind::kSae;
+  });
+  if (input_is_read) {
+    out.input_BTD = batch.input_BTD.to(parts_.device, at::kFloat) * input_scale_;
+  }
   out.scored_BT = batch.scored_BT.to(parts_.device);
   const at::Tensor deviation_BT = (out.target_BTD - target_mean_D_).square().sum(-1);
   out.squared_deviation = (deviation_BT * out.scored_BT).sum(at::kDouble).item<double>();

@@ -22,7 +22,8 @@ struct SweepSummary {
 ///
 /// Runs that read the same batches (same cache, order, tokens, batch) are trained together, at most
 /// sweep.together at once. A sweep ended in any way is continued by the same call, and comes to the
-/// same table; runs/NAME of a changed configuration is a ConfigError naming the keys.
+/// same table; runs/NAME of a changed configuration is a ConfigError naming the keys. Several
+/// processes may make the same call at once and share the runs; each returns when all are done.
 ///
 /// Throws ConfigError for axes that do not parse, keys that do not exist and runs of equal
 /// settings; Interrupted after a StopSignal, with the trainings saved.

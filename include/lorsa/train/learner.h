@@ -14,7 +14,8 @@ namespace lorsa::train {
 
 /// One batch, scaled and on the device: this rank's rows of it.
 struct TrainingBatch {
-  at::Tensor input_BTD, target_BTD, scored_BT;
+  at::Tensor input_BTD;  ///< the layer's; what reads the target (an SAE) does not look at it
+  at::Tensor target_BTD, scored_BT;
   double squared_deviation = 0.0;  ///< of this rank's scored targets from the cache's mean
   int64_t num_scored = 0;          ///< of all ranks
   int64_t num_tokens = 0;          ///< of all ranks

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,8 @@ struct TrainSummary {
   int64_t tokens = 0;
   double tokens_per_s = 0.0;
   double seconds = 0.0;
-  std::vector<std::filesystem::path> final_checkpoints;  ///< one, or one of every member of a sweep
+  std::vector<std::filesystem::path>
+      final_checkpoints;      ///< one, or one of every member of a sweep, in their order
   bool already_done = false;  ///< the folder held this finished run: nothing was trained
 };
 
@@ -27,6 +29,18 @@ struct TrainSummary {
 ///
 /// SIGINT or SIGTERM (while a StopSignal lives) writes a checkpoint and throws Interrupted.
 [[nodiscard]] TrainSummary train(const RunConfig& config, Progress::Visible progress);
+
+/// As train() for several configurations on one stream of batches, each with a run folder of its
+/// own; the log is the first one's. Kinds, models, initialisations and rates may differ. Each ends
+/// in the bits that train() would give it alone (on the CPU; on CUDA where neither is computed in
+/// smaller micro-batches). Throws ConfigError naming the key if they differ in shared_settings(),
+/// share a folder or hold a sweep of their own.
+[[nodiscard]] TrainSummary train_together(const std::vector<RunConfig>& configs,
+                                          Progress::Visible progress);
+
+/// What configurations trained together must agree in, dotted key to YAML value: the data and
+/// their order (data.seed resolved), the budget, checkpoints, log and what they run on.
+[[nodiscard]] std::map<std::string, std::string> shared_settings(const RunConfig& config);
 
 /// What `--dry-run` prints: parameters, memory, FLOPs per token, tokens in the cache, steps. Writes
 /// nothing.

@@ -39,6 +39,7 @@ class Trainer {
     std::function<bool()> stop_requested;
   };
 
+  /// Of `config` only what all learners share is looked at: budget, log and checkpoint intervals.
   Trainer(const RunConfig& config, Parts parts, Hooks hooks);
 
   /// Trains until the token budget is reached or a stop is requested; true if the budget was

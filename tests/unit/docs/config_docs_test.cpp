@@ -2,6 +2,7 @@
 
 #include "lorsa/collect/extract_config.h"
 #include "lorsa/config/fields.h"
+#include "lorsa/experiments/sweep_config.h"
 #include "lorsa/io/files.h"
 #include "lorsa/toy/config.h"
 #include "lorsa/train/config.h"
@@ -30,7 +31,8 @@ std::string config_page() {
          "a key on the command line.\n\n"
          "## lorsa-cache extract\n\n" +
          keys_of<collect::ExtractConfig>() + "\n## lorsa-train\n\n" + keys_of<train::RunConfig>() +
-         "\n## lorsa-toy\n\n" + keys_of<toy::ToyConfig>();
+         "\n## lorsa-toy\n\n" + keys_of<toy::ToyConfig>() + "\n## lorsa-sweep\n\n" +
+         keys_of<experiments::SweepConfig>();
 }
 
 }  // namespace

@@ -1,0 +1,190 @@
+#include "experiments/sweep_measure.h"
+
+#include <cmath>
+
+#include "experiments/results.h"
+#include "lorsa/core/error.h"
+#include "lorsa/data/cache_reader.h"
+#include "lorsa/eval/evaluate.h"
+#include "lorsa/experiments/error_analysis.h"
+#include "lorsa/experiments/rule_scores.h"
+#include "lorsa/experiments/stability.h"
+#include "lorsa/io/files.h"
+#include "lorsa/model/checkpoint.h"
+#include "train/memory.h"
+#include "train/start.h"
+
+namespace lorsa::experiments {
+namespace {
+
+namespace fs = std::filesystem;
+
+io::Json number(double value) {
+  return std::isfinite(value) ? io::Json(value) : io::Json(nullptr);
+}
+
+eval::EvalOptions eval_options(const SweepConfig& config,
+                               const SweepPlan& plan,
+                               const RunPlan& run) {
+  eval::EvalOptions options;
+  options.checkpoint = run.final_checkpoint();
+  options.cache = run.config.data.cache;
+  options.model = config.measure.model;
+  if (config.measure.model.empty() && run.toy) {
+    options.model = plan.toys[*run.toy].folder;
+  }
+  options.device = run.config.run.device;
+  options.batch_sequences = config.measure.batch_sequences;
+  options.max_rows = config.measure.max_rows;
+  options.pattern_rows = config.measure.pattern_rows;
+  options.threads = run.config.run.threads;
+  // Seconds each, and one line says what came of it.
+  options.progress = Progress::Visible::kNo;
+  return options;
+}
+
+/// The evaluation's numbers that results.json names.
+void add_metrics(io::Json& metrics, const io::Json& evaluation) {
+  for (const std::string& name : metric_names()) {
+    const auto found = evaluation.find(name);
+    if (found != evaluation.end()) {
+      metrics[name] = found->is_number() ? number(found->get<double>()) : io::Json(nullptr);
+    }
+  }
+}
+
+void add_rules(io::Json& result, const SweepPlan& plan, const RunPlan& run) {
+  const RuleReport report = score_rules(
+      run.final_checkpoint(), run.config.data.cache, plan.toys[*run.toy].folder / "truth.json");
+  io::Json& metrics = result["metrics"];
+  metrics["rule_f1"] = number(report.mean_f1);
+  metrics["rule_mhsa_f1"] = number(report.mean_mhsa_f1);
+  metrics["rules_above"] = report.num_above;
+  metrics["rule_source_share"] = number(report.source_share);
+  result["rules"] = to_json(report);
+  // A path would differ with the sweep's folder.
+  result["rules"]["checkpoint"] = run.name;
+}
+
+/// Tokens a second and seconds of the training, of the group where several trained together.
+io::Json speed_of(const model::CheckpointInfo& info, const std::string& where) {
+  const io::Json training = io::parse_json(info.training_json, where);
+  const auto tokens = io::member<double>(training, "tokens", where);
+  const auto seconds = io::member<double>(training, "seconds", where);
+  return {{"tokens_per_s", seconds > 0 ? number(tokens / seconds) : io::Json(nullptr)},
+          {"seconds", seconds}};
+}
+
+/// What a pair's report depends on beside the program.
+io::Json pair_inputs(const SweepConfig& config, const SweepPlan& plan, const Pair& pair) {
+  return {{"kind", pair.kind == Pair::Kind::kStability ? "stability" : "errors"},
+          {"max_rows", config.measure.max_rows},
+          {"batch_sequences", config.measure.batch_sequences},
+          {"first", plan.runs[pair.first].identity},
+          {"second", plan.runs[pair.second].identity}};
+}
+
+io::Json compare(const SweepConfig& config,
+                 const RunPlan& first,
+                 const RunPlan& second,
+                 Pair::Kind kind) {
+  if (kind == Pair::Kind::kStability) {
+    StabilityOptions options;
+    options.cache = first.config.data.cache;
+    options.max_rows = config.measure.max_rows;
+    options.batch_sequences = config.measure.batch_sequences;
+    io::Json report =
+        to_json(match_heads(first.final_checkpoint(), second.final_checkpoint(), options));
+    report["first"] = first.name;
+    report["second"] = second.name;
+    return report;
+  }
+  ErrorAnalysisOptions options;
+  options.cache = first.config.data.cache;
+  options.max_rows = config.measure.max_rows;
+  options.batch_sequences = config.measure.batch_sequences;
+  io::Json report =
+      to_json(analyze_errors(first.final_checkpoint(), second.final_checkpoint(), options));
+  report["checkpoint"] = first.name;
+  report["reference"] = second.name;
+  return report;
+}
+
+}  // namespace
+
+void measure_run(const SweepConfig& config, const SweepPlan& plan, const RunPlan& run) {
+  const data::CacheReader cache(run.config.data.cache);
+  const model::LoadedLorsa final = model::load_checkpoint(run.final_checkpoint());
+  io::Json result;
+  result["schema"] = 1;
+  result["name"] = run.name;
+  result["settings"] = run.settings;
+  result["metrics"] = {{"parameters", train::num_parameters(train::shape_for(run.config, cache))},
+                       {"tokens", run.config.train.tokens}};
+  io::Json evaluation;
+  if (config.measure.eval) {
+    evaluation = to_json(eval::evaluate(eval_options(config, plan, run)));
+    add_metrics(result["metrics"], evaluation);
+  }
+  if (config.measure.rules) {
+    add_rules(result, plan, run);
+  }
+  result["measured_with"] = measured_with(config, run);
+  result["configuration"] = run.configuration;
+  result["speed"] = speed_of(final.info, run.final_checkpoint().string());
+  result["evaluation"] = evaluation;
+  io::write_json(run.result(), result);
+}
+
+fs::path Pair::file(const SweepPlan& plan) const {
+  return plan.out / "pairs" / (plan.runs[first].name + "--" + plan.runs[second].name + ".json");
+}
+
+std::vector<Pair> pairs_of(const SweepConfig& config, const SweepPlan& plan) {
+  std::vector<Pair> pairs;
+  const auto is_sae = [&](size_t i) { return plan.runs[i].config.model.kind == model::Kind::kSae; };
+  for (size_t i = 0; config.measure.stability && i < plan.runs.size(); ++i) {
+    for (size_t j = i + 1; j < plan.runs.size(); ++j) {
+      if (differ_in_seed_alone(plan.runs[i], plan.runs[j])) {
+        pairs.push_back({Pair::Kind::kStability, i, j});
+      }
+    }
+  }
+  for (size_t i = 0; config.measure.errors && i < plan.runs.size(); ++i) {
+    for (size_t j = 0; j < plan.runs.size(); ++j) {
+      const train::RunConfig& a = plan.runs[i].config;
+      const train::RunConfig& b = plan.runs[j].config;
+      if (!is_sae(i) && is_sae(j) && a.data.cache == b.data.cache && a.run.seed == b.run.seed) {
+        pairs.push_back({Pair::Kind::kErrors, i, j});
+      }
+    }
+  }
+  return pairs;
+}
+
+std::optional<io::Json> standing_report(const SweepConfig& config,
+                                        const SweepPlan& plan,
+                                        const Pair& pair) {
+  const fs::path file = pair.file(plan);
+  if (!fs::exists(file)) {
+    return std::nullopt;
+  }
+  const io::Json json = io::read_json(file);
+  const bool is_same =
+      io::member<io::Json>(json, "inputs", file.string()) == pair_inputs(config, plan, pair);
+  return is_same ? std::optional(io::member<io::Json>(json, "report", file.string()))
+                 : std::nullopt;
+}
+
+void measure_pair(const SweepConfig& config, const SweepPlan& plan, const Pair& pair) {
+  const fs::path file = pair.file(plan);
+  io::make_directories(file.parent_path());
+  io::write_json(
+      file,
+      io::Json{
+          {"schema", 1},
+          {"inputs", pair_inputs(config, plan, pair)},
+          {"report", compare(config, plan.runs[pair.first], plan.runs[pair.second], pair.kind)}});
+}
+
+}  // namespace lorsa::experiments
