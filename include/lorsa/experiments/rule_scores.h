@@ -19,7 +19,7 @@ struct RuleScore {
   int64_t num_firings = 0;
   double source_share = 0.0;  ///< of the firings, those whose z-pattern is largest on a source of
                               ///< the rule; NaN for units without patterns
-  int64_t mhsa_head = -1;     ///< the layer's own head with the best F1, by the norm of its output
+  int64_t mhsa_head = -1;  ///< the layer's own head with the best F1, by the norm of its output
   double mhsa_f1 = 0.0;
 };
 

@@ -49,7 +49,7 @@ function plotHeatMaps(text, parent) {
   const runs = data.runs.filter((run) => isNumber(valueOf(run, plot.y)) && valueOf(run, plot.x) !== null && valueOf(run, plot.x2) !== null);
   if (runs.length === 0) return;
   const across = distinct(runs.map((run) => valueOf(run, plot.x)));
-  const down = distinct(runs.map((run) => valueOf(run, plot.x2)));
+  const down = distinct(runs.map((run) => valueOf(run, plot.x2))).reverse();   // upwards
   const maps = groupedBy(runs, plot.by).map((members) => ({
     members,
     cells: down.map((x2) => across.map((x) => members.filter((run) => valueOf(run, plot.x) === x && valueOf(run, plot.x2) === x2)
@@ -96,7 +96,8 @@ function plotFits(fits, parent) {
   const series = painted(fits.map((fit) => ({
     name: nameOf(fit),
     line: fit.law ? lawLine(fit.law, fit.points) : undefined,
-    points: fit.points.map(([px, py], i) => ({x: px, y: py, mean: true, rows: [[x, textOf(px)], [y, textOf(py)],
+    // Without a law there may be points that a logarithm does not show.
+    points: fit.points.filter(([px, py]) => px > 0 && py > 0).map(([px, py], i) => ({x: px, y: py, mean: true, rows: [[x, textOf(px)], [y, textOf(py)],
       ...(fit.law ? [["residual", percent(fit.law.residuals[i])]] : [])]})),
   })));
   const card = xyPlot(plot, "floor + scale x^-exponent, with 95 % intervals; root mean squares of the relative errors", parent, series, x, y,

@@ -89,7 +89,7 @@ function pairOfSeries(analysis, list, xName, yName) {
 function plotErrors(analysis, parent) {
   const title = analysis.checkpoint + " beside " + analysis.reference;
   plotShares(analysis, title, parent);
-  const norms = analysis.by_target_norm.map((bin) => [bin.target_norm, bin.error_norm, bin.reference_error_norm]);
+  const norms = analysis.by_target_norm.filter((bin) => bin.target_norm > 0).map((bin) => [bin.target_norm, bin.error_norm, bin.reference_error_norm]);
   if (norms.length > 0) {
     xyPlot("Error by target norm: " + title, "means of equally many tokens; slope of the logarithms " + textOf(analysis.log_slope) + ", correlation "
       + textOf(analysis.log_correlation), parent, pairOfSeries(analysis, norms, "|t|", "|e|"), "target norm", "error norm", {logX: true, logY: true});

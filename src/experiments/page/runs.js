@@ -25,12 +25,12 @@ function deviation(values) {
   return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 }
 
-// "mean ± deviation", the mean to the deviation's second digit but no further than to six.
+// "mean ± deviation", the mean to the place of the deviation's second digit, but to two digits at least and six at most.
 function meanText(values) {
   const middle = mean(values), spread = deviation(values);
   if (spread === null) return digits(middle, 4);
   if (spread === 0) return digits(middle, 4) + " ± 0";
-  const places = middle === 0 ? 2 : Math.ceil(Math.log10(Math.abs(middle) / spread)) + 2;
+  const places = middle === 0 ? 2 : Math.floor(Math.log10(Math.abs(middle))) - Math.floor(Math.log10(spread)) + 2;
   return digits(middle, Math.min(6, Math.max(2, places))) + " ± " + digits(spread, 2);
 }
 
