@@ -4,7 +4,6 @@
 
 #include "eval/page_parts.h"
 #include "lorsa/core/error.h"
-#include "lorsa/core/utf8.h"
 #include "lorsa/io/files.h"
 #include "metrics/page.h"
 #include "metrics/report_page.h"
@@ -24,17 +23,6 @@ void check_report(const io::Json& report) {
               schema);
 }
 
-// Names of folders need not be UTF-8, JSON has to be.
-void make_valid(io::Json& value) {
-  if (value.is_string()) {
-    value = replace_invalid_utf8(value.get<std::string>());
-  } else if (value.is_structured()) {
-    for (io::Json& part : value) {
-      make_valid(part);
-    }
-  }
-}
-
 }  // namespace
 
 void write_eval_page(const io::Json& reports, const std::filesystem::path& out) {
@@ -45,10 +33,10 @@ void write_eval_page(const io::Json& reports, const std::filesystem::path& out) 
       !data["reports"].empty(), FormatError, "evaluation reports: expected one, found none");
   for (io::Json& report : data["reports"]) {
     check_report(report);
-    make_valid(report);
+    metrics::make_valid_utf8(report);
   }
   std::string script(metrics::kChartsScript);
-  script.append(kEvalPlots).append(kEvalScript);
+  script.append(metrics::kPlotsScript).append(kEvalScript);
   io::write_file(out,
                  metrics::make_page(
                      {.html = kEvalHtml, .style = metrics::kReportStyle, .script = script}, data));

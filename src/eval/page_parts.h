@@ -4,9 +4,8 @@
 
 namespace lorsa::eval {
 
-/// The files of src/eval/page, embedded by the build: index.html, plots.js and page.js.
+/// The files of src/eval/page, embedded by the build: index.html and page.js.
 extern const std::string_view kEvalHtml;
-extern const std::string_view kEvalPlots;
 extern const std::string_view kEvalScript;
 
 }  // namespace lorsa::eval

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lorsa/core/error.h"
+#include "lorsa/core/utf8.h"
 
 namespace lorsa::metrics {
 namespace {
@@ -38,6 +39,16 @@ std::string make_page(const PageParts& parts, const io::Json& data) {
     rest.remove_prefix(at + mark.size());
   }
   return text.append(rest);
+}
+
+void make_valid_utf8(io::Json& value) {
+  if (value.is_string()) {
+    value = replace_invalid_utf8(value.get<std::string>());
+  } else if (value.is_structured()) {
+    for (io::Json& part : value) {
+      make_valid_utf8(part);
+    }
+  }
 }
 
 void check_page_name(const std::filesystem::path& out) {

@@ -19,6 +19,9 @@ struct PageParts {
 /// page's element "data"; texts in it must be UTF-8 and cannot become markup.
 [[nodiscard]] std::string make_page(const PageParts& parts, const io::Json& data);
 
+/// Replaces what is not UTF-8 in the texts of `value`: names of folders need not be, JSON has to.
+void make_valid_utf8(io::Json& value);
+
 /// Throws ConfigError unless `out` ends in .html or .htm.
 void check_page_name(const std::filesystem::path& out);
 

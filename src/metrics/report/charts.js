@@ -1,4 +1,4 @@
-// Elements, scales, curves and tables of the pages that draw reports: of lorsa-report and of lorsa-eval. Comes before the page's own script.
+// Elements, scales, curves and tables of the pages that draw reports: of lorsa-report, lorsa-eval and lorsa-sweep. Comes before the page's own script.
 //
 // A page's data stand as JSON in the element "data". What comes from a file reaches the page through textContent or title only, never as
 // markup. A series is {run, x, y, label}: a run (see coloured()), places, values (null: none there) and, where it is not the run's, a name.
@@ -128,7 +128,7 @@ function range(seriesList, log) {
   return low <= high ? [low, high] : null;
 }
 
-function yAxis(limits, log) {
+function yAxis(limits, log, height = HEIGHT) {
   let [low, high] = limits;
   if (log) {
     const pad = low === high ? 2 : (high / low) ** 0.04;
@@ -145,12 +145,12 @@ function yAxis(limits, log) {
       low = floor;
     }
   }
-  return {at: scale(low, high, HEIGHT - MARGIN.bottom, MARGIN.top, log), ticks: log ? logTicks(low, high) : linearTicks(low, high, 4)};
+  return {at: scale(low, high, height - MARGIN.bottom, MARGIN.top, log), ticks: log ? logTicks(low, high) : linearTicks(low, high, 4)};
 }
 
 // ---- Drawing
 
-function drawAxes(svg, width, x, y, yText) {
+function drawAxes(svg, width, x, y, yText, height = HEIGHT) {
   for (const tick of y.ticks) {
     const at = y.at(tick).toFixed(1);
     svg.append(shape("line", {class: "rule", x1: MARGIN.left, x2: width - MARGIN.right, y1: at, y2: at}),
@@ -159,7 +159,7 @@ function drawAxes(svg, width, x, y, yText) {
   for (const tick of x.ticks) {
     const at = x.at(tick);
     const anchor = at > width - MARGIN.right - 14 ? "end" : "middle";
-    svg.append(shape("text", {x: at.toFixed(1), y: HEIGHT - 7, "text-anchor": anchor}, short(tick)));
+    svg.append(shape("text", {x: at.toFixed(1), y: height - 7, "text-anchor": anchor}, short(tick)));
   }
 }
 

@@ -50,27 +50,29 @@ function barPlot(title, note, parent, categories, all, options = {}) {
   });
   svg.addEventListener("pointerleave", () => { byId("tip").hidden = true; });
   plots.push({card, draw});
+  return card;
 }
 
+// base: where bars begin, 0 unless the axis does not show it.
 function barAxis([low, high], options, logarithmic) {
   if (options.counts && logarithmic) {
     const top = Math.log10(1 + Math.max(1, high)) * 1.04;
     const at = scale(0, top, HEIGHT - MARGIN.bottom, MARGIN.top, false);
-    return {at: (value) => at(Math.log10(1 + value)), ticks: COUNT_TICKS.filter((tick) => Math.log10(1 + tick) <= top), floor: 0};
+    return {at: (value) => at(Math.log10(1 + value)), ticks: COUNT_TICKS.filter((tick) => Math.log10(1 + tick) <= top), base: 0};
   }
-  let floor = Math.min(0, low);
+  let floor = Math.min(0, low * 1.04);
   if (options.fromData && low > 0) floor = low - ((high - low) * 0.3 || low * 0.1);
   const top = high > floor ? high + (high - floor) * 0.04 : floor + 1;
-  return {at: scale(floor, top, HEIGHT - MARGIN.bottom, MARGIN.top, false), ticks: linearTicks(floor, top, 4), floor};
+  return {at: scale(floor, top, HEIGHT - MARGIN.bottom, MARGIN.top, false), ticks: linearTicks(floor, top, 4), base: Math.max(floor, Math.min(0, top))};
 }
 
 function drawBars(svg, series, groups, y) {
   const inner = groups.step * 0.84;
   series.forEach((one, number) => {
     one.y.forEach((value, i) => {
-      if (value === null || value === y.floor) return;
+      if (value === null || value === y.base) return;
       const left = groups.left + i * groups.step + groups.step * 0.08 + number * inner / series.length;
-      const [top, bottom] = [y.at(value), y.at(y.floor)].sort((a, b) => a - b);
+      const [top, bottom] = [y.at(value), y.at(y.base)].sort((a, b) => a - b);
       const bar = shape("rect", {class: "bar", x: left.toFixed(1), y: top.toFixed(1),
         width: Math.max(0.7, inner / series.length - 0.6).toFixed(1), height: Math.max(0.5, bottom - top).toFixed(1)});
       bar.style.fill = one.run.color;
@@ -109,7 +111,7 @@ function heatPicture(matrix, low, high) {
 // matrix: rows of numbers or nulls. options: rowNames, columnNames (texts on the axes), cell(row, column) (the tip's title), limits
 // ([low, high]; without, those of the values), marks ([row, column] of cells with a dot), run (shown while it is visible).
 function heatMap(title, note, parent, matrix, options) {
-  if (matrix.length === 0 || matrix[0].length === 0) return;
+  if (matrix.length === 0 || matrix[0].length === 0) return null;
   const values = matrix.flat().filter((value) => value !== null);
   const [low, high] = options.limits || range([{y: values}], false) || [0, 1];
   const scaleText = "dark " + digits(low, 3) + ", light " + digits(high, 3);
@@ -140,6 +142,7 @@ function heatMap(title, note, parent, matrix, options) {
   });
   svg.addEventListener("pointerleave", () => { byId("tip").hidden = true; });
   plots.push({card, draw});
+  return card;
 }
 
 function drawNames(svg, options, cell, numRows, numColumns) {
