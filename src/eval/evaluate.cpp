@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "eval/cache_pass.h"
 #include "eval/candidate.h"
 #include "eval/interventions.h"
 #include "eval/language_meter.h"
@@ -14,7 +15,6 @@
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
-#include "lorsa/core/stop_signal.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/metrics/error_correlation.h"
@@ -22,38 +22,6 @@
 
 namespace lorsa::eval {
 namespace {
-
-// Checkpoint, cache and model speak of one layer of one model.
-void check_belong(const std::filesystem::path& checkpoint,
-                  const EvalOptions& options,
-                  const model::LoadedLorsa& loaded,
-                  const data::Manifest& manifest) {
-  const auto refuse_unless =
-      [&](bool equal, const char* what, const auto& ours, const auto& theirs) {
-        LORSA_CHECK(equal,
-                    ConfigError,
-                    checkpoint.string(),
-                    " and ",
-                    options.cache.string(),
-                    " do not belong together: the checkpoint's ",
-                    what,
-                    " is ",
-                    ours,
-                    ", the cache's ",
-                    theirs);
-      };
-  const int64_t width = loaded.lorsa.shape().d_model;
-  refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
-  refuse_unless(loaded.info.layer == manifest.layer, "layer", loaded.info.layer, manifest.layer);
-  refuse_unless(loaded.info.weights_sha256 == manifest.weights_sha256,
-                "language model (SHA-256 of its weights)",
-                loaded.info.weights_sha256,
-                manifest.weights_sha256);
-  refuse_unless(loaded.info.input_convention == manifest.input_convention,
-                "input convention",
-                loaded.info.input_convention,
-                manifest.input_convention);
-}
 
 std::unique_ptr<lm::LanguageModel> load_model(const EvalOptions& options,
                                               c10::Device device,
@@ -74,18 +42,6 @@ std::unique_ptr<lm::LanguageModel> load_model(const EvalOptions& options,
   return model;
 }
 
-std::vector<int64_t> heldout_rows(const EvalOptions& options, const data::CacheReader& cache) {
-  std::vector<int64_t> rows = cache.rows(data::Side::kHeldout);
-  if (options.max_rows > 0 && static_cast<size_t>(options.max_rows) < rows.size()) {
-    rows.resize(static_cast<size_t>(options.max_rows));
-  }
-  LORSA_CHECK(!rows.empty(),
-              ConfigError,
-              options.cache.string(),
-              " holds no held-out rows: extract it with data.holdout_fraction > 0 and more tokens");
-  return rows;
-}
-
 /// One pass over the held-out rows for all checkpoints.
 class Evaluation {
  public:
@@ -95,17 +51,12 @@ class Evaluation {
       : options_(options),
         device_(device),
         cache_(options.cache),
-        rows_(heldout_rows(options, cache_)),
+        rows_(heldout_rows(cache_, options.max_rows)),
         layer_(cache_.attention().to(device, at::kFloat)),
         errors_(static_cast<int64_t>(checkpoints.size())) {
     for (const std::filesystem::path& checkpoint : checkpoints) {
-      model::LoadedLorsa loaded = model::load_folded(checkpoint);
-      check_belong(checkpoint, options, loaded, cache_.manifest());
-      for (const auto& [name, tensor] : loaded.lorsa.weights().named()) {
-        *tensor = tensor->to(device);
-      }
-      candidates_.push_back(
-          std::make_unique<Candidate>(checkpoint, std::move(loaded), cache_.manifest()));
+      candidates_.push_back(std::make_unique<Candidate>(
+          checkpoint, load_for_cache(checkpoint, cache_, device), cache_.manifest()));
     }
     plan_ =
         plan_interventions(options, candidates_.front()->loaded.lorsa.shape(), cache_.manifest());
@@ -120,15 +71,12 @@ class Evaluation {
 
   void run() {
     Progress bar("evaluate", num_rows() * context_length(), "tokens", 0, options_.progress);
-    for (int64_t first = 0; first < num_rows(); first += options_.batch_sequences) {
-      if (StopSignal::requested()) {
-        throw Interrupted(
-            concat("stopped after ", first, " of ", num_rows(), " rows; nothing was written"));
-      }
-      const int64_t last = std::min(first + options_.batch_sequences, num_rows());
-      add(cache_.read({rows_.begin() + first, rows_.begin() + last}), first);
-      bar.update(last * context_length());
-    }
+    int64_t done = 0;
+    for_each_batch(cache_, rows_, options_.batch_sequences, [&](const data::Batch& batch) {
+      add(batch, done);
+      done += batch.input_BTD.size(0);
+      bar.update(done * context_length());
+    });
     bar.finish();
   }
 

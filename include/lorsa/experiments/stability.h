@@ -13,7 +13,9 @@ namespace lorsa::experiments {
 ///
 /// Two heads match by what they write and when: match(a, b) = min(cos(W_O[a], W_O[b]), Pearson's
 /// correlation of their activations over the scored tokens of held-out rows). A head's match is its
-/// best one in the other training. Heads that never act on these rows take no part.
+/// best one in the other training, 0 where none is positive. Heads that never act on these rows
+/// take no part. Correlations are over all scored tokens, those where neither acts included; a head
+/// whose activation never changes correlates with none.
 struct StabilityReport {
   std::string first, second;  ///< checkpoint folders
   int64_t num_tokens = 0;
@@ -36,10 +38,14 @@ struct StabilityOptions {
   double threshold = 0.7;
   int64_t max_rows = 0;  ///< 0: all held-out rows
   int64_t batch_sequences = 8;
+  std::string device = "auto";  ///< runs the checkpoints; heads are compared on the CPU
 };
 
-/// Both checkpoints folded or scaled, of one kind and cache. Throws ConfigError if they do not
-/// belong to the cache or no head acts. Memory: one block of heads times the tokens.
+/// Both checkpoints folded or scaled, of one kind and cache. The same call gives the same numbers.
+///
+/// Memory: the activations kept by both, 16 bytes each, both W_O in double and a block of 256 heads
+/// times all heads. Throws ConfigError for a threshold outside [0, 1), if they are not of one kind,
+/// do not belong to the cache, or no head of one of them acts; Interrupted after a StopSignal.
 [[nodiscard]] StabilityReport match_heads(const std::filesystem::path& first,
                                           const std::filesystem::path& second,
                                           const StabilityOptions& options);

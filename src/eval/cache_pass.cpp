@@ -1,0 +1,94 @@
+#include "eval/cache_pass.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lorsa/core/error.h"
+#include "lorsa/core/stop_signal.h"
+
+namespace lorsa::eval {
+namespace {
+
+// Checkpoint and cache speak of one layer of one model.
+void check_belong(const std::filesystem::path& checkpoint,
+                  const model::LoadedLorsa& loaded,
+                  const data::CacheReader& cache) {
+  const auto refuse_unless =
+      [&](bool equal, const char* what, const auto& ours, const auto& theirs) {
+        LORSA_CHECK(equal,
+                    ConfigError,
+                    checkpoint.string(),
+                    " and ",
+                    cache.folder().string(),
+                    " do not belong together: the checkpoint's ",
+                    what,
+                    " is ",
+                    ours,
+                    ", the cache's ",
+                    theirs);
+      };
+  const data::Manifest& manifest = cache.manifest();
+  const int64_t width = loaded.lorsa.shape().d_model;
+  refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
+  refuse_unless(loaded.info.layer == manifest.layer, "layer", loaded.info.layer, manifest.layer);
+  refuse_unless(loaded.info.weights_sha256 == manifest.weights_sha256,
+                "language model (SHA-256 of its weights)",
+                loaded.info.weights_sha256,
+                manifest.weights_sha256);
+  refuse_unless(loaded.info.input_convention == manifest.input_convention,
+                "input convention",
+                loaded.info.input_convention,
+                manifest.input_convention);
+}
+
+}  // namespace
+
+model::LoadedLorsa load_for_cache(const std::filesystem::path& checkpoint,
+                                  const data::CacheReader& cache,
+                                  c10::Device device) {
+  model::LoadedLorsa loaded = model::load_folded(checkpoint);
+  check_belong(checkpoint, loaded, cache);
+  for (const auto& [name, tensor] : loaded.lorsa.weights().named()) {
+    *tensor = tensor->to(device);
+  }
+  return loaded;
+}
+
+std::vector<int64_t> heldout_rows(const data::CacheReader& cache, int64_t max_rows) {
+  std::vector<int64_t> rows = cache.rows(data::Side::kHeldout);
+  if (max_rows > 0 && static_cast<size_t>(max_rows) < rows.size()) {
+    rows.resize(static_cast<size_t>(max_rows));
+  }
+  LORSA_CHECK(!rows.empty(),
+              ConfigError,
+              cache.folder().string(),
+              " holds no held-out rows: extract it with data.holdout_fraction > 0 and more tokens");
+  return rows;
+}
+
+at::Tensor input_of(const model::Lorsa& lorsa, const data::Batch& batch, c10::Device device) {
+  const at::Tensor& x_BTD = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+  return x_BTD.to(device, at::kFloat);
+}
+
+void for_each_batch(const data::CacheReader& cache,
+                    const std::vector<int64_t>& rows,
+                    int64_t batch_sequences,
+                    const std::function<void(const data::Batch&)>& take) {
+  LORSA_CHECK(batch_sequences > 0,
+              ConfigError,
+              "batch_sequences: expected a positive number, found ",
+              batch_sequences);
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  for (int64_t first = 0; first < num_rows; first += batch_sequences) {
+    if (StopSignal::requested()) {
+      throw Interrupted(
+          concat("stopped after ", first, " of ", num_rows, " rows; nothing was written"));
+    }
+    const int64_t last = std::min(first + batch_sequences, num_rows);
+    take(cache.read({rows.begin() + first, rows.begin() + last}));
+  }
+}
+
+}  // namespace lorsa::eval
