@@ -188,7 +188,8 @@ ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
   TargetModel model(config.model,
                     static_cast<int64_t>(task->words().size()),
                     static_cast<uint64_t>(config.run.seed));
-  io::PendingFolder folder(config.run.out);
+  // What a killed call left is written over.
+  io::PendingFolder folder(config.run.out, io::PendingFolder::Leftover::kContinue);
   const auto start = std::chrono::steady_clock::now();
   train_model(config, *task, model, progress);
   ToySummary summary;
