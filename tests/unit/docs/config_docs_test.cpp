@@ -49,10 +49,17 @@ TEST_CASE("docs/config.md is what the field descriptions say", "[docs]") {
 TEST_CASE("the configurations in configs/ are accepted", "[docs]") {
   const auto folder = std::filesystem::path(LORSA_SOURCE_DIR) / "configs";
   int num_files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.is_directory()) {
+      continue;
+    }
     INFO(entry.path());
     config::Fields fields;
-    if (entry.path().stem().string().ends_with("-cache")) {
+    if (entry.path().parent_path().filename() == "experiments") {
+      experiments::SweepConfig config;
+      describe(fields, config);
+      REQUIRE_NOTHROW(config::load(fields, entry.path(), {}));
+    } else if (entry.path().stem().string().ends_with("-cache")) {
       collect::ExtractConfig config;
       describe(fields, config);
       REQUIRE_NOTHROW(config::load(fields, entry.path(), {}));
