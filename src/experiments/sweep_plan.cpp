@@ -57,12 +57,12 @@ void add_prefixed(Configuration& all, Stage stage, const Configuration& own) {
 /// Builds a SweepPlan point by point.
 class Planner {
  public:
-  explicit Planner(const SweepConfig& config) : config_(config) {
+  Planner(const SweepConfig& config, SweepPlan& plan) : config_(config), plan_(plan) {
     plan_.out = config.sweep.out;
     plan_.axes = parse_axes(config.sweep.axes);
   }
 
-  SweepPlan take() {
+  void fill() {
     const StageReader reader(config_, plan_.axes);
     for (const GridPoint& point : grid_points(plan_.axes)) {
       add(point, reader.read(point));
@@ -70,7 +70,6 @@ class Planner {
     check_distinct();
     plan_.axes_json = axes_json();
     group();
-    return std::move(plan_);
   }
 
  private:
@@ -214,7 +213,7 @@ class Planner {
   }
 
   const SweepConfig& config_;
-  SweepPlan plan_;
+  SweepPlan& plan_;
 };
 
 }  // namespace
@@ -234,7 +233,8 @@ bool differ_in_seed_alone(const RunPlan& a, const RunPlan& b) {
 
 SweepPlan plan_sweep(const SweepConfig& config) {
   check_options(config);
-  SweepPlan plan = Planner(config).take();
+  SweepPlan plan;
+  Planner(config, plan).fill();
   check_plots(config, plan);
   return plan;
 }
