@@ -166,7 +166,7 @@ io::Json results_json(const SweepConfig& config,
   const fs::path folder = (plan.out / "").parent_path();
   json["title"] = config.sweep.title.empty() ? folder.filename().string() : config.sweep.title;
   json["question"] = config.sweep.question;
-  json["axes"] = plan.axes_json;
+  json["axes"] = axes_json(plan);
   json["runs"] = finished_runs(plan, results);
   json["page"] = {{"columns", config.page.columns},
                   {"curves", config.page.curves},

@@ -143,7 +143,7 @@ void check_plots(const SweepConfig& config, const SweepPlan& plan) {
                              : "' has a second setting, which heat maps alone have");
           for (const std::string* name : {&plot.y, &plot.x, &plot.second, &plot.series}) {
             if (!name->empty()) {
-              check(*name, where + ": '" + text + "'");
+              check(*name, concat(where, ": '", text, "'"));
             }
           }
           LORSA_CHECK(plot.series.empty() || is_setting(plot.series),

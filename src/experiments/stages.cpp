@@ -129,7 +129,7 @@ template <typename Config>
 Resolved StageReader::load(Config& config,
                            Stage stage,
                            const std::string& path,
-                           std::vector<std::string> overrides) const {
+                           const std::vector<std::string>& overrides) const {
   config::Fields fields;
   describe(fields, config);
   try {

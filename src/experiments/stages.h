@@ -59,7 +59,7 @@ class StageReader {
   Resolved load(Config& config,
                 Stage stage,
                 const std::string& path,
-                std::vector<std::string> overrides) const;
+                const std::vector<std::string>& overrides) const;
   [[nodiscard]] int64_t order_seed(const GridPoint& point, const PointStages& stages) const;
 
   const SweepConfig& config_;

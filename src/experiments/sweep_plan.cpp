@@ -57,20 +57,18 @@ void add_prefixed(Configuration& all, Stage stage, const Configuration& own) {
 /// Builds a SweepPlan point by point.
 class Planner {
  public:
-  explicit Planner(const SweepConfig& config) : config_(config) {
+  Planner(const SweepConfig& config, SweepPlan& plan) : config_(config), plan_(plan) {
     plan_.out = config.sweep.out;
     plan_.axes = parse_axes(config.sweep.axes);
   }
 
-  SweepPlan take() {
+  void fill() {
     const StageReader reader(config_, plan_.axes);
     for (const GridPoint& point : grid_points(plan_.axes)) {
       add(point, reader.read(point));
     }
     check_distinct();
-    plan_.axes_json = axes_json();
     group();
-    return std::move(plan_);
   }
 
  private:
@@ -174,29 +172,6 @@ class Planner {
     }
   }
 
-  /// The values as the configurations took them: those of a run at which the axis has them.
-  [[nodiscard]] io::Json axes_json() const {
-    io::Json axes = io::Json::array();
-    size_t stride = plan_.runs.size();
-    for (const Axis& axis : plan_.axes) {
-      io::Json keys = io::Json::array();
-      io::Json values = io::Json::array();
-      stride /= axis.points.size();
-      for (const StageKey& key : axis.keys) {
-        keys.push_back(key.full());
-      }
-      for (size_t i = 0; i < axis.points.size(); ++i) {
-        io::Json point = io::Json::array();
-        for (const StageKey& key : axis.keys) {
-          point.push_back(plan_.runs[i * stride].settings.at(key.full()));
-        }
-        values.push_back(point);
-      }
-      axes.push_back({{"keys", keys}, {"values", values}});
-    }
-    return axes;
-  }
-
   void group() {
     std::map<std::map<std::string, std::string>, size_t> open;
     for (size_t i = 0; i < plan_.runs.size(); ++i) {
@@ -214,7 +189,7 @@ class Planner {
   }
 
   const SweepConfig& config_;
-  SweepPlan plan_;
+  SweepPlan& plan_;
 };
 
 }  // namespace
@@ -232,9 +207,32 @@ bool differ_in_seed_alone(const RunPlan& a, const RunPlan& b) {
   return x == y && a.config.run.seed != b.config.run.seed;
 }
 
+io::Json axes_json(const SweepPlan& plan) {
+  io::Json axes = io::Json::array();
+  size_t stride = plan.runs.size();
+  for (const Axis& axis : plan.axes) {
+    io::Json keys = io::Json::array();
+    io::Json values = io::Json::array();
+    stride /= axis.points.size();
+    for (const StageKey& key : axis.keys) {
+      keys.push_back(key.full());
+    }
+    for (size_t i = 0; i < axis.points.size(); ++i) {
+      io::Json point = io::Json::array();
+      for (const StageKey& key : axis.keys) {
+        point.push_back(plan.runs[i * stride].settings.at(key.full()));
+      }
+      values.push_back(point);
+    }
+    axes.push_back({{"keys", keys}, {"values", values}});
+  }
+  return axes;
+}
+
 SweepPlan plan_sweep(const SweepConfig& config) {
   check_options(config);
-  SweepPlan plan = Planner(config).take();
+  SweepPlan plan;
+  Planner(config, plan).fill();
   check_plots(config, plan);
   return plan;
 }

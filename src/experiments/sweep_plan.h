@@ -50,7 +50,6 @@ struct RunPlan {
 struct SweepPlan {
   std::filesystem::path out;
   std::vector<Axis> axes;
-  io::Json axes_json;
   std::vector<ToyPlan> toys;
   std::vector<CachePlan> caches;
   std::vector<RunPlan> runs;                ///< in the order of the grid
@@ -60,6 +59,10 @@ struct SweepPlan {
 /// Reads all configurations and checks them against each other. Writes nothing. Throws ConfigError
 /// and IoError.
 [[nodiscard]] SweepPlan plan_sweep(const SweepConfig& config);
+
+/// The `axes` of results.json, with the values as the configurations took them: those of a run at
+/// which the axis has them.
+[[nodiscard]] io::Json axes_json(const SweepPlan& plan);
 
 /// Of a training's keys with their prefixes, those that say what comes out.
 [[nodiscard]] bool is_identity(const std::string& key);

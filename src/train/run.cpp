@@ -345,7 +345,7 @@ TrainSummary train_members(const std::vector<RunConfig>& configs,
   }
   records.save_final();
   communicator->finish();
-  const TrainSummary summary = summary_of(members);
+  TrainSummary summary = summary_of(members);
   if (communicator->rank() == 0) {
     log_end(summary);
   }

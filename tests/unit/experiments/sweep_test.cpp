@@ -81,8 +81,8 @@ TEST_CASE("a plan has every run of the grid with its settings and one order of t
     REQUIRE(each.config.data.seed == 6);  // run.seed of the file
     REQUIRE(each.config.data.cache == "some/cache");
   }
-  REQUIRE(plan.axes_json[1].dump() == R"({"keys":["model.top_k"],"values":[[3],[5]]})");
-  REQUIRE(plan.axes_json[0]["values"].dump() == R"([["lorsa",8,6],["sae",0,0]])");
+  REQUIRE(axes_json(plan)[1].dump() == R"({"keys":["model.top_k"],"values":[[3],[5]]})");
+  REQUIRE(axes_json(plan)[0]["values"].dump() == R"([["lorsa",8,6],["sae",0,0]])");
   REQUIRE_FALSE(fs::exists(dir / "sweep"));
 }
 
