@@ -22,6 +22,7 @@ for kind in superposition induction successor arithmetic copy; do
 done
 
 begin "a truth that is not the corpus's is noticed"
+cp superposition/truth.json superposition-truth.json
 sed -i 's/"applications":\[\[\([0-9]*\),23/"applications":[[\1,22/' superposition/truth.json
 run 1 python3 "$LORSA_SOURCE/tests/cli/toy_truth.py" superposition
 
@@ -73,4 +74,39 @@ out_has "ce_recovered"
 run 0 lorsa-dump run/final --cache cache/layer-1 --model superposition --out dump
 holds grep -q '" s[0-9]"' dump/index.json dump/explorer/data/index.js
 run 0 lorsa-convert run/final exported
+
+begin "a sweep over target models, scored by their rules"
+cat >sweep.yaml <<'YAML'
+sweep:
+  out: sweep
+  toy: superposition.yaml
+  cache: cache.yaml
+  train: train.yaml
+  axes: ["toy:run.seed=[0, 1]", "model.top_k=[1, 4]"]
+measure: {rules: true, batch_sequences: 64}
+YAML
+run 0 lorsa-sweep sweep.yaml --quiet
+out_has "rule_f1.*rule_source_share"
+holds test "$(ls sweep/toys | wc -l)" -eq 2
+holds test "$(ls sweep/caches | wc -l)" -eq 2
+holds cmp sweep/toys/seed-0/truth.json superposition-truth.json
+check_rules() {
+  python3 - <<'PY'
+import json
+results = json.load(open("sweep/results.json"))
+assert len(results["runs"]) == 4
+for run in results["runs"]:
+    rules = run["rules"]["rules"]
+    assert len(rules) == 12 and all(0 < rule["num_positions"] for rule in rules)
+    assert all(0 <= rule["f1"] <= 1 and 0 < rule["mhsa_f1"] <= 1 for rule in rules)
+    mean = sum(rule["f1"] for rule in rules) / 12
+    assert abs(run["metrics"]["rule_f1"] - mean) < 1e-12
+    truth = json.load(open(f"sweep/toys/seed-{run['settings']['toy:run.seed']}/truth.json"))
+    for number, rule in enumerate(rules):
+        applies = sum(a[0] == number for row in truth["rows"] for a in row["applications"])
+        assert rule["num_positions"] == applies
+PY
+}
+holds check_rules
+run 2 lorsa-sweep sweep.yaml --set sweep.toy= --set sweep.out=other
 finish
