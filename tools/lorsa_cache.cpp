@@ -20,19 +20,11 @@ struct Arguments {
   lorsa::tools::ConfigArguments config;
   std::string folder;
   bool dry_run = false;
-  bool quiet = false;
   bool json = false;
-
-  [[nodiscard]] Progress::Visible progress() const {
-    return quiet ? Progress::Visible::kNo : Progress::Visible::kYes;
-  }
 };
 
 void run_extract(const Arguments& arguments) {
   const auto config = lorsa::tools::load_config<lorsa::collect::ExtractConfig>(arguments.config);
-  if (arguments.quiet) {
-    lorsa::set_console_level(lorsa::LogLevel::kWarning);
-  }
   if (arguments.dry_run) {
     std::cout << plan_text(lorsa::collect::plan_extraction(config));
     return;
@@ -44,7 +36,7 @@ void run_extract(const Arguments& arguments) {
   }
   const lorsa::StopSignal stop;
   const auto report = lorsa::collect::extract(
-      config, {speaks ? arguments.progress() : Progress::Visible::kNo, {}, rank});
+      config, {speaks ? arguments.config.progress() : Progress::Visible::kNo, {}, rank});
   std::cout << (speaks ? report_text(report) : "");
 }
 
@@ -69,7 +61,7 @@ void run_verify(const Arguments& arguments) {
     std::optional<Progress> progress;
     const auto defects = lorsa::data::verify_cache(folder, [&](int64_t done, int64_t total) {
       if (!progress) {
-        progress.emplace("verify", total, "bytes", 0, arguments.progress());
+        progress.emplace("verify", total, "bytes", 0, arguments.config.progress());
       }
       progress->update(done);
     });
@@ -113,7 +105,6 @@ void define(CLI::App& app, Arguments& arguments) {
   extract->add_flag("--dry-run",
                     arguments.dry_run,
                     "Print rows, tokens, bytes, free space and time; write nothing");
-  extract->add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
   extract->callback([&arguments] { run_extract(arguments); });
 
   CLI::App* info = app.add_subcommand("info", "Say what a cache holds");
@@ -126,7 +117,7 @@ void define(CLI::App& app, Arguments& arguments) {
       app.add_subcommand("verify", "Read every byte of a cache against its checksums");
   verify->add_option("DIR", arguments.folder, "A folder layer-N, or one that holds several")
       ->required();
-  verify->add_flag("--quiet", arguments.quiet, "No progress bar");
+  verify->add_flag("--quiet", arguments.config.quiet, "No progress bar");
   verify->callback([&arguments] { run_verify(arguments); });
 }
 

@@ -2,7 +2,6 @@
 
 #include <iostream>
 
-#include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/experiments/sweep.h"
 #include "main.h"
@@ -12,22 +11,17 @@ namespace {
 struct Arguments {
   lorsa::tools::ConfigArguments config;
   bool dry_run = false;
-  bool quiet = false;
 };
 
 void run_sweep(const Arguments& arguments) {
   const auto config = lorsa::tools::load_config<lorsa::experiments::SweepConfig>(arguments.config);
-  if (arguments.quiet) {
-    lorsa::set_console_level(lorsa::LogLevel::kWarning);
-  }
   if (arguments.dry_run) {
     std::cout << lorsa::experiments::describe_sweep(config);
     return;
   }
   const lorsa::StopSignal stop;
-  const auto progress =
-      arguments.quiet ? lorsa::Progress::Visible::kNo : lorsa::Progress::Visible::kYes;
-  const lorsa::experiments::SweepSummary summary = lorsa::experiments::sweep(config, progress);
+  const lorsa::experiments::SweepSummary summary =
+      lorsa::experiments::sweep(config, arguments.config.progress());
   std::cout << summary.table << '\n'
             << summary.num_runs << " runs, " << summary.num_done_before
             << " of them done before\npage: " << summary.page.string() << '\n';
@@ -51,7 +45,6 @@ int main(int argc, char** argv) {
         app.add_flag("--dry-run",
                      arguments.dry_run,
                      "Print the runs, what trains together and what is done; write nothing");
-        app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
         app.callback([&] { run_sweep(arguments); });
       });
 }

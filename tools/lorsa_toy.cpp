@@ -2,27 +2,16 @@
 
 #include <iostream>
 
-#include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/toy/make_toy.h"
 #include "main.h"
 
 namespace {
 
-struct Arguments {
-  lorsa::tools::ConfigArguments config;
-  bool quiet = false;
-};
-
-void run_toy(const Arguments& arguments) {
-  const auto config = lorsa::tools::load_config<lorsa::toy::ToyConfig>(arguments.config);
-  if (arguments.quiet) {
-    lorsa::set_console_level(lorsa::LogLevel::kWarning);
-  }
+void run_toy(const lorsa::tools::ConfigArguments& arguments) {
+  const auto config = lorsa::tools::load_config<lorsa::toy::ToyConfig>(arguments);
   const lorsa::StopSignal stop;
-  const auto progress =
-      arguments.quiet ? lorsa::Progress::Visible::kNo : lorsa::Progress::Visible::kYes;
-  const lorsa::toy::ToySummary summary = lorsa::toy::make_toy(config, progress);
+  const lorsa::toy::ToySummary summary = lorsa::toy::make_toy(config, arguments.progress());
   std::cout << (summary.already_done ? "already made: " : "made: ") << summary.folder.string()
             << ", " << summary.num_parameters << " parameters, held-out loss " << summary.loss
             << ", accuracy " << summary.accuracy << ", trained in "
@@ -34,7 +23,7 @@ void run_toy(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Arguments arguments;
+  lorsa::tools::ConfigArguments arguments;
   return lorsa::tools::run_command(
       argc,
       argv,
@@ -45,8 +34,7 @@ int main(int argc, char** argv) {
       "configs/toy-superposition-cache.yaml",
       [&](CLI::App& app) {
         lorsa::tools::add_config_arguments(
-            app, arguments.config, lorsa::tools::config_keys<lorsa::toy::ToyConfig>());
-        app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
+            app, arguments, lorsa::tools::config_keys<lorsa::toy::ToyConfig>());
         app.callback([&] { run_toy(arguments); });
       });
 }

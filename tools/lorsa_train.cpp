@@ -3,7 +3,6 @@
 #include <iostream>
 
 #include "lorsa/core/launch.h"
-#include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/train/run.h"
 #include "main.h"
@@ -13,22 +12,17 @@ namespace {
 struct Arguments {
   lorsa::tools::ConfigArguments config;
   bool dry_run = false;
-  bool quiet = false;
 };
 
 void run_train(const Arguments& arguments) {
   const auto config = lorsa::tools::load_config<lorsa::train::RunConfig>(arguments.config);
-  if (arguments.quiet) {
-    lorsa::set_console_level(lorsa::LogLevel::kWarning);
-  }
   if (arguments.dry_run) {
     std::cout << lorsa::train::describe_plan(config);
     return;
   }
   const lorsa::StopSignal stop;
-  const auto progress =
-      arguments.quiet ? lorsa::Progress::Visible::kNo : lorsa::Progress::Visible::kYes;
-  const lorsa::train::TrainSummary summary = lorsa::train::train(config, progress);
+  const lorsa::train::TrainSummary summary =
+      lorsa::train::train(config, arguments.config.progress());
   if (lorsa::launch_rank().rank != 0) {
     return;
   }
@@ -57,7 +51,6 @@ int main(int argc, char** argv) {
         app.add_flag("--dry-run",
                      arguments.dry_run,
                      "Print parameters, memory, FLOPs a token and steps; write nothing");
-        app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
         app.callback([&] { run_train(arguments); });
       });
 }

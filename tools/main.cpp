@@ -112,6 +112,7 @@ void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::
                  "Override one key: --set section.key=value; may be repeated, later ones win")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+  app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
   app.footer(keys);
 }
 

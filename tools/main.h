@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/log.h"
+#include "lorsa/core/progress.h"
 
 namespace lorsa::tools {
 
@@ -26,19 +28,28 @@ int run_command(int argc,
 struct ConfigArguments {
   std::string path;
   std::vector<std::string> overrides;  ///< of --set, "key=value" in order
+  bool quiet = false;
+
+  [[nodiscard]] Progress::Visible progress() const {
+    return quiet ? Progress::Visible::kNo : Progress::Visible::kYes;
+  }
 };
 
-/// Adds CONFIG.yaml and --set to `app`, and `keys` (what config::help_text() says) behind its
-/// options. `arguments` must outlive the app.
+/// Adds CONFIG.yaml, --set and --quiet to `app`, and `keys` (what config::help_text() says) behind
+/// its options. `arguments` must outlive the app.
 void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::string& keys);
 
-/// The configuration that `arguments` name, read strictly.
+/// The configuration that `arguments` name, read strictly; with --quiet the console is told
+/// warnings only from here on.
 template <typename Config>
 Config load_config(const ConfigArguments& arguments) {
   Config config;
   config::Fields fields;
   describe(fields, config);
   config::load(fields, arguments.path, arguments.overrides);
+  if (arguments.quiet) {
+    set_console_level(LogLevel::kWarning);
+  }
   return config;
 }
 

@@ -16,7 +16,7 @@ io::Json numbers(const at::Tensor& values) {
   const at::Tensor flat = values.to(at::kCPU, at::kDouble).contiguous();
   for (int64_t i = 0; i < flat.numel(); ++i) {
     const double value = flat.data_ptr<double>()[i];
-    list.push_back(std::isfinite(value) ? io::Json(value) : io::Json(nullptr));
+    list.push_back(io::finite_or_null(value));
   }
   return list;
 }

@@ -72,14 +72,10 @@ void fill_directions(const Scatters& scatters, ErrorAnalysis& analysis) {
   analysis.reference_unexplained = numbers(along(scatters.reference) / kept_C);
 }
 
-io::Json number(double value) {
-  return std::isfinite(value) ? io::Json(value) : io::Json(nullptr);
-}
-
 io::Json list(const std::vector<double>& values) {
   io::Json json = io::Json::array();
   for (const double value : values) {
-    json.push_back(number(value));
+    json.push_back(io::finite_or_null(value));
   }
   return json;
 }
@@ -144,27 +140,27 @@ ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
 io::Json to_json(const ErrorAnalysis& a) {
   io::Json norm_from = io::Json::object();
   for (const auto& [name, share] : a.norm_from) {
-    norm_from[name] = number(share);
+    norm_from[name] = io::finite_or_null(share);
   }
   io::Json bins = io::Json::array();
   for (const ErrorAnalysis::Bin& bin : a.by_target_norm) {
-    bins.push_back({{"target_norm", number(bin.target_norm)},
-                    {"error_norm", number(bin.error_norm)},
-                    {"reference_error_norm", number(bin.reference_error_norm)}});
+    bins.push_back({{"target_norm", io::finite_or_null(bin.target_norm)},
+                    {"error_norm", io::finite_or_null(bin.error_norm)},
+                    {"reference_error_norm", io::finite_or_null(bin.reference_error_norm)}});
   }
   return {{"checkpoint", a.checkpoint},
           {"reference", a.reference},
           {"num_fit_tokens", a.num_fit_tokens},
           {"num_tokens", a.num_tokens},
-          {"fvu", number(a.fvu)},
-          {"reference_fvu", number(a.reference_fvu)},
-          {"vector_from_reference", number(a.vector_from_reference)},
-          {"vector_from_input", number(a.vector_from_input)},
-          {"vector_from_target", number(a.vector_from_target)},
+          {"fvu", io::finite_or_null(a.fvu)},
+          {"reference_fvu", io::finite_or_null(a.reference_fvu)},
+          {"vector_from_reference", io::finite_or_null(a.vector_from_reference)},
+          {"vector_from_input", io::finite_or_null(a.vector_from_input)},
+          {"vector_from_target", io::finite_or_null(a.vector_from_target)},
           {"norm_from", norm_from},
           {"by_target_norm", bins},
-          {"log_slope", number(a.log_slope)},
-          {"log_correlation", number(a.log_correlation)},
+          {"log_slope", io::finite_or_null(a.log_slope)},
+          {"log_correlation", io::finite_or_null(a.log_correlation)},
           {"variance_share", list(a.variance_share)},
           {"unexplained", list(a.unexplained)},
           {"reference_unexplained", list(a.reference_unexplained)}};

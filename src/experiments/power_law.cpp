@@ -46,7 +46,8 @@ void check_points(const std::vector<double>& x, const std::vector<double>& y) {
 }
 
 void check_law(const LawPoints& points, const Law& best) {
-  const auto [first, last] = std::minmax_element(points.log_x.begin(), points.log_x.end());
+  const auto [first, last] =
+      std::minmax_element(points.log_x.begin(), points.log_x.end());
   const double drop = best.at(*first) - best.at(*last);
   LORSA_CHECK(drop > kLeastDrop * best.at(*first),
               ConfigError,
@@ -115,9 +116,8 @@ PowerLaw fit_power_law(const std::vector<double>& x, const std::vector<double>& 
 }
 
 io::Json to_json(const PowerLaw& fit) {
-  const auto end = [](double value) { return std::isfinite(value) ? io::Json(value) : io::Json(); };
   const auto interval = [&](const std::pair<double, double>& ends) {
-    return io::Json::array({end(ends.first), end(ends.second)});
+    return io::Json::array({io::finite_or_null(ends.first), io::finite_or_null(ends.second)});
   };
   return {{"scale", fit.scale},
           {"exponent", fit.exponent},

@@ -15,9 +15,10 @@ namespace lorsa::experiments {
 /// Names of the metrics of results.json, in their order.
 [[nodiscard]] const std::vector<std::string>& metric_names();
 
-/// "Y against X [and X2] [by SERIES]"; without a dot a metric, with one a setting.
+/// "Y against X [and X2] [by SERIES[, ...]]"; without a dot a metric, with one a setting.
 struct Plot {
-  std::string y, x, second, series;  ///< empty where there is none
+  std::string y, x, second;         ///< second: empty where there is none
+  std::vector<std::string> series;  ///< runs of equal values of these are one series
 };
 
 /// Throws ConfigError naming `where` and the text.

@@ -32,6 +32,18 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+/// Cut at ", ".
+std::vector<std::string> names_of(const std::string& text) {
+  std::vector<std::string> names;
+  std::string rest = text;
+  while (const auto sides = cut(rest, ", ")) {
+    names.push_back(sides->first);
+    rest = sides->second;
+  }
+  names.push_back(rest);
+  return names;
+}
+
 struct Series {
   io::Json settings;
   std::vector<std::pair<double, double>> points;
@@ -43,8 +55,8 @@ std::vector<Series> series_of(const Plot& plot, const io::Json& runs) {
   std::map<std::string, size_t> known;
   for (const Row& row : rows_of(runs)) {
     io::Json settings = io::Json::object();
-    if (!plot.series.empty()) {
-      settings[plot.series] = runs[row.runs.front()].at("settings").at(plot.series);
+    for (const std::string& key : plot.series) {
+      settings[key] = runs[row.runs.front()].at("settings").at(key);
     }
     const auto [found, is_new] = known.emplace(settings.dump(), all.size());
     if (is_new) {
@@ -96,9 +108,9 @@ Plot parse_plot(const std::string& text, const std::string& where) {
     const auto both = cut(axes, " and ");
     plot.x = both ? both->first : axes;
     plot.second = both ? both->second : "";
-    plot.series = by ? by->second : "";
+    plot.series = by ? names_of(by->second) : std::vector<std::string>();
     const bool complete = is_name(plot.y) && is_name(plot.x) && (!both || is_name(plot.second)) &&
-                          (!by || is_name(plot.series));
+                          std::ranges::all_of(plot.series, is_name);
     plot.y = complete ? plot.y : "";
   }
   LORSA_CHECK(!plot.y.empty(),
@@ -141,18 +153,16 @@ void check_plots(const SweepConfig& config, const SweepPlan& plan) {
                       text,
                       is_map ? "' needs two settings, \"Y against X1 and X2\""
                              : "' has a second setting, which heat maps alone have");
-          for (const std::string* name : {&plot.y, &plot.x, &plot.second, &plot.series}) {
-            if (!name->empty()) {
-              check(*name, concat(where, ": '", text, "'"));
-            }
+          const std::string at = concat(where, ": '", text, "'");
+          check(plot.y, at);
+          check(plot.x, at);
+          if (is_map) {
+            check(plot.second, at);
           }
-          LORSA_CHECK(plot.series.empty() || is_setting(plot.series),
-                      ConfigError,
-                      where,
-                      ": '",
-                      text,
-                      "': series are settings, found ",
-                      plot.series);
+          for (const std::string& key : plot.series) {
+            check(key, at);
+            LORSA_CHECK(is_setting(key), ConfigError, at, ": series are settings, found ", key);
+          }
         }
       };
   check_all(config.page.curves, "page.curves", false);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "eval/cache_pass.h"
 #include "experiments/rule_match.h"
 #include "experiments/truth.h"
 #include "lorsa/core/error.h"
@@ -36,8 +37,7 @@ class Scorer {
       : lorsa_(loaded.lorsa), cache_(cache), truth_(truth) {}
 
   void read() {
-    const std::vector<int64_t>& rows = cache_.rows(data::Side::kHeldout);
-    for_batches(rows, [&](const data::Batch& batch) { add(batch); });
+    for_batches(eval::heldout_rows(cache_, 0), [&](const data::Batch& batch) { add(batch); });
   }
 
   [[nodiscard]] RuleReport report() {
@@ -79,19 +79,15 @@ class Scorer {
  private:
   [[nodiscard]] bool has_patterns() const { return lorsa_.shape().has_attention(); }
 
+  /// As many rows at a time as hold kBatchTokens.
   template <typename Use>
   void for_batches(const std::vector<int64_t>& rows, const Use& use) const {
     const int64_t T = cache_.manifest().context_length;
-    const auto step = static_cast<size_t>(std::max<int64_t>(kBatchTokens / T, 1));
-    for (size_t first = 0; first < rows.size(); first += step) {
-      const size_t last = std::min(rows.size(), first + step);
-      use(cache_.read(
-          {rows.begin() + static_cast<int64_t>(first), rows.begin() + static_cast<int64_t>(last)}));
-    }
+    eval::for_each_batch(cache_, rows, std::max<int64_t>(kBatchTokens / T, 1), use);
   }
 
   [[nodiscard]] at::Tensor read_by(const data::Batch& batch) const {
-    return (lorsa_.shape().reads_target() ? batch.target_BTD : batch.input_BTD).to(at::kFloat);
+    return eval::input_of(lorsa_, batch, c10::Device(c10::kCPU));
   }
 
   void add(const data::Batch& batch) {
@@ -244,26 +240,15 @@ class Scorer {
   int64_t num_asked_ = 0;
 };
 
-io::Json number(double value) {
-  return std::isfinite(value) ? io::Json(value) : io::Json(nullptr);
-}
-
 }  // namespace
 
 RuleReport score_rules(const std::filesystem::path& checkpoint,
                        const std::filesystem::path& cache_folder,
                        const std::filesystem::path& truth_file) {
   const at::NoGradGuard no_grad;
-  const model::LoadedLorsa loaded = model::load_folded(checkpoint);
   const data::CacheReader cache(cache_folder);
+  const model::LoadedLorsa loaded = eval::load_for_cache(checkpoint, cache, c10::Device(c10::kCPU));
   const Truth truth = read_truth(truth_file);
-  LORSA_CHECK(loaded.info.weights_sha256 == cache.manifest().weights_sha256 &&
-                  loaded.info.layer == cache.manifest().layer,
-              ConfigError,
-              checkpoint.string(),
-              " was trained on another model or layer than ",
-              cache_folder.string(),
-              " was made of");
   LORSA_CHECK(truth.layer == cache.manifest().layer &&
                   truth.context_length == cache.manifest().context_length,
               ConfigError,
@@ -292,8 +277,8 @@ io::Json to_json(const RuleReport& report) {
   json["mean_f1"] = report.mean_f1;
   json["mean_mhsa_f1"] = report.mean_mhsa_f1;
   json["num_above"] = report.num_above;
-  json["source_share"] = number(report.source_share);
-  json["any_source_share"] = number(report.any_source_share);
+  json["source_share"] = io::finite_or_null(report.source_share);
+  json["any_source_share"] = io::finite_or_null(report.any_source_share);
   json["rules"] = io::Json::array();
   for (const RuleScore& score : report.rules) {
     json["rules"].push_back({{"rule", score.rule},
@@ -302,7 +287,7 @@ io::Json to_json(const RuleReport& report) {
                              {"threshold", score.threshold},
                              {"f1", score.f1},
                              {"num_firings", score.num_firings},
-                             {"source_share", number(score.source_share)},
+                             {"source_share", io::finite_or_null(score.source_share)},
                              {"mhsa_head", score.mhsa_head},
                              {"mhsa_f1", score.mhsa_f1}});
   }

@@ -59,7 +59,10 @@ void describe(config::Fields& f, SweepConfig& c) {
               c.page.columns,
               "Metrics of the tables; empty: fvu, l0, dead_fraction, parameters and those of what "
               "was measured.");
-  f.text_list("curves", c.page.curves, "Plots, \"fvu against model.d_qk by model.kind\".");
+  f.text_list("curves",
+              c.page.curves,
+              "Plots, \"fvu against model.d_qk by model.kind\"; several keys behind by: \"by "
+              "model.kind, init.qk\".");
   f.text_list("heat_maps",
               c.page.heat_maps,
               "Maps, \"fvu against model.d_qk and model.top_k by model.kind\".");

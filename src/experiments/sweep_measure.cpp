@@ -19,10 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-io::Json number(double value) {
-  return std::isfinite(value) ? io::Json(value) : io::Json(nullptr);
-}
-
 eval::EvalOptions eval_options(const SweepConfig& config,
                                const SweepPlan& plan,
                                const RunPlan& run) {
@@ -48,7 +44,8 @@ void add_metrics(io::Json& metrics, const io::Json& evaluation) {
   for (const std::string& name : metric_names()) {
     const auto found = evaluation.find(name);
     if (found != evaluation.end()) {
-      metrics[name] = found->is_number() ? number(found->get<double>()) : io::Json(nullptr);
+      metrics[name] =
+          found->is_number() ? io::finite_or_null(found->get<double>()) : io::Json(nullptr);
     }
   }
 }
@@ -57,10 +54,10 @@ void add_rules(io::Json& result, const SweepPlan& plan, const RunPlan& run) {
   const RuleReport report = score_rules(
       run.final_checkpoint(), run.config.data.cache, plan.toys[*run.toy].folder / "truth.json");
   io::Json& metrics = result["metrics"];
-  metrics["rule_f1"] = number(report.mean_f1);
-  metrics["rule_mhsa_f1"] = number(report.mean_mhsa_f1);
+  metrics["rule_f1"] = io::finite_or_null(report.mean_f1);
+  metrics["rule_mhsa_f1"] = io::finite_or_null(report.mean_mhsa_f1);
   metrics["rules_above"] = report.num_above;
-  metrics["rule_source_share"] = number(report.source_share);
+  metrics["rule_source_share"] = io::finite_or_null(report.source_share);
   result["rules"] = to_json(report);
   // A path would differ with the sweep's folder.
   result["rules"]["checkpoint"] = run.name;
@@ -71,7 +68,7 @@ io::Json speed_of(const model::CheckpointInfo& info, const std::string& where) {
   const io::Json training = io::parse_json(info.training_json, where);
   const auto tokens = io::member<double>(training, "tokens", where);
   const auto seconds = io::member<double>(training, "seconds", where);
-  return {{"tokens_per_s", seconds > 0 ? number(tokens / seconds) : io::Json(nullptr)},
+  return {{"tokens_per_s", seconds > 0 ? io::finite_or_null(tokens / seconds) : io::Json(nullptr)},
           {"seconds", seconds}};
 }
 

@@ -251,6 +251,10 @@ size_t seal_digits(const std::string& text, const std::string& where) {
 
 }  // namespace
 
+Json finite_or_null(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
 Json parse_json(const std::string& text, const std::string& where) {
   size_t offset = 0;
   TreeBuilder builder(where, offset);

@@ -8,6 +8,9 @@ namespace lorsa::io {
 
 using Json = nlohmann::ordered_json;
 
+/// `value`, or null where it is not finite: JSON has no such numbers.
+[[nodiscard]] Json finite_or_null(double value);
+
 /// Parses JSON text strictly: duplicate keys and trailing text are FormatErrors that name `where`
 /// and the byte offset.
 [[nodiscard]] Json parse_json(const std::string& text, const std::string& where);

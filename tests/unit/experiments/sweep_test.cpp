@@ -255,7 +255,9 @@ TEST_CASE("plots are sentences of names", "[experiments]") {
   REQUIRE(plot.y == "fvu");
   REQUIRE(plot.x == "model.d_qk");
   REQUIRE(plot.second == "model.top_k");
-  REQUIRE(plot.series == "model.kind");
+  REQUIRE(plot.series == std::vector<std::string>{"model.kind"});
+  REQUIRE(parse_plot("fvu against l0 by model.kind, init.qk", "page").series ==
+          std::vector<std::string>{"model.kind", "init.qk"});
   REQUIRE(parse_plot("fvu against l0", "page").series.empty());
   for (const char* text : {"fvu",
                            "fvu against ",
