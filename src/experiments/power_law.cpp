@@ -46,8 +46,7 @@ void check_points(const std::vector<double>& x, const std::vector<double>& y) {
 }
 
 void check_law(const LawPoints& points, const Law& best) {
-  const auto [first, last] =
-      std::minmax_element(points.log_x.begin(), points.log_x.end());
+  const auto [first, last] = std::minmax_element(points.log_x.begin(), points.log_x.end());
   const double drop = best.at(*first) - best.at(*last);
   LORSA_CHECK(drop > kLeastDrop * best.at(*first),
               ConfigError,

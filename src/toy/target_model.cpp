@@ -155,7 +155,7 @@ at::Tensor TargetModel::logits(const TaskBatch& batch) const {
 at::Tensor TargetModel::loss(const TaskBatch& batch, double plant, double sharpness) const {
   const Pass pass = run(batch, plant > 0.0);
   const auto rows = [&](const at::Tensor& x_BTD) { return x_BTD.reshape({-1, config_.d_model}); };
-  const at::Tensor answered = at::cross_entropy_loss(
+  at::Tensor answered = at::cross_entropy_loss(
       unembed(rows(pass.residual_BTD).index_select(0, batch.asked_M)), batch.answer_M);
   if (plant == 0.0) {
     return answered;

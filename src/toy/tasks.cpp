@@ -52,9 +52,10 @@ class NoisyTask : public Task {
 
   [[nodiscard]] int64_t last() const { return config_.context_length - 1; }
 
-  ToyConfig::Task config_;
+  [[nodiscard]] const ToyConfig::Task& config() const { return config_; }
 
  private:
+  ToyConfig::Task config_;
   std::vector<std::string> words_;
   std::vector<std::string> rules_;
   int32_t noise_ = 0;
@@ -84,11 +85,11 @@ class Superposition final : public NoisyTask {
 
   [[nodiscard]] TaskRow make(Random& random) const override {
     TaskRow row = noise_row(random);
-    const int64_t rule = random.below(config_.rules);
-    const int64_t source = rule % config_.sources;
-    const int64_t distractor = (source + 1 + random.below(config_.sources - 1)) % config_.sources;
+    const int64_t rule = random.below(config().rules);
+    const int64_t source = rule % config().sources;
+    const int64_t distractor = (source + 1 + random.below(config().sources - 1)) % config().sources;
     const std::vector<int64_t> places = random.distinct(2, 1, last());
-    const bool present = random.share() < config_.presence;
+    const bool present = random.share() < config().presence;
     at(row, places[0]) = plus(source_, distractor);
     if (present) {
       at(row, places[1]) = plus(source_, source);
@@ -116,11 +117,11 @@ class Induction final : public NoisyTask {
   }
 
   [[nodiscard]] TaskRow make(Random& random) const override {
-    const int64_t length = config_.segment;
+    const int64_t length = config().segment;
     TaskRow row;
     row.tokens.push_back(kBos);
     // No word stands twice but those of the segment, so that only it can be continued.
-    for (const int64_t word : random.distinct(last(), 0, config_.noise_tokens)) {
+    for (const int64_t word : random.distinct(last(), 0, config().noise_tokens)) {
       row.tokens.push_back(static_cast<int32_t>(1 + word));
     }
     const int64_t first = 1 + random.below(last() - 2 * length + 1);
@@ -132,7 +133,7 @@ class Induction final : public NoisyTask {
       row.answers.push_back({second + i, at(row, first + i + 1)});
       row.applications.push_back({0, second + i, {first + i + 1}});
     }
-    for (int64_t position = 1; position < config_.context_length; ++position) {
+    for (int64_t position = 1; position < config().context_length; ++position) {
       row.candidates.push_back(position);
     }
     return row;
@@ -155,15 +156,15 @@ class Successor final : public NoisyTask {
 
   [[nodiscard]] TaskRow make(Random& random) const override {
     TaskRow row = noise_row(random);
-    const int64_t asked = random.below(config_.scales);
-    const std::vector<int64_t> places = random.distinct(config_.scales, 1, last());
-    for (int64_t s = 0; s < config_.scales; ++s) {
-      const int64_t element = random.below(config_.scale_length);
+    const int64_t asked = random.below(config().scales);
+    const std::vector<int64_t> places = random.distinct(config().scales, 1, last());
+    for (int64_t s = 0; s < config().scales; ++s) {
+      const int64_t element = random.below(config().scale_length);
       at(row, places[static_cast<size_t>(s)]) = plus(elements_[static_cast<size_t>(s)], element);
       if (s == asked) {
         row.answers.push_back(
             {last(),
-             plus(elements_[static_cast<size_t>(s)], (element + 1) % config_.scale_length)});
+             plus(elements_[static_cast<size_t>(s)], (element + 1) % config().scale_length)});
         row.applications.push_back({s, last(), {places[static_cast<size_t>(s)]}});
       }
     }
@@ -192,7 +193,7 @@ class Arithmetic final : public NoisyTask {
 
   [[nodiscard]] TaskRow make(Random& random) const override {
     TaskRow row = noise_row(random);
-    const int64_t n = config_.operands;
+    const int64_t n = config().operands;
     const int64_t a = random.below(n);
     const int64_t b = random.below(n);
     const bool subtracts = random.below(2) == 1;
@@ -232,7 +233,7 @@ class Copy final : public NoisyTask {
     std::vector<uint8_t> taken(row.tokens.size(), 0);  // markers, and what they ask for
     for (int64_t position = longest_ + 1; position <= last(); ++position) {
       const int64_t rule = random.below(num_rules);
-      const int64_t source = position - config_.distances[static_cast<size_t>(rule)];
+      const int64_t source = position - config().distances[static_cast<size_t>(rule)];
       const auto place = static_cast<size_t>(position);
       constexpr double kMarkers = 0.3;  // of the positions, before some are given up
       if (random.share() >= kMarkers || taken[place] != 0 ||
@@ -244,7 +245,7 @@ class Copy final : public NoisyTask {
       row.answers.push_back({position, at(row, source)});
       row.applications.push_back({rule, position, {source}});
     }
-    for (int64_t position = 1; position < config_.context_length; ++position) {
+    for (int64_t position = 1; position < config().context_length; ++position) {
       row.candidates.push_back(position);
     }
     return row;
