@@ -8,7 +8,7 @@ usage: scripts/build.sh [NINJA TARGETS]
 
 Runs scripts/setup.sh, configures and builds everything (or the given targets). Environment:
   LORSA_BUILD_DIR   build folder                                      (build)
-  LORSA_CUDA        AUTO: CUDA where nvcc is found; ON; OFF           (as configured before, at first AUTO)
+  LORSA_CUDA        AUTO: CUDA where nvcc and a device are found; ON; OFF  (as configured before, at first AUTO)
   LORSA_MPI         AUTO: ranks on the CPU where an MPI is found; ON; OFF  (as configured before, at first AUTO)
   LORSA_WERROR      ON: warnings are errors                           (as configured before, at first OFF)
   LORSA_JOBS        compilers at a time                               (one a core, but 2 GiB of memory for each)
@@ -36,8 +36,8 @@ jobs=$(nproc)
 [[ $jobs -le $((memory_gib / 2)) ]] || jobs=$((memory_gib / 2 > 0 ? memory_gib / 2 : 1))
 jobs=${LORSA_JOBS:-$jobs}
 
-# Lets clones at different places share their objects.
-export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+# Lets clones at different places share their objects, those made with a precompiled header too.
+export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 
 mkdir -p "$build"
 echo "build: configuring $build"
@@ -46,6 +46,6 @@ if ! cmake -S "$root" -B "$build" -G Ninja "${options[@]}" >"$build/configure.lo
   echo "build: cmake failed" >&2
   exit 1
 fi
-grep -E '^-- (LibTorch|CMAKE_BUILD_TYPE)' "$build/configure.log" || true
+grep -E '^-- (LibTorch|MPI)' "$build/configure.log" || true
 ninja -C "$build" -j "$jobs" "$@"
 echo "build: programs are in $build/bin"

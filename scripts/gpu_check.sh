@@ -107,7 +107,7 @@ phase_build() {
     wanted+=("${names[@]}")
   done
   # What can be built is built, so that the other phases run.
-  CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1 limited ninja -C "$build" -k 0 -j "${LORSA_JOBS:-$jobs}" "${wanted[@]}"
+  CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros limited ninja -C "$build" -k 0 -j "${LORSA_JOBS:-$jobs}" "${wanted[@]}"
 }
 
 # The communicator has phases of its own: it may hang where the kernels do not.

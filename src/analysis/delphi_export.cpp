@@ -51,7 +51,7 @@ bool is_export(const fs::path& folder) {
 }
 
 /// True if an unfinished export may have left this.
-bool is_leftover(const fs::path& folder) {
+bool is_leftover_export(const fs::path& folder) {
   const auto of_export = [](const fs::directory_entry& entry) {
     const std::string extension = entry.path().extension().string();
     const std::string name = entry.path().filename().string();
@@ -75,7 +75,7 @@ DelphiExport::DelphiExport(const DelphiPlan& plan, const std::vector<int64_t>& w
               final_.string(),
               ": exists and is no export of heads; give another --delphi");
   const fs::path pending = pending_path(plan);
-  LORSA_CHECK(!fs::exists(pending) || is_leftover(pending),
+  LORSA_CHECK(!fs::exists(pending) || is_leftover_export(pending),
               ConfigError,
               pending.string(),
               ": is in the way and holds other files; remove it or give another --delphi");

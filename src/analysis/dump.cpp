@@ -15,6 +15,7 @@
 #include "analysis/dump_state.h"
 #include "analysis/dump_writer.h"
 #include "analysis/patterns.h"
+#include "core/clock.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/version.h"
@@ -29,10 +30,6 @@ using Clock = std::chrono::steady_clock;
 // Original heads that a record names.
 constexpr size_t kMhsaShares = 3;
 constexpr const char* kDelphiSchema = "lorsa-delphi-1";
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 HeadCollector new_collector(const DumpInputs& in, const DumpOptions& options) {
   return HeadCollector({in.loaded.lorsa.shape().num_ov_heads,

@@ -21,7 +21,7 @@ bool is_dump(const fs::path& folder) {
 }
 
 /// True if a killed dump may have left this: nothing but files that a dump writes.
-bool is_leftover(const fs::path& folder) {
+bool is_leftover_dump(const fs::path& folder) {
   if (!fs::is_directory(folder)) {
     return false;
   }
@@ -53,7 +53,7 @@ DumpFolder::DumpFolder(const fs::path& out, Start start) : final_(io::without_tr
   }
   for (const char* suffix : {".tmp", ".old"}) {
     const fs::path path = io::beside(final_, suffix);
-    LORSA_CHECK(!fs::exists(path) || is_leftover(path),
+    LORSA_CHECK(!fs::exists(path) || is_leftover_dump(path),
                 ConfigError,
                 path.string(),
                 ": is in the way and holds other files; remove it or give another --out");

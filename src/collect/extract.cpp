@@ -11,6 +11,7 @@
 #include <future>
 #include <thread>
 
+#include "core/clock.h"
 #include "job.h"
 #include "layer_writers.h"
 #include "lorsa/core/device.h"
@@ -23,10 +24,6 @@
 
 namespace lorsa::collect {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 void check_space(const Job& job) {
   const int64_t needed = job.needed_bytes(job.max_rows);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/clock.h"
 #include "job.h"
 #include "lorsa/collect/extract.h"
 #include "lorsa/core/device.h"
@@ -15,10 +16,6 @@ using Clock = std::chrono::steady_clock;
 
 /// Tokenising goes on for so long before the rest of a corpus is estimated.
 constexpr double kCountSeconds = 2.0;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Counts the rows, or estimates them, into `plan`. Returns a first batch for the probe.
 RowBatch count_rows(const Job& job, const lm::Tokenizer& tokenizer, ExtractPlan& plan) {

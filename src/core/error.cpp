@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <filesystem>
+#include <sstream>
 
 namespace lorsa {
 namespace {
@@ -33,6 +34,14 @@ ExitCode exit_code_for(const std::exception& error) noexcept {
     return ExitCode::kDevice;
   }
   return ExitCode::kInternal;
+}
+
+std::string concat_parts(std::initializer_list<MessagePart> parts) {
+  std::ostringstream out;
+  for (const MessagePart& part : parts) {
+    part.write(out);
+  }
+  return out.str();
 }
 
 }  // namespace lorsa

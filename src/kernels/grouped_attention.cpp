@@ -25,7 +25,7 @@ constexpr int64_t kRows = 64;
 /// Tasks per thread, at least, so that threads end at about the same time.
 constexpr int64_t kTasksPerThread = 4;
 
-struct Sizes {
+struct GroupedSizes {
   int64_t B, T, N, M, E, G;
 
   [[nodiscard]] int64_t group() const { return N / M; }
@@ -46,7 +46,7 @@ T* element(const at::Tensor& x_BTNW, int64_t b, int64_t t, int64_t n) {
 template <typename T>
 class Worker {
  public:
-  Worker(const Sizes& sizes,
+  Worker(const GroupedSizes& sizes,
          const at::Tensor& q,
          const at::Tensor& k,
          const at::Tensor& v,
@@ -125,7 +125,7 @@ class Worker {
     }
   }
 
-  const Sizes n_;
+  const GroupedSizes n_;
   const at::Tensor& q_;
   const at::Tensor& k_;
   const at::Tensor& v_;
@@ -138,7 +138,7 @@ class Worker {
 };
 
 template <typename T>
-void run(const Sizes& n,
+void run(const GroupedSizes& n,
          const at::Tensor& q,
          const at::Tensor& k,
          const at::Tensor& v,
@@ -170,12 +170,12 @@ void grouped_attention_cpu(const at::Tensor& q_BTNE,
                            double scale,
                            const at::Tensor& z_BTNG,
                            const at::Tensor& lse_BNT) {
-  const Sizes n = {q_BTNE.size(0),
-                   q_BTNE.size(1),
-                   q_BTNE.size(2),
-                   k_BTME.size(2),
-                   q_BTNE.size(3),
-                   v_BTMG.size(3)};
+  const GroupedSizes n = {q_BTNE.size(0),
+                          q_BTNE.size(1),
+                          q_BTNE.size(2),
+                          k_BTME.size(2),
+                          q_BTNE.size(3),
+                          v_BTMG.size(3)};
   if (n.B == 0 || n.T == 0) {
     return;
   }

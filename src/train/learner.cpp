@@ -7,6 +7,7 @@
 #include <cmath>
 #include <utility>
 
+#include "core/clock.h"
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
@@ -19,10 +20,6 @@ namespace {
 constexpr int64_t kThresholdEvery = 4;
 /// Share of the tokens at the end over which thresholds are averaged.
 constexpr double kThresholdShare = 0.2;
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// Weight decay is for what multiplies activations; biases, gains and thresholds are left alone.
 bool is_decayed(const std::string& name) {

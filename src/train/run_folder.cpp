@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 #include <vector>
 
 #include "lorsa/core/error.h"

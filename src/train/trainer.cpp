@@ -5,12 +5,10 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/clock.h"
+
 namespace lorsa::train {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // True when a step from `before` to `after` tokens passes a multiple of `every`.
 bool passes(int64_t before, int64_t after, int64_t every) {

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <sstream>
+#include <initializer_list>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 
@@ -64,20 +65,59 @@ enum class ExitCode : int {
 /// The exit code that a command reports for `error`.
 [[nodiscard]] ExitCode exit_code_for(const std::exception& error) noexcept;
 
+/// A part of a message: anything that operator<< writes, held by its address. That a message of any
+/// parts is made by the same function saves the compiler a template for each of some thousand
+/// messages.
+class MessagePart {
+ public:
+  MessagePart(
+      const char* text)  // NOLINT(google-explicit-constructor): parts are listed as they are
+      : value_(text), write_([](std::ostream& out, const void* value) {
+          out << static_cast<const char*>(value);
+        }) {}
+
+  template <typename T>
+  MessagePart(const T& value)  // NOLINT(google-explicit-constructor)
+      : value_(&value),
+        write_([](std::ostream& out, const void* at) { out << *static_cast<const T*>(at); }) {}
+
+  /// std::hex and its like.
+  using Manipulator = std::ios_base& (*)(std::ios_base&);
+
+  MessagePart(Manipulator manipulator)  // NOLINT(google-explicit-constructor)
+      : value_(reinterpret_cast<const void*>(manipulator)),
+        write_([](std::ostream& out, const void* value) {
+          out << reinterpret_cast<Manipulator>(const_cast<void*>(value));
+        }) {}
+
+  void write(std::ostream& out) const { write_(out, value_); }
+
+ private:
+  const void* value_;
+  void (*write_)(std::ostream&, const void*);
+};
+
+/// Joins the parts.
+[[nodiscard]] std::string concat_parts(std::initializer_list<MessagePart> parts);
+
 /// Joins its arguments with operator<<.
 template <typename... Parts>
 [[nodiscard]] std::string concat(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return out.str();
+  return concat_parts({parts...});
+}
+
+/// Throws `Type` with the joined parts.
+template <typename Type>
+[[noreturn, gnu::cold, gnu::noinline]] void throw_error(std::initializer_list<MessagePart> parts) {
+  throw Type(concat_parts(parts));
 }
 
 }  // namespace lorsa
 
 /// Throws `Type` with the joined message parts unless `condition` holds. Always on.
-#define LORSA_CHECK(condition, Type, ...)                \
-  do {                                                   \
-    if (!(condition)) [[unlikely]] {                     \
-      throw ::lorsa::Type(::lorsa::concat(__VA_ARGS__)); \
-    }                                                    \
+#define LORSA_CHECK(condition, Type, ...)                 \
+  do {                                                    \
+    if (!(condition)) [[unlikely]] {                      \
+      ::lorsa::throw_error<::lorsa::Type>({__VA_ARGS__}); \
+    }                                                     \
   } while (false)

@@ -145,7 +145,7 @@ TEST_CASE("the page is complete and asks for nothing outside its folder", "[anal
   const TinyDump tiny;
   dump(tiny.options());
   const std::filesystem::path explorer = tiny.dir / "dump" / "explorer";
-  const auto source = std::filesystem::path(LORSA_SOURCE_DIR) / "src" / "analysis" / "explorer";
+  const auto source = test::source_dir() / "src" / "analysis" / "explorer";
   std::vector<std::string> expected = names_in(source);
   expected.erase(std::find(expected.begin(), expected.end(), "embed.cpp.in"));
   expected.insert(std::lower_bound(expected.begin(), expected.end(), "data"), "data");

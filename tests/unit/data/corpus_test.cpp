@@ -10,12 +10,12 @@
 namespace lorsa::data {
 namespace {
 
-std::string put(const std::filesystem::path& path, const std::string& content) {
+std::string put_text(const std::filesystem::path& path, const std::string& content) {
   std::ofstream(path, std::ios::binary) << content;
   return path.string();
 }
 
-CorpusConfig corpus_of(std::vector<std::string> files, double max_bad_share = 0.0) {
+CorpusConfig text_corpus_of(std::vector<std::string> files, double max_bad_share = 0.0) {
   CorpusConfig config;
   config.files = std::move(files);
   config.max_bad_share = max_bad_share;
@@ -48,14 +48,14 @@ std::string message_of(const std::function<void()>& call) {
 
 TEST_CASE("CorpusReader reads .jsonl and .txt in the order of the files", "[data]") {
   const test::TempDir dir;
-  const std::string lines = put(dir / "b.jsonl",
-                                "{\"text\": \"one\"}\n"
-                                "\n"
-                                "{\"id\": 7, \"text\": \"t\\u00e4 \\ud83d\\ude00\\n\"}\r\n"
-                                "{\"text\": \"\"}\n"
-                                "{\"text\": \"last line without an end\"}");
-  const std::string text = put(dir / "a.txt", "\xEF\xBB\xBFwhole\nfile\n");
-  CorpusReader reader(corpus_of({lines, text}));
+  const std::string lines = put_text(dir / "b.jsonl",
+                                     "{\"text\": \"one\"}\n"
+                                     "\n"
+                                     "{\"id\": 7, \"text\": \"t\\u00e4 \\ud83d\\ude00\\n\"}\r\n"
+                                     "{\"text\": \"\"}\n"
+                                     "{\"text\": \"last line without an end\"}");
+  const std::string text = put_text(dir / "a.txt", "\xEF\xBB\xBFwhole\nfile\n");
+  CorpusReader reader(text_corpus_of({lines, text}));
   CHECK(
       texts(reader) ==
       std::vector<std::string>{
@@ -68,7 +68,7 @@ TEST_CASE("CorpusReader reads .jsonl and .txt in the order of the files", "[data
 TEST_CASE("CorpusReader takes the text from the configured key", "[data]") {
   const test::TempDir dir;
   CorpusConfig config =
-      corpus_of({put(dir / "a.jsonl", "{\"text\": \"no\", \"content\": \"yes\"}\n")});
+      text_corpus_of({put_text(dir / "a.jsonl", "{\"text\": \"no\", \"content\": \"yes\"}\n")});
   config.text_key = "content";
   CHECK(texts(config) == std::vector<std::string>{"yes"});
 }
@@ -89,11 +89,12 @@ TEST_CASE("CorpusReader skips and counts what is not a document", "[data]") {
   };
   for (const std::string& line : broken) {
     CAPTURE(line);
-    const std::string file = put(dir / "a.jsonl", "{\"text\": \"good\"}\n" + line + "\n");
-    CorpusReader reader(corpus_of({file}, 0.5));
+    const std::string file = put_text(dir / "a.jsonl", "{\"text\": \"good\"}\n" + line + "\n");
+    CorpusReader reader(text_corpus_of({file}, 0.5));
     CHECK(texts(reader) == std::vector<std::string>{"good"});
     CHECK(reader.bad_lines() == 1);
-    const std::string message = message_of<FormatError>([&] { texts(corpus_of({file}, 0.49)); });
+    const std::string message =
+        message_of<FormatError>([&] { texts(text_corpus_of({file}, 0.49)); });
     CHECK_THAT(message, Catch::Contains("1 of the first 2 lines"));
     CHECK_THAT(message, Catch::Contains("data.max_bad_share = 0.49"));
     CHECK_THAT(message, Catch::Contains(file));
@@ -106,7 +107,7 @@ TEST_CASE("CorpusReader gives a mostly broken corpus up long before its end", "[
   for (int i = 0; i < 10000; ++i) {
     lines += "{\"txt\": \"wrong key\"}\n";
   }
-  CorpusReader reader(corpus_of({put(dir / "a.jsonl", lines)}, 0.5));
+  CorpusReader reader(text_corpus_of({put_text(dir / "a.jsonl", lines)}, 0.5));
   CHECK_THROWS_AS(reader.next(), FormatError);
   CHECK(reader.bad_lines() < 1000);
 }
@@ -125,7 +126,7 @@ TEST_CASE("CorpusReader refuses a .txt file that is not UTF-8, naming the byte",
                                                            {"\xC3", false},
                                                            {"\xC3\xA4", true}};
   for (const auto& [bytes, valid] : cases) {
-    const CorpusConfig config = corpus_of({put(dir / "a.txt", "abc" + bytes)});
+    const CorpusConfig config = text_corpus_of({put_text(dir / "a.txt", "abc" + bytes)});
     CAPTURE(valid, bytes.size(), static_cast<int>(bytes[0]));
     if (valid) {
       CHECK(texts(config) == std::vector<std::string>{"abc" + bytes});
@@ -137,34 +138,36 @@ TEST_CASE("CorpusReader refuses a .txt file that is not UTF-8, naming the byte",
 
 TEST_CASE("CorpusReader says at once which file is missing, empty or of another kind", "[data]") {
   const test::TempDir dir;
-  const std::string good = put(dir / "good.jsonl", "{\"text\": \"x\"}\n");
-  const auto open = [&](const std::string& file) { CorpusReader reader(corpus_of({good, file})); };
+  const std::string good = put_text(dir / "good.jsonl", "{\"text\": \"x\"}\n");
+  const auto open = [&](const std::string& file) {
+    CorpusReader reader(text_corpus_of({good, file}));
+  };
   const std::string missing = (dir / "missing.jsonl").string();
   CHECK_THAT(message_of<IoError>([&] { open(missing); }), Catch::Contains(missing));
-  const std::string empty = put(dir / "empty.jsonl", "");
+  const std::string empty = put_text(dir / "empty.jsonl", "");
   CHECK_THAT(message_of<FormatError>([&] { open(empty); }),
              Catch::Contains(empty) && Catch::Contains("empty"));
-  const std::string other = put(dir / "table.parquet", "PAR1");
+  const std::string other = put_text(dir / "table.parquet", "PAR1");
   CHECK_THAT(message_of<ConfigError>([&] { open(other); }),
              Catch::Contains(other) && Catch::Contains(".jsonl or .txt"));
   std::filesystem::create_directory(dir / "folder.txt");
   CHECK_THROWS_AS(open((dir / "folder.txt").string()), IoError);
-  CHECK_THROWS_AS(CorpusReader(corpus_of({})), ConfigError);
-  const std::string blank = put(dir / "blank.jsonl", "\n \n\r\n");
-  CHECK_THAT(message_of<FormatError>([&] { texts(corpus_of({blank})); }),
+  CHECK_THROWS_AS(CorpusReader(text_corpus_of({})), ConfigError);
+  const std::string blank = put_text(dir / "blank.jsonl", "\n \n\r\n");
+  CHECK_THAT(message_of<FormatError>([&] { texts(text_corpus_of({blank})); }),
              Catch::Contains(blank) && Catch::Contains("no document"));
 }
 
 TEST_CASE("CorpusReader digests name each file and follow its bytes", "[data]") {
   const test::TempDir dir;
-  const std::string a = put(dir / "a.txt", "first");
-  const std::string b = put(dir / "b.txt", "second");
-  const std::vector<std::string> before = CorpusReader(corpus_of({a, b})).digests();
+  const std::string a = put_text(dir / "a.txt", "first");
+  const std::string b = put_text(dir / "b.txt", "second");
+  const std::vector<std::string> before = CorpusReader(text_corpus_of({a, b})).digests();
   REQUIRE(before.size() == 2);
   CHECK_THAT(before[0], Catch::StartsWith("a.txt xxh3:"));
   CHECK_THAT(before[1], Catch::StartsWith("b.txt xxh3:"));
-  put(dir / "b.txt", "Second");
-  const std::vector<std::string> after = CorpusReader(corpus_of({a, b})).digests();
+  put_text(dir / "b.txt", "Second");
+  const std::vector<std::string> after = CorpusReader(text_corpus_of({a, b})).digests();
   CHECK(after[0] == before[0]);
   CHECK(after[1] != before[1]);
 }

@@ -38,7 +38,7 @@ std::string config_page() {
 }  // namespace
 
 TEST_CASE("docs/config.md is what the field descriptions say", "[docs]") {
-  const auto path = std::filesystem::path(LORSA_SOURCE_DIR) / "docs" / "config.md";
+  const auto path = test::source_dir() / "docs" / "config.md";
   const char* update = std::getenv("LORSA_UPDATE_DOCS");
   if (update != nullptr && std::string(update) == "1") {
     io::write_file(path, config_page());
@@ -47,7 +47,7 @@ TEST_CASE("docs/config.md is what the field descriptions say", "[docs]") {
 }
 
 TEST_CASE("the configurations in configs/ are accepted", "[docs]") {
-  const auto folder = std::filesystem::path(LORSA_SOURCE_DIR) / "configs";
+  const auto folder = test::source_dir() / "configs";
   int num_files = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (entry.is_directory()) {

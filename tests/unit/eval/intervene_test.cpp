@@ -19,7 +19,7 @@ using test::TinyEdits;
 
 namespace {
 
-constexpr int64_t kLayer = TinyEdits::kLayer;
+constexpr int64_t kEditedLayer = TinyEdits::kLayer;
 
 model::LorsaWeights in_double(const model::Lorsa& lorsa) {
   model::LorsaWeights w = lorsa.weights();
@@ -76,7 +76,7 @@ Losses losses(const TinyEdits& s,
   };
   const at::Tensor p = log_p(s.model.logits(rows.tokens_BT));
   const at::Tensor q = log_p(s.model.logits(
-      rows.tokens_BT, {kLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+      rows.tokens_BT, {kEditedLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
         return edited_output(lorsa, edits, rows.edited_BT, in, out);
       }));
   Losses sum;
@@ -106,7 +106,7 @@ void require_effect(const eval::EditEffect& effect, const Losses& expected) {
 std::vector<int64_t> busiest(const TinyEdits& s,
                              const model::Lorsa& lorsa,
                              const eval::ProbeRows& rows) {
-  const auto layer = s.model.activations(rows.tokens_BT, {kLayer});
+  const auto layer = s.model.activations(rows.tokens_BT, {kEditedLayer});
   const at::Tensor a = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD);
   const at::Tensor sum_H = (a.abs() * rows.edited_BT.unsqueeze(-1)).sum(at::IntArrayRef{0, 1});
   const at::Tensor top = std::get<1>(sum_H.topk(3));
@@ -125,7 +125,7 @@ TEST_CASE("losses equal those of logits with every head's difference added at ev
     const eval::HeadEdits edits = {{heads[0], 0.0}, {heads[2], 1.5}, {heads[1], -0.75}};
     const Losses expected = losses(s, lorsa, edits, rows);
     REQUIRE(std::abs(expected.edited - expected.original) > 1e-3);
-    require_effect(eval::measure_edits({s.model, lorsa, kLayer}, edits, rows), expected);
+    require_effect(eval::measure_edits({s.model, lorsa, kEditedLayer}, edits, rows), expected);
   };
   check(s.lorsa(model::Activation::kTopK));
   check(s.lorsa(model::Activation::kTopKSigned));
@@ -158,7 +158,7 @@ TEST_CASE("edits do what they do in transformers with a hook that edits head by 
     edits.push_back({head[i].item<int64_t>(), value[i].item<double>()});
   }
   const auto number = [&](const char* name) { return golden.read(name).item<double>(); };
-  const eval::EditedLayer layer{s.model, lorsa, kLayer};
+  const eval::EditedLayer layer{s.model, lorsa, kEditedLayer};
   const eval::EditEffect effect = eval::measure_edits(layer, edits, rows);
   REQUIRE(std::abs(number("ce_edited") - number("ce_original")) > 0.01);
   REQUIRE(effect.ce_original == Approx(number("ce_original")).epsilon(1e-6));
@@ -180,13 +180,13 @@ TEST_CASE("a head set to its own activation changes nothing, to another value do
   const TinyEdits s;
   const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
   eval::ProbeRows rows = s.rows(1, 9);
-  const auto layer = s.model.activations(rows.tokens_BT, {kLayer});
+  const auto layer = s.model.activations(rows.tokens_BT, {kEditedLayer});
   const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD)[0];
   rows.edited_BT = at::arange(9).unsqueeze(0) == 6;
   const auto head = a_TH[6].argmax().item<int64_t>();
   const auto own = a_TH[6][head].item<double>();
   REQUIRE(own > 0.01);
-  const eval::EditedHidden hidden = eval::run_edits({s.model, lorsa, kLayer},
+  const eval::EditedHidden hidden = eval::run_edits({s.model, lorsa, kEditedLayer},
                                                     {{{head, own}}, {{head, own + 0.5}}},
                                                     rows.tokens_BT,
                                                     rows.edited_BT);
@@ -206,9 +206,9 @@ TEST_CASE("ablating every head leaves the Lorsa's error and b_D", "[eval]") {
     all.push_back({head, 0.0});
   }
   const auto hidden =
-      eval::run_edits({s.model, lorsa, kLayer}, {all}, rows.tokens_BT, rows.edited_BT);
+      eval::run_edits({s.model, lorsa, kEditedLayer}, {all}, rows.tokens_BT, rows.edited_BT);
   const at::Tensor expected = s.model.final_hidden(
-      rows.tokens_BT, {kLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+      rows.tokens_BT, {kEditedLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
         const at::Tensor y = lorsa.reconstruct(in).y_BTD;
         return at::where(rows.edited_BT.unsqueeze(-1), out - (y - lorsa.weights().b_D), out);
       });
@@ -221,11 +221,11 @@ TEST_CASE("a head that is not kept can be steered and ablating it changes nothin
   const TinyEdits s;
   const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
   eval::ProbeRows rows = s.rows(1, 8);
-  const auto layer = s.model.activations(rows.tokens_BT, {kLayer});
+  const auto layer = s.model.activations(rows.tokens_BT, {kEditedLayer});
   const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD)[0];
   rows.edited_BT = at::arange(8).unsqueeze(0) == 5;
   const auto silent = (a_TH[5] == 0).nonzero()[0].item<int64_t>();
-  const auto hidden = eval::run_edits({s.model, lorsa, kLayer},
+  const auto hidden = eval::run_edits({s.model, lorsa, kEditedLayer},
                                       {{{silent, 0.0}}, {{silent, 0.8}}, {}},
                                       rows.tokens_BT,
                                       rows.edited_BT);
@@ -239,7 +239,7 @@ TEST_CASE("sets measured together and rows measured in pieces give what each giv
   at::manual_seed(65);
   const TinyEdits s;
   const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
-  const eval::EditedLayer layer{s.model, lorsa, kLayer};
+  const eval::EditedLayer layer{s.model, lorsa, kEditedLayer};
   // 1,440 positions: more than are computed at once.
   const eval::ProbeRows rows = s.rows(120, 12);
   const std::vector<int64_t> heads = busiest(s, lorsa, rows);
@@ -267,7 +267,8 @@ TEST_CASE("without predictions that count means are not numbers", "[eval]") {
   eval::ProbeRows rows = s.rows(2, 5);
   rows.counted_BT.zero_();
   rows.counted_BT.select(1, 0).fill_(true);
-  const eval::EditEffect effect = eval::measure_edits({s.model, lorsa, kLayer}, {{1, 0.0}}, rows);
+  const eval::EditEffect effect =
+      eval::measure_edits({s.model, lorsa, kEditedLayer}, {{1, 0.0}}, rows);
   REQUIRE(effect.num_predictions == 0);
   REQUIRE(std::isnan(effect.ce_original));
   REQUIRE(std::isnan(effect.rise()));
@@ -282,13 +283,13 @@ TEST_CASE("a prompt's next tokens are listed by probability before, after, and b
   const std::vector<int64_t> heads = busiest(s, lorsa, rows);
   const eval::HeadEdits edits = {{heads[0], 0.0}, {heads[1], 3.0}};
   const auto effect = eval::measure_prompt(
-      {s.model, lorsa, kLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 6);
+      {s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 6);
   const auto probability = [&](const at::Tensor& logits) {
     return at::softmax(logits[0][6].to(at::kDouble), 0);
   };
   const at::Tensor p = probability(s.model.logits(rows.tokens_BT));
   const at::Tensor q = probability(s.model.logits(
-      rows.tokens_BT, {kLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+      rows.tokens_BT, {kEditedLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
         return edited_output(lorsa, edits, rows.edited_BT, in, out);
       }));
   const auto require_list = [&](const std::vector<eval::TokenShift>& list, const at::Tensor& by) {
@@ -308,7 +309,7 @@ TEST_CASE("a prompt's next tokens are listed by probability before, after, and b
   REQUIRE(kl > 1e-4);
   REQUIRE(effect.kl == Approx(kl).epsilon(1e-3));
   const auto all = eval::measure_prompt(
-      {s.model, lorsa, kLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 1000);
+      {s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 1000);
   REQUIRE(all.after.size() == static_cast<size_t>(s.model.config().vocabulary_size));
 }
 
@@ -316,7 +317,7 @@ TEST_CASE("edits and masks that do not fit are refused", "[eval]") {
   at::manual_seed(68);
   const TinyEdits s;
   const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
-  const eval::EditedLayer layer{s.model, lorsa, kLayer};
+  const eval::EditedLayer layer{s.model, lorsa, kEditedLayer};
   const eval::ProbeRows rows = s.rows(1, 5);
   const auto refused = [&](const eval::HeadEdits& edits) {
     return test::message_of<ConfigError>([&] { (void)eval::measure_edits(layer, edits, rows); });

@@ -22,20 +22,20 @@ using test::TinyEdits;
 
 namespace {
 
-constexpr int64_t kContext = 16;
+constexpr int64_t kEditsContext = 16;
 
 // A cache of the tiny model, six of its ten rows for training, and a Lorsa for it.
-struct Setup : TinyEdits {
+struct EditsSetup : TinyEdits {
   test::TempDir dir;
   eval::ProbeRows heldout;
   model::Lorsa unit_form = made();
   eval::EvalOptions options;
 
-  Setup() {
-    data::Manifest plan = test::tiny_plan(model.config().d_model, kContext);
+  EditsSetup() {
+    data::Manifest plan = test::tiny_plan(model.config().d_model, kEditsContext);
     plan.weights_sha256 = model.weights_sha256();
     data::CacheWriter writer(dir / "cache", plan, model.attention(kLayer), 100);
-    const at::Tensor tokens_BT = rows(10, kContext).tokens_BT;
+    const at::Tensor tokens_BT = rows(10, kEditsContext).tokens_BT;
     const auto activations = model.activations(tokens_BT, {kLayer});
     data::RowBlock block{
         activations[0].input_BTD, activations[0].target_BTD, tokens_BT, tokens_BT != 0, {}, {}};
@@ -102,7 +102,7 @@ void require_same(const eval::EditEffect& found, const eval::EditEffect& expecte
 }  // namespace
 
 TEST_CASE("edits are measured on the held-out rows and on repeated tokens", "[eval]") {
-  Setup s;
+  EditsSetup s;
   const int64_t acts = *s.acting().begin();
   s.options.interventions.ablate_heads = concat(acts);
   s.options.interventions.steer = {concat(acts + 1, "=1.25")};
@@ -122,7 +122,7 @@ TEST_CASE("edits are measured on the held-out rows and on repeated tokens", "[ev
 }
 
 TEST_CASE("the control ablates as many other heads that act on the held-out rows", "[eval]") {
-  Setup s;
+  EditsSetup s;
   const std::set<int64_t> acting = s.acting();
   REQUIRE(acting.size() >= 9);
   std::vector<int64_t> heads(acting.begin(), acting.end());
@@ -168,7 +168,7 @@ TEST_CASE("ratios are those to the control's means, if these are positive", "[ev
 }
 
 TEST_CASE("prompts begin with BOS and come from options and a file", "[eval]") {
-  Setup s;
+  EditsSetup s;
   const int64_t acts = *s.acting().begin();
   io::write_file(s.dir / "prompts.txt", "old bridge\r\n\nthe river sang");
   eval::InterventionOptions& o = s.options.interventions;
@@ -200,7 +200,7 @@ TEST_CASE("prompts begin with BOS and come from options and a file", "[eval]") {
 }
 
 TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", "[eval]") {
-  Setup s;
+  EditsSetup s;
   const std::set<int64_t> acting = s.acting();
   const int64_t acts = *acting.begin();
   eval::InterventionOptions& o = s.options.interventions;
@@ -232,7 +232,7 @@ TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", 
 }
 
 TEST_CASE("the report holds interventions under its key and the table shows them", "[eval]") {
-  Setup s;
+  EditsSetup s;
   REQUIRE_FALSE(to_json(eval::evaluate(s.options)).contains("interventions"));
   const std::set<int64_t> acting = s.acting();
   eval::InterventionOptions& o = s.options.interventions;
@@ -260,7 +260,7 @@ TEST_CASE("the report holds interventions under its key and the table shows them
 }
 
 TEST_CASE("interventions that cannot be carried out are refused by option", "[eval]") {
-  Setup s;
+  EditsSetup s;
   eval::InterventionOptions& o = s.options.interventions;
   SECTION("no edits for prompts") {
     o.prompts = {"the"};

@@ -9,7 +9,7 @@ using namespace lorsa;
 
 namespace {
 
-constexpr double kTolerance = 1e-6;
+constexpr double kMeterTolerance = 1e-6;
 
 }  // namespace
 
@@ -31,7 +31,7 @@ TEST_CASE("cross-entropies and kl of saved logits agree with numpy", "[eval]") {
   }
   const eval::LanguageReport r = meter.report();
   const auto expected = [&](const char* name) {
-    return Approx(file.read(name).item<double>()).epsilon(kTolerance);
+    return Approx(file.read(name).item<double>()).epsilon(kMeterTolerance);
   };
   CHECK(r.num_predictions == file.read("num_predictions").item<int64_t>());
   CHECK(r.ce_original == expected("ce_original"));

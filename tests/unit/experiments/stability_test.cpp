@@ -14,7 +14,7 @@ using test::random_lorsa;
 
 namespace {
 
-StabilityOptions options_for(const std::filesystem::path& cache) {
+StabilityOptions stability_options_for(const std::filesystem::path& cache) {
   StabilityOptions options;
   options.cache = cache;
   options.batch_sequences = 2;
@@ -25,7 +25,7 @@ StabilityOptions options_for(const std::filesystem::path& cache) {
 // A tiny cache and checkpoints for it.
 struct Tiny {
   test::TempDir dir;
-  StabilityOptions options = options_for(dir / "cache");
+  StabilityOptions options = stability_options_for(dir / "cache");
 
   Tiny() { test::write_tiny_cache(dir / "cache", 40); }
 
@@ -55,7 +55,7 @@ model::Lorsa random_sae() {
 
 TEST_CASE("head matches are those of dense matrices in numpy", "[experiments]") {
   const test::GoldenMeasures golden;
-  StabilityOptions options = options_for(golden.dir / "cache");
+  StabilityOptions options = stability_options_for(golden.dir / "cache");
   const StabilityReport report = match_heads(golden.dir / "first", golden.dir / "second", options);
   io::Json json = to_json(report);
   CHECK(json["first"] == (golden.dir / "first").string());

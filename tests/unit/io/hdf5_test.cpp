@@ -24,7 +24,7 @@ std::vector<Hdf5Dataset> datasets() {
           {"single", Hdf5Type::kFloat32, {2, 1024}}};
 }
 
-std::string refusal(const std::filesystem::path& path, std::vector<Hdf5Dataset> expected) {
+std::string hdf5_refusal(const std::filesystem::path& path, std::vector<Hdf5Dataset> expected) {
   const std::string message = test::message_of<FormatError>(
       [&] { static_cast<void>(locate_hdf5_datasets(path, std::move(expected), "complete")); });
   test::require_parts(message, {path.string()});
@@ -88,9 +88,9 @@ TEST_CASE("bytes written at the offsets survive the mark", "[io]") {
 TEST_CASE("a file without the mark set is refused", "[io]") {
   const test::TempDir folder;
   static_cast<void>(create_hdf5_file(folder / "a.h5", datasets(), "complete"));
-  test::require_parts(refusal(folder / "a.h5", datasets()),
+  test::require_parts(hdf5_refusal(folder / "a.h5", datasets()),
                       {"attribute complete: expected 1, found 0", "not finished"});
-  test::require_parts(refusal(test::golden("io/foreign.h5"), datasets()),
+  test::require_parts(hdf5_refusal(test::golden("io/foreign.h5"), datasets()),
                       {"attribute complete", "no such attribute"});
 }
 
@@ -98,25 +98,25 @@ TEST_CASE("missing datasets, other types, shapes and layouts are refused by name
   const test::TempDir folder;
   const auto path = folder / "a.h5";
   set_hdf5_mark(path, create_hdf5_file(path, datasets(), "complete"));
-  test::require_parts(refusal(path, {{"none", Hdf5Type::kInt32, {7}}}),
+  test::require_parts(hdf5_refusal(path, {{"none", Hdf5Type::kInt32, {7}}}),
                       {": /none: expected a dataset of int32 [7], found nothing"});
-  test::require_parts(refusal(path, {{"half", Hdf5Type::kFloat32, {4, 8, 128}}}),
+  test::require_parts(hdf5_refusal(path, {{"half", Hdf5Type::kFloat32, {4, 8, 128}}}),
                       {": /half: expected float32, found a float of 16 bits"});
-  test::require_parts(refusal(path, {{"ids", Hdf5Type::kUInt64, {7}}}),
+  test::require_parts(hdf5_refusal(path, {{"ids", Hdf5Type::kUInt64, {7}}}),
                       {": /ids: expected uint64, found int32"});
-  test::require_parts(refusal(path, {{"ids", Hdf5Type::kInt32, {8}}}),
+  test::require_parts(hdf5_refusal(path, {{"ids", Hdf5Type::kInt32, {8}}}),
                       {": /ids: expected shape [8], found [7]"});
-  test::require_parts(refusal(path, {{"ids", Hdf5Type::kInt32, {7, 1}}}), {"[7, 1]"});
+  test::require_parts(hdf5_refusal(path, {{"ids", Hdf5Type::kInt32, {7, 1}}}), {"[7, 1]"});
 
   const auto foreign = test::golden("io/foreign_marked.h5");
-  test::require_parts(refusal(foreign, {{"chunked", Hdf5Type::kFloat32, {8}}}),
+  test::require_parts(hdf5_refusal(foreign, {{"chunked", Hdf5Type::kFloat32, {8}}}),
                       {": /chunked: expected contiguous layout"});
-  test::require_parts(refusal(foreign, {{"ieee_half", Hdf5Type::kBFloat16, {8}}}),
+  test::require_parts(hdf5_refusal(foreign, {{"ieee_half", Hdf5Type::kBFloat16, {8}}}),
                       {": /ieee_half: expected bfloat16, found a float of 16 bits"});
-  test::require_parts(refusal(foreign, {{"big_endian", Hdf5Type::kInt32, {8}}}),
+  test::require_parts(hdf5_refusal(foreign, {{"big_endian", Hdf5Type::kInt32, {8}}}),
                       {": /big_endian: expected int32, found int32 big-endian"});
-  test::require_parts(refusal(foreign, {{"text", Hdf5Type::kInt32, {8}}}), {"no number"});
-  test::require_parts(refusal(foreign, {{"group", Hdf5Type::kInt32, {8}}}), {"/group"});
+  test::require_parts(hdf5_refusal(foreign, {{"text", Hdf5Type::kInt32, {8}}}), {"no number"});
+  test::require_parts(hdf5_refusal(foreign, {{"group", Hdf5Type::kInt32, {8}}}), {"/group"});
 }
 
 TEST_CASE("cut files and files of another kind are refused with HDF5's reason", "[io]") {
@@ -125,13 +125,14 @@ TEST_CASE("cut files and files of another kind are refused with HDF5's reason", 
   set_hdf5_mark(path, create_hdf5_file(path, datasets(), "complete"));
   const std::string good = read_file(path);
   write_file(folder / "cut.h5", good.substr(0, good.size() - 1));
-  test::require_parts(refusal(folder / "cut.h5", datasets()), {"H5Fopen failed", "truncated file"});
+  test::require_parts(hdf5_refusal(folder / "cut.h5", datasets()),
+                      {"H5Fopen failed", "truncated file"});
   write_file(folder / "head.h5", good.substr(0, 40));
-  REQUIRE_FALSE(refusal(folder / "head.h5", datasets()).empty());
+  REQUIRE_FALSE(hdf5_refusal(folder / "head.h5", datasets()).empty());
   write_file(folder / "text.h5", "this is no HDF5 file at all, only some text");
-  test::require_parts(refusal(folder / "text.h5", datasets()), {"signature"});
+  test::require_parts(hdf5_refusal(folder / "text.h5", datasets()), {"signature"});
   write_file(folder / "empty.h5", "");
-  REQUIRE_FALSE(refusal(folder / "empty.h5", datasets()).empty());
+  REQUIRE_FALSE(hdf5_refusal(folder / "empty.h5", datasets()).empty());
   test::require_parts(
       test::message_of<IoError>([&] {
         static_cast<void>(locate_hdf5_datasets(folder / "none.h5", datasets(), "complete"));

@@ -12,7 +12,7 @@
 namespace lorsa::io {
 namespace {
 
-std::string refusal(const std::string& text) {
+std::string json_refusal(const std::string& text) {
   return test::message_of<FormatError>([&] { static_cast<void>(parse_json(text, "name")); });
 }
 
@@ -31,25 +31,25 @@ TEST_CASE("parse_json agrees with nlohmann's own parser", "[io]") {
 }
 
 TEST_CASE("parse_json refuses duplicate keys with name and byte", "[io]") {
-  test::require_parts(refusal(R"({"a": 1, "b": {"a": 2}, "a": 3})"),
+  test::require_parts(json_refusal(R"({"a": 1, "b": {"a": 2}, "a": 3})"),
                       {"name: byte 27: ", "expected unique keys", "\"a\""});
-  test::require_parts(refusal(R"([{"x": {"k": 1, "k": 1}}])"), {"\"k\""});
+  test::require_parts(json_refusal(R"([{"x": {"k": 1, "k": 1}}])"), {"\"k\""});
   // Escapes do not hide one.
-  test::require_parts(refusal(R"({"a": 1, "\u0061": 2})"), {"expected unique keys"});
+  test::require_parts(json_refusal(R"({"a": 1, "\u0061": 2})"), {"expected unique keys"});
   // The same key in different objects is fine.
   REQUIRE(parse_json(R"([{"a": 1}, {"a": {"a": 2}}])", "name").size() == 2);
 }
 
 TEST_CASE("parse_json refuses what is not exactly one JSON value", "[io]") {
-  test::require_parts(refusal(""), {"name: byte 1: ", "unexpected end of input"});
-  test::require_parts(refusal("{} x"), {"name: byte 4: "});
-  test::require_parts(refusal("{\"a\": 1,}"), {"name: byte 9: "});
-  test::require_parts(refusal("[1 2]"), {"name: byte 4: "});
-  test::require_parts(refusal("{\"a\": NaN}"), {"name: byte 7: "});
-  test::require_parts(refusal("[1e999]"), {"name: byte 6: "});
-  test::require_parts(refusal("\"\xff\""), {"name: byte 2: "});
-  test::require_parts(refusal("// no\n1"), {"name: byte 1: "});
-  test::require_parts(refusal(std::string(100'000, '[')), {"nested levels"});
+  test::require_parts(json_refusal(""), {"name: byte 1: ", "unexpected end of input"});
+  test::require_parts(json_refusal("{} x"), {"name: byte 4: "});
+  test::require_parts(json_refusal("{\"a\": 1,}"), {"name: byte 9: "});
+  test::require_parts(json_refusal("[1 2]"), {"name: byte 4: "});
+  test::require_parts(json_refusal("{\"a\": NaN}"), {"name: byte 7: "});
+  test::require_parts(json_refusal("[1e999]"), {"name: byte 6: "});
+  test::require_parts(json_refusal("\"\xff\""), {"name: byte 2: "});
+  test::require_parts(json_refusal("// no\n1"), {"name: byte 1: "});
+  test::require_parts(json_refusal(std::string(100'000, '[')), {"nested levels"});
 }
 
 TEST_CASE("a vocabulary of 200,000 keys is parsed in linear time", "[io]") {

@@ -23,7 +23,7 @@ std::string file_of(const std::string& header, size_t data_bytes) {
 }
 
 /// The message that reading `content` gives; the path must stand in it.
-std::string refusal(const std::string& content) {
+std::string tensor_refusal(const std::string& content) {
   const test::TempDir folder;
   write_file(folder / "bad.safetensors", content);
   const std::string message = test::message_of<FormatError>(
@@ -50,59 +50,63 @@ TEST_CASE("every cut of a good file is refused", "[io]") {
   const std::string good = read_file(folder / "good");
   for (size_t length = 0; length < good.size(); ++length) {
     INFO(length);
-    REQUIRE_FALSE(refusal(good.substr(0, length)).empty());
+    REQUIRE_FALSE(tensor_refusal(good.substr(0, length)).empty());
   }
-  test::require_parts(refusal(good.substr(0, good.size() - 1)),
+  test::require_parts(tensor_refusal(good.substr(0, good.size() - 1)),
                       {"tensor \"y\"", "data_offsets", "cut"});
-  test::require_parts(refusal(good + "x"), {"belong to no tensor"});
+  test::require_parts(tensor_refusal(good + "x"), {"belong to no tensor"});
 }
 
 TEST_CASE("an oversized header length is refused before anything is allocated", "[io]") {
-  test::require_parts(refusal(file_of("{}", 0, std::numeric_limits<uint64_t>::max())),
+  test::require_parts(tensor_refusal(file_of("{}", 0, std::numeric_limits<uint64_t>::max())),
                       {"header length of 18446744073709551615", "at most 2 bytes"});
-  test::require_parts(refusal(file_of("{}", 0, 3)), {"header length of 3"});
-  test::require_parts(refusal("abc"), {"8 bytes", "3 bytes"});
-  test::require_parts(refusal(""), {"0 bytes"});
+  test::require_parts(tensor_refusal(file_of("{}", 0, 3)), {"header length of 3"});
+  test::require_parts(tensor_refusal("abc"), {"8 bytes", "3 bytes"});
+  test::require_parts(tensor_refusal(""), {"0 bytes"});
 }
 
 TEST_CASE("a header that is not the expected JSON is refused", "[io]") {
-  test::require_parts(refusal(file_of("{\"x\": ", 0)), {"header: byte", "expected JSON"});
-  test::require_parts(refusal(file_of("[1]", 0)), {"expected an object"});
-  test::require_parts(refusal(file_of("{\"x\":5}", 0)), {"tensor \"x\"", "expected an object"});
-  test::require_parts(refusal(file_of("{\"x\":{\"shape\":[],\"data_offsets\":[0,0]}}", 0)),
+  test::require_parts(tensor_refusal(file_of("{\"x\": ", 0)), {"header: byte", "expected JSON"});
+  test::require_parts(tensor_refusal(file_of("[1]", 0)), {"expected an object"});
+  test::require_parts(tensor_refusal(file_of("{\"x\":5}", 0)),
+                      {"tensor \"x\"", "expected an object"});
+  test::require_parts(tensor_refusal(file_of("{\"x\":{\"shape\":[],\"data_offsets\":[0,0]}}", 0)),
                       {"tensor \"x\": dtype", "found nothing"});
   const std::string x = "\"x\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}";
-  test::require_parts(refusal(file_of("{" + x + "," + x + "}", 1)),
+  test::require_parts(tensor_refusal(file_of("{" + x + "," + x + "}", 1)),
                       {"expected unique keys", "\"x\""});
-  test::require_parts(refusal(file_of("{\"__metadata__\":{\"k\":1}}", 0)),
+  test::require_parts(tensor_refusal(file_of("{\"__metadata__\":{\"k\":1}}", 0)),
                       {"__metadata__", "k", "expected text"});
-  test::require_parts(refusal(file_of("{\"__metadata__\":[]}", 0)), {"__metadata__"});
+  test::require_parts(tensor_refusal(file_of("{\"__metadata__\":[]}", 0)), {"__metadata__"});
 }
 
 TEST_CASE("wrong dtypes, shapes and ranges are refused by tensor name", "[io]") {
-  test::require_parts(refusal(file_of(tensor("F8_E4M3", "[4]", "[0,4]"), 4)),
+  test::require_parts(tensor_refusal(file_of(tensor("F8_E4M3", "[4]", "[0,4]"), 4)),
                       {"tensor \"x\": dtype", "expected one of F64", "F8_E4M3"});
-  test::require_parts(refusal(file_of(tensor("F32", "[-1]", "[0,4]"), 4)), {"shape", "-1"});
-  test::require_parts(refusal(file_of(tensor("F32", "[1.5]", "[0,4]"), 4)), {"shape", "1.5"});
-  test::require_parts(refusal(file_of(tensor("F32", "\"4\"", "[0,4]"), 4)), {"shape", "string"});
-  test::require_parts(refusal(file_of(tensor("F32", "[2]", "[0,4]"), 4)),
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[-1]", "[0,4]"), 4)), {"shape", "-1"});
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[1.5]", "[0,4]"), 4)),
+                      {"shape", "1.5"});
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "\"4\"", "[0,4]"), 4)),
+                      {"shape", "string"});
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[2]", "[0,4]"), 4)),
                       {"tensor \"x\"", "expected 8 bytes", "range of 4"});
-  test::require_parts(refusal(file_of(tensor("F32", "[1]", "[4,0]"), 4)),
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[1]", "[4,0]"), 4)),
                       {"data_offsets", "[4, 0]"});
-  test::require_parts(refusal(file_of(tensor("F32", "[1]", "[0,-4]"), 4)),
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[1]", "[0,-4]"), 4)),
                       {"data_offsets", "[begin, end]"});
-  test::require_parts(refusal(file_of(tensor("F32", "[1]", "[0]"), 4)), {"data_offsets"});
-  test::require_parts(refusal(file_of(tensor("F32", "[1]", "[0,400]"), 4)),
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[1]", "[0]"), 4)), {"data_offsets"});
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[1]", "[0,400]"), 4)),
                       {"data_offsets", "4 bytes of data", "[0, 400]"});
 }
 
 TEST_CASE("a shape whose size overflows is refused", "[io]") {
-  test::require_parts(refusal(file_of(tensor("F32", "[4294967296,4294967296]", "[0,0]"), 0)),
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[4294967296,4294967296]", "[0,0]"), 0)),
                       {"tensor \"x\"", "overflow"});
   // A zero does not hide it.
-  test::require_parts(refusal(file_of(tensor("F32", "[0,4294967296,4294967296]", "[0,0]"), 0)),
-                      {"overflow"});
-  test::require_parts(refusal(file_of(tensor("F32", "[9223372036854775808]", "[0,0]"), 0)),
+  test::require_parts(
+      tensor_refusal(file_of(tensor("F32", "[0,4294967296,4294967296]", "[0,0]"), 0)),
+      {"overflow"});
+  test::require_parts(tensor_refusal(file_of(tensor("F32", "[9223372036854775808]", "[0,0]"), 0)),
                       {"shape", "2^63"});
 }
 
@@ -111,12 +115,12 @@ TEST_CASE("overlapping ranges and gaps are refused", "[io]") {
     return "{\"x\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" + first +
            "},\"y\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" + second + "}}";
   };
-  test::require_parts(refusal(file_of(two("[0,4]", "[2,6]"), 6)),
+  test::require_parts(tensor_refusal(file_of(two("[0,4]", "[2,6]"), 6)),
                       {"tensor \"y\"", "byte 4", "byte 2", "overlapping"});
-  test::require_parts(refusal(file_of(two("[0,4]", "[0,4]"), 4)), {"overlapping"});
-  test::require_parts(refusal(file_of(two("[0,4]", "[5,9]"), 9)),
+  test::require_parts(tensor_refusal(file_of(two("[0,4]", "[0,4]"), 4)), {"overlapping"});
+  test::require_parts(tensor_refusal(file_of(two("[0,4]", "[5,9]"), 9)),
                       {"tensor \"y\"", "byte 5", "gap"});
-  test::require_parts(refusal(file_of(two("[1,5]", "[5,9]"), 9)), {"tensor \"x\"", "gap"});
+  test::require_parts(tensor_refusal(file_of(two("[1,5]", "[5,9]"), 9)), {"tensor \"x\"", "gap"});
 }
 
 TEST_CASE("a missing tensor is refused with the nearest names", "[io]") {

@@ -13,21 +13,21 @@ using test::relative_error;
 
 namespace {
 
-struct Case {
+struct ProductCase {
   int64_t P, K, N;
 };
 
 // Below and above the least rows of the blocked path; edges of its blocks of 64 and 128 columns,
 // 256 rows and 1024 terms; one of everything; more terms than a block.
-const std::vector<Case> kCases = {{1, 1, 1},
-                                  {63, 5, 7},
-                                  {64, 1, 1},
-                                  {65, 8, 64},
-                                  {255, 63, 65},
-                                  {256, 64, 128},
-                                  {257, 65, 129},
-                                  {300, 1025, 70},
-                                  {513, 130, 257}};
+const std::vector<ProductCase> kProductCases = {{1, 1, 1},
+                                                {63, 5, 7},
+                                                {64, 1, 1},
+                                                {65, 8, 64},
+                                                {255, 63, 65},
+                                                {256, 64, 128},
+                                                {257, 65, 129},
+                                                {300, 1025, 70},
+                                                {513, 130, 257}};
 
 at::Tensor in_double(const at::Tensor& x) {
   return x.to(at::kDouble);
@@ -39,7 +39,7 @@ constexpr double kTolerance = 2e-6;
 }  // namespace
 
 TEST_CASE("product_nt equals the product in double", "[kernels]") {
-  for (const Case& c : kCases) {
+  for (const ProductCase& c : kProductCases) {
     INFO("P " << c.P << " K " << c.K << " N " << c.N);
     at::manual_seed(5);
     const at::Tensor x = at::randn({c.P, c.K});
@@ -56,7 +56,7 @@ TEST_CASE("product_nt equals the product in double", "[kernels]") {
 
 TEST_CASE("product_tn equals the product in double, for rows and for columns that are contiguous",
           "[kernels]") {
-  for (const Case& c : kCases) {
+  for (const ProductCase& c : kProductCases) {
     INFO("P " << c.P << " K " << c.K << " N " << c.N);
     at::manual_seed(6);
     const at::Tensor x = at::randn({c.P, c.K});

@@ -31,8 +31,8 @@ const std::vector<std::string> kModels = {"tiny-tied",
                                           "tiny-neox-respelled"};
 const std::vector<std::string> kLongModels = {"long-llama3", "long-qwen3", "long-neox"};
 
-struct Golden {
-  explicit Golden(const std::string& name)
+struct ExactGolden {
+  explicit ExactGolden(const std::string& name)
       : model(test::golden("lm") / name, at::kCPU),
         reader(test::golden("lm/" + name + ".safetensors")),
         tokens_BT(reader.read("tokens").to(at::kLong)) {
@@ -73,7 +73,7 @@ kernels::Mhsa stored_and_read(const kernels::Mhsa& attention, int64_t d_model) {
 TEST_CASE("logits equal those of transformers", "[lm]") {
   for (const std::string& name : kModels) {
     CAPTURE(name);
-    const Golden golden(name);
+    const ExactGolden golden(name);
     const at::Tensor logits = golden.model.logits(golden.tokens_BT);
     CHECK(logits.scalar_type() == at::kFloat);
     CHECK(test::relative_error(logits, golden.reader.read("logits")) <= kTolerance);
@@ -83,7 +83,7 @@ TEST_CASE("logits equal those of transformers", "[lm]") {
 
 TEST_CASE("activations equal the hooks of transformers", "[lm]") {
   for (const std::string& name : kModels) {
-    const Golden golden(name);
+    const ExactGolden golden(name);
     const auto found = golden.model.activations(golden.tokens_BT, golden.layers);
     REQUIRE(found.size() == golden.layers.size());
     for (const int64_t layer : golden.layers) {
@@ -101,7 +101,7 @@ TEST_CASE("activations equal the hooks of transformers", "[lm]") {
 
 TEST_CASE("attention applied to the cached input gives the cached target", "[lm]") {
   for (const std::string& name : kModels) {
-    const Golden golden(name);
+    const ExactGolden golden(name);
     for (const int64_t layer : golden.layers) {
       CAPTURE(name, layer);
       const kernels::Mhsa attention = golden.model.attention(layer);
@@ -113,7 +113,7 @@ TEST_CASE("attention applied to the cached input gives the cached target", "[lm]
 
 TEST_CASE("attention.safetensors applied to the cached input gives the cached target", "[lm]") {
   for (const std::string& name : kModels) {
-    const Golden golden(name);
+    const ExactGolden golden(name);
     for (const int64_t layer : golden.layers) {
       CAPTURE(name, layer);
       const kernels::Mhsa attention = golden.model.attention(layer);
@@ -127,7 +127,7 @@ TEST_CASE("attention.safetensors applied to the cached input gives the cached ta
 
 TEST_CASE("positions up to 12,000 equal those of transformers", "[lm]") {
   for (const std::string& name : kLongModels) {
-    const Golden golden(name);
+    const ExactGolden golden(name);
     REQUIRE(golden.tokens_BT.size(1) == 12000);
     const at::Tensor position = golden.reader.read("positions");
     REQUIRE(position.max().item<int64_t>() == 11999);
@@ -150,7 +150,7 @@ TEST_CASE("positions up to 12,000 equal those of transformers", "[lm]") {
 TEST_CASE("a bfloat16 run stays near the float32 run", "[lm]") {
   for (const std::string name : {"tiny-llama3", "tiny-qwen3", "tiny-neox"}) {
     CAPTURE(name);
-    const Golden golden(name);
+    const ExactGolden golden(name);
     const LanguageModel model(test::golden("lm") / name, at::kCPU, {.dtype = "bfloat16"});
     CHECK(model.compute_dtype() == at::kBFloat16);
     const auto taps = model.activations(golden.tokens_BT, {0});

@@ -11,6 +11,7 @@
 #include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
 #include "lorsa/io/safetensors.h"
+#include "support/paths.h"
 #include "support/temp_dir.h"
 
 namespace lorsa::test {
@@ -19,7 +20,7 @@ namespace lorsa::test {
 class ModelFolder {
  public:
   explicit ModelFolder(const std::string& name) : path_(dir_ / "model") {
-    std::filesystem::copy(std::filesystem::path(LORSA_TEST_GOLDEN) / "lm" / name, path_);
+    std::filesystem::copy(test::golden("lm") / name, path_);
   }
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }

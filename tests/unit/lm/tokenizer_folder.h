@@ -7,6 +7,7 @@
 
 #include "lorsa/io/json.h"
 #include "lorsa/lm/tokenizer.h"
+#include "support/paths.h"
 #include "support/temp_dir.h"
 
 namespace lorsa::test {
@@ -28,8 +29,7 @@ class TokenizerFolder {
 
 /// tokenizer.json of tests/golden/tokenizer/`name`.
 inline io::Json golden_tokenizer(const std::string& name) {
-  return io::read_json(std::filesystem::path(LORSA_TEST_GOLDEN) / "tokenizer" / name /
-                       "tokenizer.json");
+  return io::read_json(test::golden("tokenizer") / name / "tokenizer.json");
 }
 
 /// The folder that the environment variable `name` holds.

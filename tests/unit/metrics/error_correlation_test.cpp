@@ -13,7 +13,7 @@ using lorsa::test::relative_error;
 
 namespace {
 
-constexpr double kTolerance = 1e-6;
+constexpr double kCorrelationTolerance = 1e-6;
 
 // Rows first .. last-1 of every tensor.
 void add_rows(ErrorCorrelationMeter& meter,
@@ -44,10 +44,10 @@ TEST_CASE("error correlations agree with numpy however the rows are batched", "[
   }
   const ErrorCorrelationReport report = meter.report();
   CHECK(report.num_tokens == file.read("num_tokens").item<int64_t>());
-  CHECK(relative_error(report.cosine_CC, file.read("cosine")) < kTolerance);
+  CHECK(relative_error(report.cosine_CC, file.read("cosine")) < kCorrelationTolerance);
   CHECK(relative_error(report.squared_norm_correlation_CC, file.read("squared_norm_correlation")) <
-        kTolerance);
-  CHECK(relative_error(report.explained_CC, file.read("explained")) < kTolerance);
+        kCorrelationTolerance);
+  CHECK(relative_error(report.explained_CC, file.read("explained")) < kCorrelationTolerance);
 }
 
 TEST_CASE("an error that is a multiple of another one explains all of it", "[metrics]") {

@@ -25,7 +25,7 @@ fs::path original(const std::string& name) {
   return test::golden("interchange/original-" + name);
 }
 
-void copy_folder(const fs::path& from, const fs::path& to) {
+void copy_original(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);
   for (const char* file : {"config.json", "final.pth"}) {
     fs::copy_file(from / file, to / file);
@@ -48,7 +48,7 @@ fs::path edited(const test::TempDir& dir,
                 const std::function<void(io::NamedTensors&)>& edit_tensors = {}) {
   const fs::path folder = dir / "edited";
   fs::remove_all(folder);
-  copy_folder(original(name), folder);
+  copy_original(original(name), folder);
   if (edit_config) {
     io::Json config = io::read_json(folder / "config.json");
     edit_config(config);
@@ -62,7 +62,7 @@ fs::path edited(const test::TempDir& dir,
   return folder;
 }
 
-void require_refused(const fs::path& folder, const std::vector<std::string>& parts) {
+void require_original_refused(const fs::path& folder, const std::vector<std::string>& parts) {
   test::require_parts(
       test::message_of<FormatError>([&] { static_cast<void>(model::load_original(folder)); }),
       parts);
@@ -157,8 +157,8 @@ TEST_CASE("originals that are no Lorsa of ours are refused by key, expected and 
     INFO(c.key << " = " << c.value.dump());
     const test::TempDir dir;
     const fs::path folder = edited(dir, "relu", [&](io::Json& config) { config[c.key] = c.value; });
-    require_refused(folder, c.parts);
-    require_refused(folder, {folder.string()});
+    require_original_refused(folder, c.parts);
+    require_original_refused(folder, {folder.string()});
   }
   const test::TempDir dir;
   const fs::path unscaled =
@@ -173,8 +173,8 @@ TEST_CASE("a state dict with tensors that do not fit is refused", "[model]") {
                           const std::function<void(io::NamedTensors&)>& edit,
                           const std::vector<std::string>& parts) {
     const fs::path folder = edited(dir, name, {}, edit);
-    require_refused(folder, parts);
-    require_refused(folder, {(folder / "final.pth").string()});
+    require_original_refused(folder, parts);
+    require_original_refused(folder, {(folder / "final.pth").string()});
   };
   // What the test itself writes is read.
   REQUIRE_NOTHROW(model::load_original(edited(dir, "signed", {}, [](io::NamedTensors&) {})));
