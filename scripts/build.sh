@@ -10,6 +10,7 @@ Runs scripts/setup.sh, configures and builds everything (or the given targets). 
   LORSA_BUILD_DIR   build folder                                      (build)
   LORSA_CUDA        AUTO: CUDA where nvcc and a device are found; ON; OFF  (as configured before, at first AUTO)
   LORSA_MPI         AUTO: ranks on the CPU where an MPI is found; ON; OFF  (as configured before, at first AUTO)
+  LORSA_SIMD_LEVEL  most that the CPU kernels use: 4, 3 or 1 (CMakeLists.txt)  (as configured before, at first 4)
   LORSA_WERROR      ON: warnings are errors                           (as configured before, at first OFF)
   LORSA_JOBS        compilers at a time                               (one a core, but 2 GiB of memory for each)
 TEXT
@@ -26,7 +27,7 @@ build=${LORSA_BUILD_DIR:-$root/build}
 "$root/scripts/setup.sh"
 
 options=()
-for name in LORSA_CUDA LORSA_MPI LORSA_WERROR; do
+for name in LORSA_CUDA LORSA_MPI LORSA_SIMD_LEVEL LORSA_WERROR; do
   [[ -z ${!name:-} ]] || options+=("-D$name=${!name}")
 done
 

@@ -1,4 +1,4 @@
-"""Prints what the quickstart came to: quality, speed, and the most used heads with the place where each acts most.
+"""Prints what the quickstart came to: what the Lorsa is worth, and its clearest heads with the place where each acts most.
 
 Reads the folder of the run, the evaluation's JSON and the head dump (docs/formats.md).
 """
@@ -6,9 +6,18 @@ Reads the folder of the run, the evaluation's JSON and the head dump (docs/forma
 import argparse
 import json
 import sys
+import textwrap
+from collections import Counter
 from pathlib import Path
 
+WIDTH = 120
 NUM_HEADS = 5
+# A head of fewer contexts has not been seen enough to be called clear.
+FEWEST_CONTEXTS = 8
+# Of a head's positive z-pattern, what lies on the answers of a family's probe: above it, the head is a member.
+FAMILY_SHARE = 0.5
+# A token or a distance is named if it is that of so many places.
+COMMON = 0.4
 TOKENS_BEFORE = 24
 TOKENS_AFTER = 6
 MARKS = {"source": ("«", "»"), "target": ("⟦", "⟧")}
@@ -23,38 +32,98 @@ def read_json(path):
         sys.exit(f"quickstart_report: {path}: {error}")
 
 
-def print_table(run, evaluation):
+def print_quality(run, evaluation):
     training = read_json(run / "final" / "lorsa.json")["training"]
+    layer, heads = evaluation["layer"], evaluation["num_ov_heads"]
+    original, removed, replaced = (evaluation[f"ce_{name}"] for name in ("original", "zero_ablated", "replaced"))
+    text = (
+        f"{evaluation['model']} predicts the next token of documents that the Lorsa has not seen with a loss of {original:.2f} nats. "
+        f"Without the attention of layer {layer} it is {removed:.2f}; with the Lorsa in its place it is {replaced:.2f}, "
+        f"so the Lorsa's heads do {100 * evaluation['ce_recovered']:.0f} % of what the layer does for the prediction. They give "
+        f"{100 * (1 - evaluation['fvu']):.0f} % of the variance of what the layer writes, and at a token only "
+        f"{evaluation['l0']:.0f} of the {heads:,} heads act.")
+    print(textwrap.fill(text, WIDTH))
     rows = [
-        ("fvu", f"{evaluation['fvu']:.4f}", "unexplained share of the layer's variance"),
-        ("l0", f"{evaluation['l0']:.2f}", f"heads at a token, at most {evaluation['top_k']}"),
-        ("dead", f"{100 * evaluation['dead_fraction']:.1f} %",
-         f"of {evaluation['num_ov_heads']:,} heads are silent in these tokens"),
-        ("ce_recovered", f"{evaluation['ce_recovered']:.4f}",
-         f"of the loss that removing the layer costs ({evaluation['ce_original']:.3f} to "
-         f"{evaluation['ce_zero_ablated']:.3f} nats, replaced {evaluation['ce_replaced']:.3f})"),
-        ("tokens/s", f"{training['tokens'] / training['seconds']:,.0f}",
-         f"in training, {training['tokens']:,} tokens"),
+        ("fvu", f"{evaluation['fvu']:.4f}", "share of the layer's variance that is left unexplained"),
+        ("ce_recovered", f"{evaluation['ce_recovered']:.4f}", "share of the loss from removing the layer that is won back"),
+        ("l0", f"{evaluation['l0']:.2f}", f"heads that act at a token, at most {evaluation['top_k']}"),
+        ("dead", f"{100 * evaluation['dead_fraction']:.1f} %", f"heads that act nowhere in these {evaluation['num_tokens']:,} tokens"),
+        ("tokens/s", f"{training['tokens'] / training['seconds']:,.0f}", f"in training, {training['tokens']:,} tokens"),
     ]
-    print(f"Layer {evaluation['layer']} of {evaluation['model']}, held-out documents "
-          f"({evaluation['num_tokens']:,} tokens):\n")
+    print()
     for name, value, meaning in rows:
         print(f"  {name:<14}{value:>10}  {meaning}")
 
 
-def print_families(evaluation):
-    found = [f"{entry['num_heads']} {entry['family']}" for entry in evaluation["families"]["probes"] if entry["num_heads"] > 0]
-    print(f"\n  head families: {', '.join(found).replace('_', ' ')}")
-
-
-def most_used(dump):
+def read_heads(dump):
     heads = []
     for shard in sorted(dump.rglob("*.jsonl")):
         with open(shard, encoding="utf-8") as lines:
             heads += [head for head in map(json.loads, lines) if head["contexts"]]
     if not heads:
         sys.exit(f"quickstart_report: no head of {dump} acts anywhere")
-    return sorted(heads, key=lambda head: (-head["count"], head["head"]))[:NUM_HEADS]
+    return heads
+
+
+def acting(head):
+    """The contexts in which the head acts: its strongest, then those drawn from its whole range."""
+    return [context for context in head["contexts"] if context["sample"] in ("top", "quantile") and context["z_pattern"]]
+
+
+def main_source(context):
+    """Position of the source that gives most of the activation, and its share."""
+    position, weight = max(context["z_pattern"], key=lambda entry: entry[1] * context["value"])
+    return position, min(weight / context["value"], 1.0)
+
+
+def token_at(context, position):
+    for part in [context, *context["outside"]]:
+        if 0 <= position - part["first"] < len(part["tokens"]):
+            return part["tokens"][position - part["first"]]
+    return None
+
+
+def most_common(values):
+    """The commonest value that is not None, and its share of all values."""
+    known = Counter(value for value in values if value is not None)
+    if not known:
+        return None, 0.0
+    value, count = known.most_common(1)[0]
+    return value, count / len(values)
+
+
+class Reading:
+    """What a head reads, over the contexts in which it acts."""
+
+    def __init__(self, head):
+        self.head = head
+        contexts = acting(head)
+        sources = [main_source(context) for context in contexts]
+        self.num_contexts = len(contexts)
+        # Of the activation, how much comes from one source.
+        self.share = sum(share for _, share in sources) / max(len(sources), 1)
+        self.token, self.token_share = most_common([token_at(c, p) for c, (p, _) in zip(contexts, sources)])
+        self.back, self.back_share = most_common([c["position"] - p for c, (p, _) in zip(contexts, sources)])
+
+    def narrowness(self):
+        """1: always one source, and always the same token or the same distance."""
+        return self.share * max(self.token_share, self.back_share)
+
+
+def clearest(heads, families):
+    """[(head, family or None)]: the best head of each strong family, then those that read most narrowly."""
+    enough = [head for head in heads if len(acting(head)) >= FEWEST_CONTEXTS]
+    chosen = []
+    for family in families:
+        taken = {head["head"] for head, _ in chosen}
+        members = [head for head in enough if head["head"] not in taken and head.get("family_scores", {}).get(family, 0.0) > FAMILY_SHARE]
+        if members:
+            chosen.append((max(members, key=lambda head: (head["family_scores"][family], -head["head"])), family))
+    chosen.sort(key=lambda entry: -entry[0]["family_scores"][entry[1]])
+    taken = {head["head"] for head, _ in chosen}
+    rest = sorted((head for head in enough if head["head"] not in taken),
+                  key=lambda head: (-Reading(head).narrowness(), head["head"]))
+    return (chosen + [(head, None) for head in rest])[:NUM_HEADS]
 
 
 def marked(token, kinds, colour):
@@ -92,16 +161,24 @@ def context_text(context, source, colour):
     return f"{near} … {text}"
 
 
-def print_head(head, colour):
-    context = head["contexts"][0]
-    source, weight = max(context["z_pattern"], key=lambda entry: abs(entry[1]))
-    back = context["position"] - source
-    distance = "from the token itself" if back == 0 else f"from the source {back} token{'s' if back > 1 else ''} back"
-    promoted = ", ".join(json.dumps(text, ensure_ascii=False) for _, text, _ in head["logit_effect"]["top"][:4])
-    print(f"\n  head {head['head']} (QK head {head['qk_head']}): acts at {100 * head['rate']:.1f} % of the tokens, "
-          f"promotes {promoted}")
-    print(f"    activation {context['value']:.2f}, {100 * weight / context['value']:.0f} % of it {distance}:")
-    print(f"    {context_text(context, source, colour)}")
+def print_head(head, family, answers, colour):
+    context = acting(head)[0]
+    reading = Reading(head)
+    source, weight = main_source(context)
+    title = "reads narrowly" if family is None else f"{family.replace('_', ' ')}: reads {answers[family]}"
+    print(f"\n  Head {head['head']}, {title}" + ("" if family is None else f" (score {head['family_scores'][family]:.2f})"))
+    what = []
+    if reading.token_share >= COMMON:
+        what.append(f"the token {json.dumps(reading.token, ensure_ascii=False)} in {100 * reading.token_share:.0f} %")
+    if reading.back_share >= COMMON:
+        distance = "the token itself" if reading.back == 0 else f"{reading.back} token{'s' if reading.back > 1 else ''} back"
+        what.append(f"{distance} in {100 * reading.back_share:.0f} %")
+    found = f", {' and '.join(what)} of {reading.num_contexts} places" if what else ""
+    print(f"    reads   {100 * reading.share:.0f} % of an activation from one token{found}")
+    promoted = ", ".join(json.dumps(text, ensure_ascii=False) for _, text, _ in head["logit_effect"]["top"][:5])
+    print(f"    writes  makes {promoted} likelier")
+    print(f"    where   acts at {100 * head['rate']:.1f} % of the tokens, most strongly here ({100 * weight:.0f} % from the source):")
+    print(f"            {context_text(context, source, colour)}")
 
 
 def main():
@@ -114,12 +191,15 @@ def main():
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     colour = sys.stdout.isatty()
     evaluation = read_json(arguments.eval)
-    print_table(arguments.run, evaluation)
-    print_families(evaluation)
-    print(f"\nThe {NUM_HEADS} most used heads, each where it acts most: it reads the {marked('source', ['source'], colour)} "
+    print_quality(arguments.run, evaluation)
+    probes = evaluation["families"]["probes"]
+    found = [f"{entry['num_heads']} {entry['family']}" for entry in probes if entry["num_heads"] > 0]
+    print(f"\n  heads of known families: {', '.join(found).replace('_', ' ')}")
+    answers = {entry["family"]: entry["answer"] for entry in probes}
+    print(f"\nFive of the clearest heads, each where it acts most: it reads the {marked('source', ['source'], colour)} "
           f"and writes at the {marked('target', ['target'], colour)}.")
-    for head in most_used(arguments.dump):
-        print_head(head, colour)
+    for head, family in clearest(read_heads(arguments.dump), list(answers)):
+        print_head(head, family, answers, colour)
     print(f"\nAll numbers as plots: open {arguments.eval.with_suffix('.html')} in a browser.")
     print(f"All heads: open {arguments.dump / 'explorer' / 'index.html'} in a browser.")
 

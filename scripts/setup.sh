@@ -4,13 +4,13 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: scripts/setup.sh [--dev]
+usage: scripts/setup.sh [--tests | --dev]
 
 Installs the Debian packages that are missing (as root; otherwise says which) and makes .venv with the packages of
 scripts/requirements.txt (torch 2.11.0 brings LibTorch: 4.7 GB). Does nothing where all is there.
 
-  --dev   also the tools of scripts/format.sh and scripts/lint.sh (clang-format, clang-tidy), Open MPI (several ranks on
-          the CPU) and what some tests need (Chromium; scripts/requirements-dev.txt)
+  --tests  also what the tests need: Open MPI (several ranks on the CPU), Chromium (the pages), scripts/requirements-dev.txt
+  --dev    that and the tools of scripts/format.sh and scripts/lint.sh (clang-format, clang-tidy)
 
 LORSA_PYTHON names the Python to make .venv with; default: the first of python3 in PATH that is 3.11 or newer and has venv.
 TEXT
@@ -22,17 +22,17 @@ packages=(
   python3-venv zlib1g-dev
 )
 
-dev=
+tests=
 for argument in "$@"; do
   case "$argument" in
-    --dev)
-      packages+=(chromium clang-format clang-tidy libopenmpi-dev openmpi-bin)
-      dev=1
-      ;;
+    --tests) tests=1 ;;
+    --dev) tests=1; packages+=(clang-format clang-tidy) ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
   esac
 done
+
+[[ -z $tests ]] || packages+=(chromium libopenmpi-dev openmpi-bin)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
@@ -97,5 +97,5 @@ install_python_packages() { # REQUIREMENTS
 
 install_packages
 install_python_packages "$root/scripts/requirements.txt"
-[[ -z $dev ]] || install_python_packages "$root/scripts/requirements-dev.txt"
+[[ -z $tests ]] || install_python_packages "$root/scripts/requirements-dev.txt"
 say "complete"

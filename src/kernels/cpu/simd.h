@@ -25,11 +25,21 @@
 #include <cstdint>
 #include <limits>
 
+// The most that a clone may use: x86-64-v4 (AVX-512), x86-64-v3 (AVX2) or 1, the baseline (CMake's
+// LORSA_SIMD_LEVEL, which shows on one machine what others compute).
+#ifndef LORSA_SIMD_LEVEL
+#define LORSA_SIMD_LEVEL 4
+#endif
+
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && LORSA_SIMD_LEVEL >= 3
 // The sanitizers' runtimes are not up yet when ifunc resolvers run.
+#if LORSA_SIMD_LEVEL >= 4
 #define LORSA_SIMD_CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define LORSA_SIMD_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#endif
 #else
 #define LORSA_SIMD_CLONES
 #endif
