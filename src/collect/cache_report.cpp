@@ -6,6 +6,7 @@
 #include <optional>
 #include <sstream>
 
+#include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
 
@@ -74,8 +75,8 @@ std::vector<std::filesystem::path> cache_folders(const std::filesystem::path& pa
   LORSA_CHECK(!found.empty(),
               IoError,
               path.string(),
-              ": expected a cache (manifest.json) or folders layer-N with one, found ",
-              code ? code.message() : std::string("neither"));
+              ": expected a cache (manifest.json) or folders layer-N with one, ",
+              io::found_instead(path, io::Place::kCache));
   std::sort(found.begin(), found.end());
   std::vector<std::filesystem::path> folders;
   for (const auto& [layer, folder] : found) {

@@ -8,6 +8,7 @@
 
 #include "config/suggest.h"
 #include "config/yaml.h"
+#include "core/file_content.h"
 #include "lorsa/config/fields.h"
 #include "lorsa/core/error.h"
 
@@ -244,10 +245,14 @@ std::string read_file(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, ignored)) {
     refuse("it is a folder");
   }
+  refuse_other_content(path,
+                       "a YAML configuration",
+                       {Content::kText, Content::kJson, Content::kUtf16, Content::kEmpty});
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) {
-    refuse(std::strerror(errno));
+    const std::string reason = std::strerror(errno);
+    refuse(reason + why_absent(path));
   }
   std::ostringstream text;
   // An empty file makes the insertion fail, which is no error.

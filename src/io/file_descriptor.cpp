@@ -7,9 +7,21 @@
 #include <cerrno>
 #include <system_error>
 
+#include "core/file_content.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::io {
+
+namespace {
+
+const char* kind_of(mode_t mode) {
+  return S_ISDIR(mode)    ? "a folder"
+         : S_ISFIFO(mode) ? "a pipe (write its content to a file first)"
+         : S_ISSOCK(mode) ? "a socket"
+                          : "a device";
+}
+
+}  // namespace
 
 std::string errno_message(const std::filesystem::path& path, const std::string& what) {
   const int code = errno;
@@ -17,8 +29,14 @@ std::string errno_message(const std::filesystem::path& path, const std::string& 
 }
 
 FileDescriptor::FileDescriptor(const std::filesystem::path& path, int flags, mode_t mode)
-    : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
-  LORSA_CHECK(fd_ >= 0, IoError, errno_message(path, "cannot open"));
+    // O_NONBLOCK does nothing to files; a pipe that nobody writes to would be waited for.
+    : fd_(::open(path.c_str(),
+                 flags | O_CLOEXEC | ((flags & O_ACCMODE) == O_RDONLY ? O_NONBLOCK : 0),
+                 mode)) {
+  if (fd_ < 0) {
+    const std::string message = errno_message(path, "cannot open");
+    throw IoError((flags & O_ACCMODE) == O_RDONLY ? message + why_absent(path) : message);
+  }
 }
 
 FileDescriptor::~FileDescriptor() {
@@ -35,7 +53,7 @@ uint64_t FileDescriptor::size(const std::filesystem::path& path) const {
               IoError,
               path.string(),
               ": expected a regular file, found ",
-              S_ISDIR(status.st_mode) ? "a folder" : "something else");
+              kind_of(status.st_mode));
   return static_cast<uint64_t>(status.st_size);
 }
 

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <system_error>
 
+#include "core/file_content.h"
 #include "io/file_descriptor.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
@@ -26,6 +27,16 @@ std::string read_file(const std::filesystem::path& path) {
   const FileDescriptor file(path, O_RDONLY);
   std::string content(file.size(path), '\0');
   pread_exact(file, content.data(), content.size(), 0, path, "content");
+  // What nobody ever means, even where any text would do.
+  const FileContent what =
+      content_of(std::string_view(content).substr(0, kContentBytes), content.size());
+  LORSA_CHECK(what.content != Content::kGitLfsPointer && what.content != Content::kGitAnnexPointer,
+              FormatError,
+              path.string(),
+              ": expected its content, found ",
+              what.found,
+              "; ",
+              what.next);
   return content;
 }
 

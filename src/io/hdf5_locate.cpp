@@ -2,6 +2,7 @@
 
 #include <sstream>
 
+#include "core/file_content.h"
 #include "io/file_descriptor.h"
 #include "io/hdf5.h"
 #include "io/hdf5_library.h"
@@ -161,8 +162,11 @@ std::vector<Hdf5Dataset> locate_hdf5_datasets(const std::filesystem::path& path,
   checked<FormatError>(
       H5Pset_file_locking(access.get(), false, true), "H5Pset_file_locking", where);
 #endif
-  const Hdf5File file(
-      checked<FormatError>(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "H5Fopen", where));
+  const hid_t opened = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  if (opened < 0) {
+    refuse_other_content(path, "an HDF5 file", {Content::kHdf5});
+  }
+  const Hdf5File file(checked<FormatError>(opened, "H5Fopen", where));
   check_mark(file.get(), mark, where);
   for (Hdf5Dataset& dataset : expected) {
     locate(file.get(), dataset, file_bytes, where);

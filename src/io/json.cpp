@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "core/file_content.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/checksum.h"
 #include "lorsa/io/files.h"
@@ -264,8 +265,34 @@ Json parse_json(const std::string& text, const std::string& where) {
   return builder.take();
 }
 
+Json parse_json_file(const std::string& text, const std::filesystem::path& path) {
+  const FileContent what = content_of(std::string_view(text).substr(0, kContentBytes), text.size());
+  const auto refuse = [&] {
+    throw FormatError(
+        concat(path.string(), ": expected JSON, found ", what.found, "; ", what.next));
+  };
+  Json json;
+  try {
+    json = parse_json(text, path.string());
+  } catch (const FormatError& error) {
+    if (what.content == Content::kText) {
+      throw FormatError(concat(error.what(), "; the file is ", what.found));
+    }
+    if (what.content != Content::kUnknown && what.content != Content::kJson) {
+      refuse();
+    }
+    throw;
+  }
+  // An answer of a server is JSON, too; none of the files that are read here begins so.
+  constexpr size_t kMaxAnswerKeys = 4;
+  if (what.content == Content::kServerAnswer && json.size() <= kMaxAnswerKeys) {
+    refuse();
+  }
+  return json;
+}
+
 Json read_json(const std::filesystem::path& path) {
-  return parse_json(read_file(path), path.string());
+  return parse_json_file(read_file(path), path);
 }
 
 void write_json(const std::filesystem::path& path, const Json& value) {
@@ -302,8 +329,9 @@ void check_seal(const std::string& text, const std::string& where) {
 
 Json read_sealed_json(const std::filesystem::path& path) {
   const std::string text = read_file(path);
+  Json json = parse_json_file(text, path);
   check_seal(text, path.string());
-  return parse_json(text, path.string());
+  return json;
 }
 
 template <typename T>

@@ -8,13 +8,21 @@
 
 namespace lorsa::io {
 
-/// ATen's dtype for a dtype name of the safetensors format, nothing for names we do not read.
-[[nodiscard]] std::optional<c10::ScalarType> dtype_of_name(std::string_view name);
+/// A dtype of the safetensors format.
+struct SafetensorsDtype {
+  std::string_view name;
+  size_t bits = 0;  ///< of an element
+  /// ATen's; Undefined for those that are not read.
+  c10::ScalarType scalar = c10::ScalarType::Undefined;
+};
 
-/// The format's name of a dtype, nothing for dtypes it does not have.
+/// The dtype of that name, nothing for names that the format does not have.
+[[nodiscard]] std::optional<SafetensorsDtype> dtype_of_name(std::string_view name);
+
+/// The format's name of a dtype, nothing for dtypes it does not have or that are not read.
 [[nodiscard]] std::optional<std::string> name_of_dtype(c10::ScalarType dtype);
 
-/// All names that dtype_of_name() knows, for messages.
+/// All names of dtypes that are read, for messages.
 [[nodiscard]] std::string known_dtype_names();
 
 }  // namespace lorsa::io

@@ -58,9 +58,10 @@ std::vector<int64_t> shape_of(const Json& value, const std::string& where) {
   return shape;
 }
 
-size_t byte_size(const std::vector<int64_t>& shape, size_t item_bytes, const std::string& where) {
+size_t byte_size(const std::vector<int64_t>& shape, size_t bits, const std::string& where) {
   // int64, because ATen counts bytes in it. A size of 0 does not excuse an overflow beside it.
-  int64_t bytes = static_cast<int64_t>(item_bytes);
+  // Elements of less than a byte are counted as bytes first.
+  int64_t bytes = bits < 8 ? 1 : static_cast<int64_t>(bits / 8);
   bool empty = false;
   for (const int64_t size : shape) {
     empty = empty || size == 0;
@@ -69,27 +70,44 @@ size_t byte_size(const std::vector<int64_t>& shape, size_t item_bytes, const std
                 where,
                 ": expected a shape whose bytes fit 63 bits, found an overflow");
   }
-  return empty ? 0 : static_cast<size_t>(bytes);
+  const size_t count = empty ? 0 : static_cast<size_t>(bytes);
+  if (bits % 8 == 0) {
+    return count;
+  }
+  LORSA_CHECK(count % 8 * bits % 8 == 0,
+              FormatError,
+              where,
+              ": expected elements of ",
+              bits,
+              " bits that fill whole bytes, found ",
+              count);
+  return count / 8 * bits + count % 8 * bits / 8;
+}
+
+/// Bytes of the whole file if the header is right: what a cut file had before.
+uint64_t bytes_by_header(const Json& header, size_t data_begin) {
+  uint64_t last = 0;
+  for (const auto& [name, value] : header.items()) {
+    const auto offsets = value.is_object() ? value.find("data_offsets") : value.end();
+    const bool has_end = value.is_object() && offsets != value.end() && offsets->is_array() &&
+                         offsets->size() == 2 && (*offsets)[1].is_number_unsigned();
+    last = std::max(last, has_end ? (*offsets)[1].get<uint64_t>() : 0);
+  }
+  return data_begin + last;
 }
 
 TensorEntry entry_of(const std::string& name,
                      const Json& value,
                      size_t data_begin,
                      size_t data_bytes,
+                     uint64_t expected_file_bytes,
                      const std::string& file) {
   const std::string where = file + ": " + quoted(name);
   TensorEntry entry;
   entry.name = name;
-  const auto dtype_name = member<std::string>(value, "dtype", where);
-  const auto dtype = dtype_of_name(dtype_name);
-  LORSA_CHECK(dtype.has_value(),
-              FormatError,
-              where,
-              ": dtype: expected one of ",
-              known_dtype_names(),
-              ", found ",
-              dtype_name);
-  entry.dtype = *dtype;
+  entry.dtype_name = member<std::string>(value, "dtype", where);
+  const auto dtype = dtype_of_name(entry.dtype_name);
+  entry.dtype = dtype ? dtype->scalar : c10::ScalarType::Undefined;
   entry.shape = shape_of(member<Json>(value, "shape", where), where);
   const Json offsets = member<Json>(value, "data_offsets", where);
   LORSA_CHECK(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
@@ -109,8 +127,13 @@ TensorEntry entry_of(const std::string& name,
               begin,
               ", ",
               end,
-              "] (a cut file?)");
-  const size_t expected = byte_size(entry.shape, c10::elementSize(entry.dtype), where);
+              "] (a cut file? Its header is that of ",
+              expected_file_bytes,
+              " bytes, found ",
+              data_begin + data_bytes,
+              ")");
+  // Of dtypes that a later version of the format may have, the size is not known.
+  const size_t expected = dtype ? byte_size(entry.shape, dtype->bits, where) : end - begin;
   LORSA_CHECK(end - begin == expected,
               FormatError,
               where,
@@ -166,10 +189,12 @@ SafetensorsHeader parse_safetensors_header(const char* data,
   LORSA_CHECK(
       json.is_object(), FormatError, where, ": expected an object, found ", json.type_name());
   const size_t data_begin = kLengthBytes + text.size();
+  const uint64_t expected_bytes = bytes_by_header(json, data_begin);
   SafetensorsHeader header;
   for (const auto& [name, value] : json.items()) {
     if (name != "__metadata__") {
-      header.tensors.push_back(entry_of(name, value, data_begin, size - data_begin, path.string()));
+      header.tensors.push_back(
+          entry_of(name, value, data_begin, size - data_begin, expected_bytes, path.string()));
       continue;
     }
     LORSA_CHECK(value.is_object(), FormatError, where, ": __metadata__: expected an object");

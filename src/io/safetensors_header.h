@@ -14,7 +14,8 @@ namespace lorsa::io {
 /// One tensor as the header describes it; begin and end count from the start of the file.
 struct TensorEntry {
   std::string name;
-  c10::ScalarType dtype = c10::ScalarType::Undefined;
+  std::string dtype_name;                              ///< the file's
+  c10::ScalarType dtype = c10::ScalarType::Undefined;  ///< Undefined if it is not read
   std::vector<int64_t> shape;
   size_t begin = 0;
   size_t end = 0;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/file_content.h"
 #include "io/mapped_file.h"
 #include "io/safetensors_dtype.h"
 #include "io/safetensors_header.h"
@@ -45,12 +46,35 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 struct SafetensorsReader::Impl {
   explicit Impl(const std::filesystem::path& file_path)
-      : path(file_path),
-        file(file_path),
-        header(parse_safetensors_header(file.data(), file.size(), file_path)) {
+      : path(file_path), file(file_path), header(read_header()) {
     for (size_t i = 0; i < header.tensors.size(); ++i) {
       index[header.tensors[i].name] = i;
     }
+  }
+
+  [[nodiscard]] SafetensorsHeader read_header() const {
+    refuse_unfinished_download(path);
+    try {
+      return parse_safetensors_header(file.data(), file.size(), path);
+    } catch (const FormatError&) {
+      refuse_other_content(path, "a safetensors file", {Content::kSafetensors});
+      throw;
+    }
+  }
+
+  /// The entry of a tensor whose values or dtype are wanted.
+  [[nodiscard]] const TensorEntry& find_readable(const std::string& name) const {
+    const TensorEntry& entry = find(name);
+    LORSA_CHECK(entry.dtype != c10::ScalarType::Undefined,
+                FormatError,
+                path.string(),
+                ": tensor \"",
+                name,
+                "\": dtype: expected one of ",
+                known_dtype_names(),
+                ", found ",
+                entry.dtype_name);
+    return entry;
   }
 
   [[nodiscard]] const TensorEntry& find(const std::string& name) const {
@@ -105,11 +129,11 @@ std::vector<int64_t> SafetensorsReader::shape(const std::string& name) const {
 }
 
 at::ScalarType SafetensorsReader::dtype(const std::string& name) const {
-  return impl_->find(name).dtype;
+  return impl_->find_readable(name).dtype;
 }
 
 at::Tensor SafetensorsReader::view(const std::string& name) const {
-  const TensorEntry& entry = impl_->find(name);
+  const TensorEntry& entry = impl_->find_readable(name);
   const char* bytes = impl_->file.data() + entry.begin;
   if (entry.dtype == at::kBool) {
     const char* bad = std::find_if(
@@ -140,13 +164,13 @@ at::Tensor SafetensorsReader::read(const std::string& name) const {
 at::Tensor SafetensorsReader::read_checked(const std::string& name,
                                            const std::vector<int64_t>& shape,
                                            at::ScalarType dtype) const {
-  const TensorEntry& entry = impl_->find(name);
+  const TensorEntry& entry = impl_->find_readable(name);
   const std::string where = concat(impl_->path.string(), ": tensor \"", name, "\"");
   LORSA_CHECK(c10::isFloatingType(entry.dtype),
               FormatError,
               where,
               ": dtype: expected F64, F32, F16 or BF16, found ",
-              name_of_dtype(entry.dtype).value_or("?"));
+              entry.dtype_name);
   LORSA_CHECK(entry.shape == shape,
               FormatError,
               where,

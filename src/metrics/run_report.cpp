@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/utf8.h"
 #include "lorsa/io/files.h"
@@ -58,8 +59,8 @@ void check_arguments(const std::vector<fs::path>& runs, const fs::path& out) {
     LORSA_CHECK(is_folder,
                 IoError,
                 runs[i].string(),
-                ": expected a run folder, found ",
-                error ? error.message() : "something else");
+                ": expected a run folder, ",
+                io::found_instead(runs[i], io::Place::kRun));
     for (size_t j = 0; j < i; ++j) {
       LORSA_CHECK(!fs::equivalent(runs[i], runs[j], error),
                   ConfigError,
@@ -77,13 +78,22 @@ bool is_absent(const fs::path& path) {
   return !fs::exists(path, error) && !error;
 }
 
+/// "; found ..." where the folder is one of another kind.
+std::string about_place(const fs::path& folder) {
+  const io::Place place = io::describe_folder(folder).place;
+  return place == io::Place::kRun || place == io::Place::kEmptyFolder
+             ? ""
+             : "; " + io::found_instead(folder, io::Place::kRun);
+}
+
 Run read_run(const fs::path& folder) {
   const fs::path lines = folder / "metrics.jsonl";
   LORSA_CHECK(!is_absent(lines),
               FormatError,
               folder.string(),
               ": expected a run folder of lorsa-train, found no metrics.jsonl in it (the first "
-              "line comes after log.every_tokens)");
+              "line comes after log.every_tokens)",
+              about_place(folder));
   Run run{.folder = folder,
           .name = folder_name(folder),
           .log = read_metrics_log(lines),

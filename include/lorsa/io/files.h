@@ -7,7 +7,8 @@
 
 namespace lorsa::io {
 
-/// The whole file as bytes. Throws IoError.
+/// The whole file as bytes. Throws IoError; FormatError for a pointer of Git LFS or git-annex that
+/// stands in the place of the file.
 [[nodiscard]] std::string read_file(const std::filesystem::path& path);
 
 /// Replaces `path` by `content`: written as `<path>.tmp`, fsynced, renamed, folder fsynced. Throws

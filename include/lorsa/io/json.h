@@ -15,7 +15,11 @@ using Json = nlohmann::ordered_json;
 /// and the byte offset.
 [[nodiscard]] Json parse_json(const std::string& text, const std::string& where);
 
-/// read_file + parse_json.
+/// parse_json() of a whole file's content; the FormatError says what the file is if it is a web
+/// page, a packed file, a server's answer or the like.
+[[nodiscard]] Json parse_json_file(const std::string& text, const std::filesystem::path& path);
+
+/// read_file + parse_json_file.
 [[nodiscard]] Json read_json(const std::filesystem::path& path);
 
 /// Two-space indented, newline at the end, through write_file.
@@ -29,7 +33,7 @@ void write_sealed_json(const std::filesystem::path& path, const Json& value);
 /// not that of the other bytes.
 void check_seal(const std::string& text, const std::string& where);
 
-/// read_file + check_seal + parse_json.
+/// read_file + parse_json_file + check_seal.
 [[nodiscard]] Json read_sealed_json(const std::filesystem::path& path);
 
 /// Member `key` of object `object` as T. FormatError "<where>: <key>: expected ..., found ..." if

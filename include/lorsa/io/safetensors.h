@@ -16,9 +16,12 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 /// Reads one safetensors file through a read-only memory map.
 ///
 /// The constructor checks everything that the header claims: header length against file size, JSON
-/// without duplicate keys, known dtypes (F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL), shape times item
-/// size = byte range, ranges inside the file, no overlaps and no gaps. Throws FormatError (path,
-/// tensor, expected, found) or IoError. const methods are thread-safe.
+/// without duplicate keys, shape times item size = byte range (for all dtypes of the format),
+/// ranges inside the file, no overlaps and no gaps. Throws FormatError (path, tensor, expected,
+/// found) or IoError; a file that is something else (a Git LFS pointer, a web page, a zip archive,
+/// a download that goes on) is called by its name. Tensors of other dtypes than F64 F32 F16 BF16
+/// I64 I32 I16 I8 U8 BOOL may stand in the file: only dtype() and reading them is refused. const
+/// methods are thread-safe.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::filesystem::path& path);
@@ -26,7 +29,7 @@ class SafetensorsReader {
   [[nodiscard]] std::vector<std::string> names() const;
   [[nodiscard]] bool contains(const std::string& name) const;
   /// Shape and dtype without touching the data. Throws FormatError if the name is absent (message
-  /// lists near names).
+  /// lists near names); dtype() also for one that is not read.
   [[nodiscard]] std::vector<int64_t> shape(const std::string& name) const;
   [[nodiscard]] at::ScalarType dtype(const std::string& name) const;
 

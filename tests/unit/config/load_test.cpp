@@ -4,6 +4,7 @@
 #include "lorsa/core/error.h"
 #include "sample.h"
 #include "support/test.h"
+#include "support/throws.h"
 
 using Catch::Matchers::Contains;
 using lorsa::test::Color;
@@ -187,4 +188,24 @@ TEST_CASE("a file that cannot be read is an input/output error", "[config]") {
                        lorsa::IoError,
                        Catch::Matchers::Message("cannot read the configuration " +
                                                 folder.path().string() + ": it is a folder"));
+}
+
+TEST_CASE("a file that is no configuration is called by its name", "[config]") {
+  const lorsa::test::TempDir folder;
+  Sample sample;
+  lorsa::config::Fields fields;
+  describe(fields, sample);
+  const auto refused = [&](const std::string& content) {
+    std::ofstream(folder / "a.yaml", std::ios::binary) << content;
+    return lorsa::test::message_of<lorsa::FormatError>(
+        [&] { lorsa::config::load(fields, folder / "a.yaml", {}); });
+  };
+  CHECK_THAT(refused("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 900\n"),
+             Catch::Contains("expected a YAML configuration, found a Git LFS pointer"));
+  CHECK_THAT(refused("<!DOCTYPE html><title>Sign in</title>"), Catch::Contains("a web page"));
+  CHECK_THAT(refused("\x1f\x8b\x08 packed"), Catch::Contains("gzip data"));
+  std::filesystem::create_symlink("nowhere", folder / "link.yaml");
+  CHECK_THAT(lorsa::test::message_of<lorsa::IoError>(
+                 [&] { lorsa::config::load(fields, folder / "link.yaml", {}); }),
+             Catch::Contains("symbolic link to nowhere"));
 }

@@ -130,7 +130,8 @@ TEST_CASE("cut files and files of another kind are refused with HDF5's reason", 
   write_file(folder / "head.h5", good.substr(0, 40));
   REQUIRE_FALSE(hdf5_refusal(folder / "head.h5", datasets()).empty());
   write_file(folder / "text.h5", "this is no HDF5 file at all, only some text");
-  test::require_parts(hdf5_refusal(folder / "text.h5", datasets()), {"signature"});
+  test::require_parts(hdf5_refusal(folder / "text.h5", datasets()),
+                      {"expected an HDF5 file", "text of 43 bytes"});
   write_file(folder / "empty.h5", "");
   REQUIRE_FALSE(hdf5_refusal(folder / "empty.h5", datasets()).empty());
   test::require_parts(

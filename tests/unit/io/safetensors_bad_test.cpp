@@ -52,8 +52,12 @@ TEST_CASE("every cut of a good file is refused", "[io]") {
     INFO(length);
     REQUIRE_FALSE(tensor_refusal(good.substr(0, length)).empty());
   }
-  test::require_parts(tensor_refusal(good.substr(0, good.size() - 1)),
-                      {"tensor \"y\"", "data_offsets", "cut"});
+  test::require_parts(
+      tensor_refusal(good.substr(0, good.size() - 1)),
+      {"tensor \"y\"",
+       "data_offsets",
+       concat(
+           "a cut file? Its header is that of ", good.size(), " bytes, found ", good.size() - 1)});
   test::require_parts(tensor_refusal(good + "x"), {"belong to no tensor"});
 }
 
@@ -61,8 +65,9 @@ TEST_CASE("an oversized header length is refused before anything is allocated", 
   test::require_parts(tensor_refusal(file_of("{}", 0, std::numeric_limits<uint64_t>::max())),
                       {"header length of 18446744073709551615", "at most 2 bytes"});
   test::require_parts(tensor_refusal(file_of("{}", 0, 3)), {"header length of 3"});
-  test::require_parts(tensor_refusal("abc"), {"8 bytes", "3 bytes"});
-  test::require_parts(tensor_refusal(""), {"0 bytes"});
+  test::require_parts(tensor_refusal("\x01\x02\x03"), {"8 bytes", "3 bytes"});
+  test::require_parts(tensor_refusal("abc"), {"a safetensors file", "text of 3 bytes", "\"abc\""});
+  test::require_parts(tensor_refusal(""), {"a safetensors file", "0 bytes"});
 }
 
 TEST_CASE("a header that is not the expected JSON is refused", "[io]") {
@@ -81,8 +86,6 @@ TEST_CASE("a header that is not the expected JSON is refused", "[io]") {
 }
 
 TEST_CASE("wrong dtypes, shapes and ranges are refused by tensor name", "[io]") {
-  test::require_parts(tensor_refusal(file_of(tensor("F8_E4M3", "[4]", "[0,4]"), 4)),
-                      {"tensor \"x\": dtype", "expected one of F64", "F8_E4M3"});
   test::require_parts(tensor_refusal(file_of(tensor("F32", "[-1]", "[0,4]"), 4)), {"shape", "-1"});
   test::require_parts(tensor_refusal(file_of(tensor("F32", "[1.5]", "[0,4]"), 4)),
                       {"shape", "1.5"});
