@@ -1,5 +1,6 @@
 #include "lm/architectures.h"
 #include "lm/config_fields.h"
+#include "lm/model_folder.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
 #include "lorsa/lm/language_model.h"
@@ -37,8 +38,10 @@ std::string model_name(const Json& json,
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
   const std::string where = path.string();
+  check_model_folder(folder);
   const Json json = io::read_json(path);
   LORSA_CHECK(json.is_object(), FormatError, where, ": expected an object");
+  check_text_model(json, where);
   ModelConfig config;
   config.architecture = read_architecture(json, where);
   config.name = model_name(json, where, folder);

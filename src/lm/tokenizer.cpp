@@ -8,6 +8,7 @@
 #include "lm/added_tokens.h"
 #include "lm/bpe.h"
 #include "lm/byte_level.h"
+#include "lm/model_folder.h"
 #include "lm/normalizer.h"
 #include "lm/pre_tokenizer.h"
 #include "lm/special_tokens.h"
@@ -178,7 +179,7 @@ void Tokenizer::Impl::encode_text(std::string_view text,
 
 Tokenizer::Tokenizer(const std::filesystem::path& folder) {
   const auto path = folder / "tokenizer.json";
-  impl_ = std::make_unique<Impl>(folder, io::read_json(path), path.string());
+  impl_ = std::make_unique<Impl>(folder, read_tokenizer_file(folder), path.string());
 }
 
 Tokenizer::~Tokenizer() = default;

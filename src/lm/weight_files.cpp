@@ -3,10 +3,14 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
+#include "core/file_content.h"
+#include "lm/model_folder.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::lm {
@@ -26,32 +30,19 @@ void require_finite(const at::Tensor& loaded,
   }
 }
 
-}  // namespace
+/// What the names of a quantised weight's companions end in: GPTQ and AWQ, FP8 and
+/// compressed-tensors, bitsandbytes, MLX.
+constexpr std::array kQuantised = {".qweight",
+                                   ".weight_scale",
+                                   ".weight_scale_inv",
+                                   ".weight_packed",
+                                   ".weight.absmax",
+                                   ".weight.quant_map",
+                                   ".SCB",
+                                   ".scales"};
 
-WeightFiles::WeightFiles(const std::filesystem::path& folder) : folder_(folder) {
-  if (std::filesystem::exists(folder / kSingle)) {
-    paths_.push_back(folder / kSingle);
-    readers_.emplace_back(paths_.back());
-  } else if (std::filesystem::exists(folder / kIndex)) {
-    open_shards(folder / kIndex);
-  } else {
-    throw FormatError(concat(folder.string(),
-                             ": expected ",
-                             kSingle,
-                             " or ",
-                             kIndex,
-                             ", found neither (other weight formats are not read)"));
-  }
-}
-
-void WeightFiles::open_shards(const std::filesystem::path& index) {
-  const std::string where = index.string();
-  const auto map = io::member<io::Json>(io::read_json(index), "weight_map", where);
-  LORSA_CHECK(map.is_object() && !map.empty(),
-              FormatError,
-              where,
-              ": weight_map: expected an object of tensor names");
-  std::map<std::string, std::string> file_of;
+/// The files that an index names, each once.
+std::set<std::string> files_of(const io::Json& map, const std::string& where) {
   std::set<std::string> files;
   for (const auto& [tensor, file] : map.items()) {
     LORSA_CHECK(file.is_string(), FormatError, where, ": weight_map: ", tensor, ": not a string");
@@ -67,22 +58,85 @@ void WeightFiles::open_shards(const std::filesystem::path& index) {
                 ": \"",
                 name,
                 "\" is not a file name");
-    LORSA_CHECK(std::filesystem::exists(folder_ / name),
-                FormatError,
-                where,
-                ": tensor ",
-                tensor,
-                " is said to be in ",
-                name,
-                ", but that file is not there: is the download complete?");
-    file_of[tensor] = name;
     files.insert(name);
   }
+  return files;
+}
+
+/// Refuses an index of which files are missing, naming them all.
+void check_shards_there(const std::filesystem::path& folder,
+                        const std::set<std::string>& files,
+                        const std::string& where) {
+  std::string missing;
+  size_t count = 0;
+  std::string why;
+  for (const std::string& name : files) {
+    if (!is_there(folder / name)) {
+      missing += (missing.empty() ? "" : ", ") + name;
+      ++count;
+      why = why.empty() ? why_absent(folder / name) : why;
+    }
+  }
+  LORSA_CHECK(count == 0,
+              FormatError,
+              where,
+              ": expected ",
+              files.size(),
+              " files, found all but ",
+              count,
+              ": ",
+              missing,
+              why.empty() ? "; is the download complete?" : why);
+}
+
+/// transformers, too, reads the single file where both are there; two sets of weights may differ.
+void warn_of_both(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("model-") && name.ends_with(".safetensors")) {
+      log_warning(
+          (folder / kSingle).string(), ": is read; the shards beside it, ", name, ", are not");
+      break;
+    }
+  }
+  if (is_there(folder / "adapter_config.json")) {
+    log_warning(folder.string(),
+                ": the adapter beside the weights (adapter_config.json) is not applied: merge it "
+                "first if it is meant");
+  }
+}
+
+}  // namespace
+
+WeightFiles::WeightFiles(const std::filesystem::path& folder) : folder_(folder) {
+  // A link to nothing counts: opening it says what is wrong.
+  if (is_there(folder / kSingle)) {
+    warn_of_both(folder);
+    paths_.push_back(folder / kSingle);
+    readers_.emplace_back(paths_.back());
+  } else if (is_there(folder / kIndex)) {
+    open_shards(folder / kIndex);
+  } else {
+    refuse_without_weights(folder);
+  }
+}
+
+void WeightFiles::open_shards(const std::filesystem::path& index) {
+  const std::string where = index.string();
+  const auto map = io::member<io::Json>(io::read_json(index), "weight_map", where);
+  LORSA_CHECK(map.is_object() && !map.empty(),
+              FormatError,
+              where,
+              ": weight_map: expected an object of tensor names");
+  const std::set<std::string> files = files_of(map, where);
+  check_shards_there(folder_, files, where);
   for (const std::string& name : files) {
     paths_.push_back(folder_ / name);
     readers_.emplace_back(paths_.back());
   }
-  for (const auto& [tensor, name] : file_of) {
+  for (const auto& [tensor, file] : map.items()) {
+    const auto name = file.get<std::string>();
     const auto shard = static_cast<size_t>(std::distance(files.begin(), files.find(name)));
     LORSA_CHECK(readers_[shard].contains(tensor),
                 FormatError,
@@ -96,7 +150,26 @@ void WeightFiles::open_shards(const std::filesystem::path& index) {
   }
 }
 
+void WeightFiles::refuse_quantised(const std::string& name) const {
+  constexpr std::string_view kWeight = ".weight";
+  const std::string base =
+      name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : name;
+  for (const char* suffix : kQuantised) {
+    const std::string companion = base + suffix;
+    const bool quantised =
+        shard_of_.empty() ? readers_.front().contains(companion) : shard_of_.contains(companion);
+    LORSA_CHECK(!quantised,
+                FormatError,
+                folder_.string(),
+                ": expected plain weights, found ",
+                companion,
+                ": the weights are quantised; use the model's folder of float32, bfloat16 or "
+                "float16 weights");
+  }
+}
+
 const io::SafetensorsReader& WeightFiles::reader_of(const std::string& name) const {
+  refuse_quantised(name);
   if (shard_of_.empty()) {
     return readers_.front();
   }

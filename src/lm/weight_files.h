@@ -14,7 +14,9 @@ namespace lorsa::lm {
 /// The weights of a Hugging Face folder: model.safetensors, or the shards that
 /// model.safetensors.index.json names.
 ///
-/// The constructor opens and checks every file. Throws FormatError or IoError.
+/// Where both are there the single file is read, as transformers does, with a warning. The
+/// constructor opens and checks every file. Throws FormatError or IoError, which say what the
+/// folder has instead and name all shards that are missing.
 class WeightFiles {
  public:
   explicit WeightFiles(const std::filesystem::path& folder);
@@ -40,6 +42,8 @@ class WeightFiles {
 
  private:
   [[nodiscard]] const io::SafetensorsReader& reader_of(const std::string& name) const;
+  /// FormatError if tensors beside `name` say that it is quantised.
+  void refuse_quantised(const std::string& name) const;
   void open_shards(const std::filesystem::path& index);
 
   std::filesystem::path folder_;
