@@ -4,6 +4,7 @@
 
 #include <variant>
 
+#include "core/file_content.h"
 #include "data/corpus_files.h"
 #include "data/token_file.h"
 #include "io/input_stream.h"
@@ -24,6 +25,29 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool is_blank(const std::string& line) {
   return line.find_first_not_of(" \t\r\n") == std::string::npos;
+}
+
+/// "; it begins like ...", where a file whose lines are no documents shows what it is.
+std::string what_it_is(const std::filesystem::path& path) {
+  const FileContent content = content_of_file(path);
+  if (content.content == Content::kServerAnswer || content.content == Content::kText) {
+    return concat("; it is ", content.found);
+  }
+  constexpr size_t kListStart = 64;
+  std::string start(kListStart, '\0');
+  start.resize(io::open_input_stream(path)->read(start.data(), start.size()));
+  const size_t first = start.find_first_not_of(" \t\r\n");
+  return first != std::string::npos && start[first] == '['
+             ? "; it begins like one JSON list: write one object a line instead"
+             : "";
+}
+
+/// A web page is text, but in a corpus hardly what was meant.
+bool looks_like_page(const std::string& text) {
+  const Content content =
+      content_of(std::string_view(text).substr(0, kContentBytes), text.size()).content;
+  return content == Content::kWebPage || content == Content::kXml ||
+         content == Content::kServerAnswer;
 }
 
 }  // namespace
@@ -59,6 +83,7 @@ struct CorpusReader::Impl {
   int64_t broken_of_file = 0;
   int64_t judged = 0;  ///< non-blank lines over all files, broken ones included
   int64_t broken = 0;
+  int64_t pages = 0;  ///< .txt files that hold a web page
   int64_t next_index = 0;
   int64_t bytes_before = 0;  ///< of the files behind us
   int64_t bytes_total = 0;
@@ -88,7 +113,8 @@ void CorpusReader::Impl::judge_share() const {
               config.max_bad_share,
               " allows (is data.text_key = \"",
               config.text_key,
-              "\" right?)");
+              "\" right?)",
+              what_it_is(files[file]));
 }
 
 void CorpusReader::Impl::open_next() {
@@ -162,6 +188,9 @@ std::optional<Document> CorpusReader::Impl::whole_file() {
   if (invalid != std::string::npos) {
     skip(path(), concat("byte ", invalid, " is not valid UTF-8"));
     return std::nullopt;
+  }
+  if (looks_like_page(text) && ++pages <= kNamedLines) {
+    log_warning(path(), ": the text is a web page or an answer of a server: is that meant?");
   }
   return Document{std::move(text), {}, 0};
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "core/file_content.h"
 #include "data/token_file.h"
 #include "io/input_stream.h"
 #include "lorsa/core/error.h"
@@ -31,7 +32,124 @@ std::vector<fs::path> matches(const std::string& pattern) {
   return paths;
 }
 
+bool is_one_of(Content content, std::initializer_list<Content> some) {
+  return std::find(some.begin(), some.end(), content) != some.end();
+}
+
+[[noreturn]] void refuse_content(const fs::path& path,
+                                 const std::string& expected,
+                                 const FileContent& found,
+                                 const std::string& next) {
+  throw FormatError(concat(path.string(),
+                           ": expected ",
+                           expected,
+                           " as the name says, found ",
+                           found.found,
+                           next.empty() ? "" : "; ",
+                           next));
+}
+
+void check_packing(const fs::path& path, const FileContent& file) {
+  const bool gzip = path.extension() == ".gz";
+  if (is_one_of(file.content, {Content::kUnknown, gzip ? Content::kGzip : Content::kZstd})) {
+    return;
+  }
+  const bool text = is_one_of(file.content, {Content::kText, Content::kJson});
+  refuse_content(path,
+                 gzip ? "gzip data" : "zstd data",
+                 file,
+                 text ? "it is not packed: rename it without that ending"
+                 : file.content == Content::kGzip ? "rename it to end in .gz"
+                 : file.content == Content::kZstd ? "rename it to end in .zst"
+                                                  : file.next);
+}
+
+/// content_of() what a text file unpacks to; kUnknown where it is damaged, which its reading says.
+FileContent unpacked_content(const fs::path& path) {
+  std::string head(kContentBytes, '\0');
+  size_t size = 0;
+  try {
+    const auto stream = io::open_input_stream(path);
+    for (size_t got = 1; got > 0 && size < head.size(); size += got) {
+      got = stream->read(head.data() + size, head.size() - size);
+    }
+  } catch (const FormatError&) {
+    return {};
+  }
+  head.resize(size);
+  // The size only tells pointers and answers of servers from longer texts.
+  const uint64_t unpacked = size < kContentBytes ? size : std::numeric_limits<uint64_t>::max();
+  return content_of(head, io::is_packed(path) ? unpacked : uint64_t{fs::file_size(path)});
+}
+
+void check_text(const fs::path& path, CorpusKind kind) {
+  const FileContent file = unpacked_content(path);
+  // A text may well be a page's source, and a line may hold a "message".
+  const bool may_be_text =
+      is_one_of(file.content,
+                {Content::kUnknown, Content::kText, Content::kJson, Content::kServerAnswer}) ||
+      (kind == CorpusKind::kText && is_one_of(file.content, {Content::kWebPage, Content::kXml}));
+  if (may_be_text) {
+    return;
+  }
+  const std::string name = path.filename().string();
+  refuse_content(path,
+                 kind == CorpusKind::kText ? "text" : "lines of JSON",
+                 file,
+                 file.content == Content::kGzip && !io::is_packed(path)
+                     ? concat("rename it to ", name, ".gz, or unpack it")
+                 : file.content == Content::kZstd && !io::is_packed(path)
+                     ? concat("rename it to ", name, ".zst, or unpack it")
+                     : file.next);
+}
+
+void check_ids(const fs::path& path) {
+  constexpr int64_t kTellingBytes = 64;  // fewer ids may look like text
+  const FileContent file = content_of_file(path);
+  const bool texts = checked_size(path) >= kTellingBytes && is_one_of(file.content,
+                                                                      {Content::kText,
+                                                                       Content::kJson,
+                                                                       Content::kServerAnswer,
+                                                                       Content::kWebPage,
+                                                                       Content::kXml});
+  // Ids may begin with the bytes of marks that are shorter than those.
+  if (texts || is_one_of(file.content,
+                         {Content::kGitLfsPointer,
+                          Content::kGitAnnexPointer,
+                          Content::kZstd,
+                          Content::kTar,
+                          Content::kZip,
+                          Content::kTorchZip,
+                          Content::kSafetensors,
+                          Content::kHdf5,
+                          Content::kNumpy,
+                          Content::kOtherFormat})) {
+    refuse_content(path,
+                   "token ids without a header",
+                   file,
+                   file.content == Content::kNumpy  ? "rename it to end in .npy"
+                   : file.content == Content::kText ? "text must end in .txt or .jsonl"
+                                                    : file.next);
+  }
+}
+
 }  // namespace
+
+void check_content(const fs::path& path) {
+  refuse_unfinished_download(path);
+  if (io::is_packed(path)) {
+    check_packing(path, content_of_file(path));
+  }
+  switch (corpus_kind(path)) {
+    case CorpusKind::kJsonLines:
+    case CorpusKind::kText:
+      return check_text(path, corpus_kind(path));
+    case CorpusKind::kBin:
+      return check_ids(path);
+    case CorpusKind::kNpy:
+      return refuse_other_content(path, "a .npy file", {Content::kNumpy});
+  }
+}
 
 CorpusKind corpus_kind(const fs::path& path) {
   const bool packed = io::is_packed(path);
@@ -42,11 +160,14 @@ CorpusKind corpus_kind(const fs::path& path) {
   if (suffix == ".txt") {
     return CorpusKind::kText;
   }
+  const bool unfinished = suffix == ".incomplete" || suffix == ".part" || suffix == ".crdownload" ||
+                          suffix == ".download";
   LORSA_CHECK(!packed && (suffix == ".npy" || suffix == ".bin"),
               ConfigError,
               "data.files: ",
               path.string(),
-              ": expected a name ending in .jsonl or .txt (.gz or .zst may follow), .npy or .bin");
+              ": expected a name ending in .jsonl or .txt (.gz or .zst may follow), .npy or .bin",
+              unfinished ? "; this one is of an unfinished download, to be gone on with" : "");
   return suffix == ".npy" ? CorpusKind::kNpy : CorpusKind::kBin;
 }
 
@@ -58,11 +179,15 @@ int64_t checked_size(const fs::path& path) {
               path.string(),
               ": corpus file cannot be opened: ",
               code ? code.message() : "No such file or directory",
-              " (data.files)");
+              " (data.files)",
+              why_absent(path));
   LORSA_CHECK(fs::is_regular_file(status),
               IoError,
               path.string(),
-              ": expected a corpus file, found something else (data.files)");
+              ": expected a corpus file, found ",
+              fs::is_directory(status) ? "a folder: name its files, as FOLDER/*.jsonl"
+                                       : "a pipe or a device: write its content to a file first",
+              " (data.files)");
   const auto size = static_cast<int64_t>(fs::file_size(path));
   LORSA_CHECK(size > 0, FormatError, path.string(), ": corpus file is empty (0 bytes)");
   return size;
@@ -77,6 +202,7 @@ std::vector<fs::path> corpus_files(const CorpusConfig& config) {
     for (const fs::path& path : pattern ? matches(entry) : std::vector<fs::path>{entry}) {
       static_cast<void>(corpus_kind(path));
       static_cast<void>(checked_size(path));
+      check_content(path);
       LORSA_CHECK(seen.insert(fs::weakly_canonical(path)).second,
                   ConfigError,
                   "data.files: ",

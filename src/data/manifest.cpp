@@ -5,9 +5,11 @@
 #include <string_view>
 #include <utility>
 
+#include "core/file_content.h"
 #include "data/manifest_json.h"
 #include "data/shard_format.h"
 #include "data/shard_record.h"
+#include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/files.h"
 
@@ -229,6 +231,19 @@ void check_counts(const Manifest& manifest, const std::string& where) {
               manifest.num_scored_tokens);
 }
 
+[[noreturn]] void refuse_without_manifest(const std::filesystem::path& folder) {
+  const std::string expected = concat("an activation cache (", kManifestFile, ")");
+  const io::Place place = io::describe_folder(folder).place;
+  if (place == io::Place::kEmptyFolder || place == io::Place::kOtherFolder) {
+    throw IoError(concat((folder / kManifestFile).string(),
+                         ": No such file or directory: expected ",
+                         expected,
+                         ", ",
+                         io::found_instead(folder, io::Place::kCache)));
+  }
+  io::refuse_place(folder, io::Place::kCache, expected);
+}
+
 }  // namespace
 
 std::string to_string(StoreMode store) {
@@ -285,8 +300,11 @@ void write_manifest(const std::filesystem::path& folder, const Manifest& manifes
 
 Manifest read_manifest(const std::filesystem::path& folder) {
   const std::string where = (folder / kManifestFile).string();
+  if (!is_there(folder / kManifestFile)) {
+    refuse_without_manifest(folder);
+  }
   const std::string text = io::read_file(folder / kManifestFile);
-  const Json json = io::parse_json(text, where);
+  const Json json = io::parse_json_file(text, folder / kManifestFile);
   Manifest manifest;
   manifest.schema = member<int64_t>(json, "schema", where);
   LORSA_CHECK(manifest.schema >= Manifest::kOldestSchema && manifest.schema <= Manifest::kSchema,

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "core/file_content.h"
+#include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
@@ -46,13 +48,11 @@ void save_checkpoint(const std::filesystem::path& folder,
 }
 
 LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
-  LORSA_CHECK(std::filesystem::exists(folder / kManifest),
-              IoError,
-              folder.string(),
-              ": no checkpoint here: expected ",
-              kManifest,
-              " and ",
-              kWeights);
+  if (!is_there(folder / kManifest)) {
+    io::refuse_place(folder,
+                     io::Place::kCheckpoint,
+                     concat("a checkpoint (", kManifest, " and ", kWeights, ")"));
+  }
   const std::string where = (folder / kManifest).string();
   const io::Json json = io::read_json(folder / kManifest);
   const LorsaShape shape = shape_of_json(json, where);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::model {
@@ -15,6 +16,14 @@ const std::vector<std::pair<CheckpointKind, const char*>> kTellingFiles = {
 // What llamascopium also writes, and what only Python can read.
 const std::vector<const char*> kOtherFiles = {
     "sae_weights.pt", "sae_weights.dcp", "checkpoints/final.safetensors", "checkpoints/final.pt"};
+
+/// "found ...": found_instead() of a checkpoint, of ours or of another project.
+std::string checkpoint_found(const std::filesystem::path& folder) {
+  const bool foreign = io::places_near(folder, io::Place::kCheckpoint).empty() &&
+                       !io::places_near(folder, io::Place::kForeignCheckpoint).empty();
+  return io::found_instead(folder,
+                           foreign ? io::Place::kForeignCheckpoint : io::Place::kCheckpoint);
+}
 
 }  // namespace
 
@@ -34,8 +43,8 @@ CheckpointKind detect_kind(const std::filesystem::path& folder) {
   LORSA_CHECK(std::filesystem::is_directory(folder),
               IoError,
               folder.string(),
-              ": expected a checkpoint folder, found ",
-              std::filesystem::exists(folder) ? "a file" : "nothing");
+              ": expected a checkpoint folder, ",
+              checkpoint_found(folder));
   std::vector<CheckpointKind> found;
   std::string files;
   std::string expected;
@@ -59,8 +68,9 @@ CheckpointKind detect_kind(const std::filesystem::path& folder) {
               folder.string(),
               ": expected one of ",
               expected,
-              "; found ",
-              files.empty() ? "none of them" : files,
+              "; ",
+              files.empty() ? "found none of them, but " + checkpoint_found(folder).substr(6)
+                            : "found " + files,
               found.size() > 1 ? ": say which with --from" : "");
   return found.front();
 }

@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "core/file_content.h"
+#include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
 #include "lorsa/io/safetensors.h"
@@ -175,13 +177,15 @@ std::vector<std::string> remarks_on(const io::Json& config,
 
 ImportedLorsa load_llamascopium(const fs::path& folder, ReadAs read_as) {
   const std::string where = (folder / kPeerConfigFile).string();
-  LORSA_CHECK(fs::exists(folder / kPeerConfigFile) && fs::exists(folder / kPeerWeightsFile),
+  LORSA_CHECK(is_there(folder / kPeerConfigFile) && is_there(folder / kPeerWeightsFile),
               IoError,
               folder.string(),
               ": no llamascopium checkpoint here: expected ",
               kPeerConfigFile,
               " and ",
-              kPeerWeightsFile);
+              kPeerWeightsFile,
+              ", ",
+              io::found_instead(folder, io::Place::kForeignCheckpoint));
   io::Json config = io::read_json(folder / kPeerConfigFile);
   LORSA_CHECK(
       config.is_object(), FormatError, where, ": expected an object, found ", config.type_name());

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <set>
 
+#include "core/file_content.h"
+#include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
 #include "lorsa/model/interchange.h"
@@ -186,13 +188,15 @@ std::vector<std::string> remarks_on(const io::Json& config,
 ImportedLorsa load_original(const fs::path& folder, ReadAs read_as) {
   const std::string where = (folder / kConfig).string();
   const fs::path file = folder / kWeights;
-  LORSA_CHECK(fs::exists(folder / kConfig) && fs::exists(file),
+  LORSA_CHECK(is_there(folder / kConfig) && is_there(file),
               IoError,
               folder.string(),
               ": no checkpoint of the original repository here: expected ",
               kConfig,
               " and ",
-              kWeights);
+              kWeights,
+              ", ",
+              io::found_instead(folder, io::Place::kForeignCheckpoint));
   const io::Json config = io::read_json(folder / kConfig);
   const LorsaShape shape = shape_of(config, where);
   const std::optional<Scales> scales = scales_of(config, shape.d_model, where);

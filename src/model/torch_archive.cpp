@@ -3,13 +3,15 @@
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
 #include <caffe2/serialize/inline_container.h>
+#include <fcntl.h>
 #include <torch/csrc/jit/serialization/unpickler.h>
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <map>
 
+#include "core/file_content.h"
+#include "io/file_descriptor.h"
 #include "lorsa/core/error.h"
 #include "model/pickle_filter.h"
 
@@ -26,15 +28,19 @@ std::string first_line(const std::string& text) {
 }
 
 void check_is_zip(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  LORSA_CHECK(file.good(), IoError, path.string(), ": cannot open");
+  constexpr const char* kExpected = "a zip archive, as torch.save writes since PyTorch 1.6";
+  refuse_unfinished_download(path);
+  const io::FileDescriptor file(path, O_RDONLY);
+  static_cast<void>(file.size(path));
+  refuse_other_content(path, kExpected, {Content::kTorchZip, Content::kZip});
   char magic[4] = {};
-  file.read(magic, sizeof(magic));
-  LORSA_CHECK(file.gcount() == sizeof(magic) && std::memcmp(magic, "PK\x03\x04", 4) == 0,
+  LORSA_CHECK(io::pread_all(file, magic, sizeof(magic), 0, path) == sizeof(magic) &&
+                  std::memcmp(magic, "PK\x03\x04", sizeof(magic)) == 0,
               FormatError,
               path.string(),
-              ": expected a zip archive, as torch.save writes since PyTorch 1.6, found other bytes "
-              "(an older file? load and save it once in Python)");
+              ": expected ",
+              kExpected,
+              ", found other bytes");
 }
 
 std::string record_text(Reader& reader, const char* name) {

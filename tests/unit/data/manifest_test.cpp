@@ -181,6 +181,31 @@ TEST_CASE("a folder without manifest is an IoError that names it", "[data]") {
       {(folder / "manifest.json").string(), "No such file"});
 }
 
+TEST_CASE("a path that is no cache is refused with what it is and the likely cache", "[data]") {
+  const test::TempDir folder;
+  const auto layer = folder.path() / "cache" / "layer-2";
+  const auto checkpoint = folder.path() / "run" / "final";
+  std::filesystem::create_directories(layer);
+  std::filesystem::create_directories(checkpoint);
+  io::write_file(layer / "manifest.json", "{}");
+  io::write_file(layer / "shard-00000.h5", "x");
+  io::write_file(checkpoint / "lorsa.json", "{}");
+  const auto found = [](const std::filesystem::path& path) {
+    return test::message_of<FormatError>([&] { static_cast<void>(read_manifest(path)); });
+  };
+  for (const char* file : {"manifest.json", "shard-00000.h5"}) {
+    test::require_parts(found(layer / file),
+                        {file, "found a file; did you mean " + layer.string()});
+  }
+  test::require_parts(found(checkpoint), {"found a checkpoint", "swapped"});
+  test::require_parts(
+      test::message_of<IoError>([&] { static_cast<void>(read_manifest(folder / "none")); }),
+      {(folder / "none").string(), "found nothing"});
+  io::write_file(layer / "manifest.json",
+                 "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9000\n");
+  test::require_parts(found(layer), {"manifest.json", "Git LFS pointer"});
+}
+
 TEST_CASE("normalization_scale brings the mean norm to sqrt(D)", "[data]") {
   REQUIRE(normalization_scale({4.0, 20.0}, 64) == Approx(2.0));
   REQUIRE_THROWS_AS(normalization_scale({0.0, 0.0}, 64), FormatError);
