@@ -1,1 +1,0 @@
-// Owner of the precompiled header of the tests (tests/CMakeLists.txt).
