@@ -7,8 +7,9 @@ namespace lorsa::kernels {
 
 /// While it lives, LibTorch's BLAS (MKL) computes the products of this thread as one thread.
 ///
-/// Otherwise a product called inside a parallel region is cut as if for all threads of the pool, and its last bits
-/// depend on their number. oneDNN's own kernel, which takes its place on processors with AVX2, never does that.
+/// Otherwise a product called inside a parallel region is cut as if for all threads of the pool,
+/// and its last bits depend on their number. oneDNN's own kernel, which takes its place on
+/// processors with AVX2, never does that.
 class OneThreadBlas {
  public:
   OneThreadBlas()
