@@ -1,6 +1,8 @@
 #include "lm/architectures.h"
 
+#include <algorithm>
 #include <array>
+#include <vector>
 
 #include "lm/gpt_neox.h"
 #include "lm/llama.h"
@@ -17,22 +19,99 @@ std::unique_ptr<const Decoder> make(const ModelConfig& config,
 }
 
 constexpr std::array<Architecture, 3> kArchitectures = {
-    {{"LlamaForCausalLM", read_llama_config, make<LlamaDecoder>},
-     {"Qwen3ForCausalLM", read_qwen3_config, make<LlamaDecoder>},
-     {"GPTNeoXForCausalLM", read_gpt_neox_config, make<GptNeoxDecoder>}}};
+    {{"LlamaForCausalLM", "llama", read_llama_config, make<LlamaDecoder>},
+     {"Qwen3ForCausalLM", "qwen3", read_qwen3_config, make<LlamaDecoder>},
+     {"GPTNeoXForCausalLM", "gpt_neox", read_gpt_neox_config, make<GptNeoxDecoder>}}};
+
+std::string known_architectures() {
+  std::string known;
+  for (const Architecture& architecture : kArchitectures) {
+    known += concat(known.empty() ? "" : ", ", architecture.name);
+  }
+  return known;
+}
+
+/// The entry that `matches`, or nothing.
+template <typename Matches>
+const Architecture* find_architecture(const Matches& matches) {
+  const auto* found = std::find_if(kArchitectures.begin(), kArchitectures.end(), matches);
+  return found == kArchitectures.end() ? nullptr : found;
+}
+
+/// Those of config.json's `architectures` that are known.
+std::vector<const Architecture*> known_among(const io::Json& names, const std::string& where) {
+  std::vector<const Architecture*> known;
+  for (const io::Json& name : names) {
+    LORSA_CHECK(name.is_string(),
+                FormatError,
+                where,
+                ": architectures: expected a list of names, found ",
+                names.dump());
+    const Architecture* found =
+        find_architecture([&](const Architecture& each) { return name == each.name; });
+    if (found != nullptr && std::find(known.begin(), known.end(), found) == known.end()) {
+      known.push_back(found);
+    }
+  }
+  return known;
+}
 
 }  // namespace
 
 const Architecture& architecture_named(const std::string& name, const std::string& where) {
-  std::string known;
-  for (const Architecture& architecture : kArchitectures) {
-    if (architecture.name == name) {
-      return architecture;
-    }
-    known += concat(known.empty() ? "" : ", ", architecture.name);
+  const Architecture* found =
+      find_architecture([&](const Architecture& each) { return name == each.name; });
+  LORSA_CHECK(found != nullptr,
+              FormatError,
+              where,
+              ": architecture \"",
+              name,
+              "\" is not supported; known: ",
+              known_architectures());
+  return *found;
+}
+
+const Architecture& architecture_of(const io::Json& config, const std::string& where) {
+  const auto names = io::member_or<io::Json>(config, "architectures", where, io::Json::array());
+  LORSA_CHECK(names.is_array(),
+              FormatError,
+              where,
+              ": architectures: expected a list of names, found ",
+              names.dump());
+  const std::vector<const Architecture*> known = known_among(names, where);
+  LORSA_CHECK(known.size() <= 1,
+              FormatError,
+              where,
+              ": architectures: expected one that is known, found ",
+              names.dump());
+  const auto model_type = io::member_or<std::string>(config, "model_type", where, "");
+  const Architecture* by_type =
+      find_architecture([&](const Architecture& each) { return model_type == each.model_type; });
+  const std::string type_text =
+      model_type.empty() ? "no model_type" : concat("model_type \"", model_type, "\"");
+  if (known.empty()) {
+    LORSA_CHECK(names.empty() && by_type != nullptr,
+                FormatError,
+                where,
+                ": architectures ",
+                names.dump(),
+                " with ",
+                type_text,
+                " are not supported; known: ",
+                known_architectures());
+    return *by_type;
   }
-  throw FormatError(
-      concat(where, ": architecture \"", name, "\" is not supported; known: ", known));
+  LORSA_CHECK(model_type.empty() || by_type == known.front(),
+              FormatError,
+              where,
+              ": architectures ",
+              names.dump(),
+              " and ",
+              type_text,
+              " disagree: transformers would go by the latter (expected \"",
+              known.front()->model_type,
+              "\")");
+  return *known.front();
 }
 
 }  // namespace lorsa::lm

@@ -1,5 +1,7 @@
+#include <string>
+#include <string_view>
+
 #include "lm/architectures.h"
-#include "lm/config_fields.h"
 #include "lm/model_folder.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
@@ -9,17 +11,34 @@ namespace lorsa::lm {
 namespace {
 
 using io::Json;
-using io::member;
 using io::member_or;
 
-std::string read_architecture(const Json& json, const std::string& where) {
-  const auto list = member<Json>(json, "architectures", where);
-  LORSA_CHECK(list.is_array() && list.size() == 1 && list.at(0).is_string(),
+/// The weights' own dtype counts, so `torch_dtype` only informs ("auto", "torch.float32"). But a
+/// folder that claims whole numbers or eight-bit floats holds no plain weights.
+void refuse_quantized(const Json& json, const std::string& where) {
+  for (const char* key : {"torch_dtype", "dtype"}) {
+    const auto value = member_or<Json>(json, key, where, nullptr);
+    auto word = value.is_string() ? value.get<std::string>() : "";
+    constexpr std::string_view kPrefix = "torch.";
+    word.erase(0, word.starts_with(kPrefix) ? kPrefix.size() : 0);
+    for (const char* quantized :
+         {"int", "uint", "qint", "quint", "float8", "float4", "fp8", "fp4"}) {
+      LORSA_CHECK(!word.starts_with(quantized),
+                  FormatError,
+                  where,
+                  ": ",
+                  key,
+                  " \"",
+                  word,
+                  "\": quantised weights are not supported: use a folder of plain float32, "
+                  "bfloat16 or float16 weights");
+    }
+  }
+  LORSA_CHECK(member_or<Json>(json, "quantization_config", where, nullptr).is_null(),
               FormatError,
               where,
-              ": architectures: expected a list of one name, found ",
-              list.dump());
-  return list.at(0).get<std::string>();
+              ": quantised weights (quantization_config) are not supported: use a folder of plain "
+              "float32, bfloat16 or float16 weights");
 }
 
 std::string model_name(const Json& json,
@@ -43,18 +62,11 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   LORSA_CHECK(json.is_object(), FormatError, where, ": expected an object");
   check_text_model(json, where);
   ModelConfig config;
-  config.architecture = read_architecture(json, where);
+  const Architecture& architecture = architecture_of(json, where);
+  config.architecture = architecture.name;
   config.name = model_name(json, where, folder);
-  // Informative: the weights' own dtype counts. But a folder that claims another one is not plain.
-  for (const char* key : {"torch_dtype", "dtype"}) {
-    static_cast<void>(known_word(json, where, key, {"float32", "bfloat16", "float16"}));
-  }
-  LORSA_CHECK(!json.contains("quantization_config") || json.at("quantization_config").is_null(),
-              FormatError,
-              where,
-              ": quantised weights (quantization_config) are not supported: use a folder of plain "
-              "float32, bfloat16 or float16 weights");
-  architecture_named(config.architecture, where).read_config(json, where, config);
+  refuse_quantized(json, where);
+  architecture.read_config(json, where, config);
   return config;
 }
 

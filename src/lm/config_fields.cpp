@@ -1,6 +1,8 @@
 #include "lm/config_fields.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "lorsa/core/error.h"
 
@@ -10,8 +12,24 @@ using io::Json;
 using io::member;
 using io::member_or;
 
+std::optional<int64_t> whole_number(const Json& value) {
+  if (value.is_number_float()) {
+    constexpr double kExact = 0x1.0p53;  // beyond, a double leaves whole numbers out
+    const auto number = value.get<double>();
+    return std::abs(number) <= kExact && number == std::trunc(number)
+               ? std::optional(static_cast<int64_t>(number))
+               : std::nullopt;
+  }
+  constexpr auto kLargest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  const bool fits =
+      value.is_number_unsigned() ? value.get<uint64_t>() <= kLargest : value.is_number_integer();
+  return fits ? std::optional(value.get<int64_t>()) : std::nullopt;
+}
+
 int64_t positive(const Json& json, const std::string& key, const std::string& where) {
-  const auto value = member<int64_t>(json, key, where);
+  const auto whole = json.is_object() && json.contains(key) ? whole_number(json.at(key))
+                                                            : std::optional<int64_t>();
+  const int64_t value = whole ? *whole : member<int64_t>(json, key, where);
   LORSA_CHECK(value > 0, FormatError, where, ": ", key, " = ", value, ", expected > 0");
   return value;
 }

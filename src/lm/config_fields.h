@@ -12,6 +12,9 @@
 
 namespace lorsa::lm {
 
+/// `value` if it is a whole number, also one that is written as 8192.0.
+[[nodiscard]] std::optional<int64_t> whole_number(const io::Json& value);
+
 /// A whole number above 0.
 [[nodiscard]] int64_t positive(const io::Json& json,
                                const std::string& key,

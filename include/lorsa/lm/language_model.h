@@ -18,8 +18,8 @@ namespace lorsa::lm {
 /// An MLP's nonlinearity: gelu exactly or by its tanh approximation.
 enum class Activation { kSilu, kGelu, kGeluTanh };
 
-/// What config.json says, checked: an unknown architecture, rope type, activation or dtype is a
-/// FormatError that names it.
+/// What config.json says, checked: an unknown architecture, rope type or activation and quantised
+/// weights are a FormatError that names them.
 struct ModelConfig {
   std::string architecture;  ///< "LlamaForCausalLM", "Qwen3ForCausalLM" or "GPTNeoXForCausalLM"
   std::string name;          ///< folder name or _name_or_path

@@ -200,11 +200,16 @@ TEST_CASE("read_model_config names what it does not support", "[lm]") {
 
   const std::vector<Case> cases = {
       {"architectures", {"MambaForCausalLM"}, "MambaForCausalLM"},
-      {"architectures", io::Json::array(), "architectures"},
+      {"architectures", "LlamaForCausalLM", "expected a list of names"},
+      {"architectures", {1}, "expected a list of names"},
+      {"architectures", {"LlamaForCausalLM", "Qwen3ForCausalLM"}, "expected one that is known"},
+      {"architectures", {"LlamaModel"}, "[\"LlamaModel\"] with model_type \"llama\""},
+      {"model_type", "mistral", "disagree"},
+      {"model_type", "qwen3", "expected \"llama\""},
       {"architectures", {"Gemma3ForCausalLM"}, "LlamaForCausalLM, Qwen3ForCausalLM"},
       {"hidden_act", "gelu", "gelu"},
       {"dtype", "float8_e4m3fn", "float8_e4m3fn"},
-      {"torch_dtype", "int8", "int8"},
+      {"torch_dtype", "torch.int8", "int8"},
       {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}, "yarn"},
       {"rope_scaling", {{"type", "dynamic"}, {"factor", 4.0}}, "dynamic"},
       {"rope_scaling", {{"rope_type", "linear"}, {"type", "llama3"}, {"factor", 4.0}}, "disagree"},
@@ -237,4 +242,56 @@ TEST_CASE("read_model_config names what it does not support", "[lm]") {
   }
   const test::TempDir empty;
   CHECK_THROWS_AS(read_model_config(empty.path()), IoError);
+}
+
+TEST_CASE("read_model_config goes by model_type where architectures names nothing", "[lm]") {
+  const auto with = [](const std::string& name, const io::Json& architectures) {
+    const ModelFolder folder(name);
+    folder.edit_config([&](io::Json& json) { json["architectures"] = architectures; });
+    return read_model_config(folder.path());
+  };
+  CHECK(with("tiny-plain", nullptr).architecture == "LlamaForCausalLM");
+  CHECK(with("tiny-qwen3", io::Json::array()).architecture == "Qwen3ForCausalLM");
+  CHECK(with("tiny-neox", nullptr).architecture == "GPTNeoXForCausalLM");
+  CHECK(with("tiny-plain", {"EagleForCausalLM", "LlamaForCausalLM"}).architecture ==
+        "LlamaForCausalLM");
+  const ModelFolder folder("tiny-plain");
+  folder.edit_config([](io::Json& json) { json.erase("model_type"); });
+  CHECK(read_model_config(folder.path()).architecture == "LlamaForCausalLM");
+  folder.edit_config([](io::Json& json) { json.erase("architectures"); });
+  CHECK_THROWS_WITH(read_model_config(folder.path()),
+                    Catch::Contains("no model_type") && Catch::Contains("LlamaForCausalLM"));
+  folder.edit_config([](io::Json& json) { json["model_type"] = "mamba"; });
+  CHECK_THROWS_WITH(read_model_config(folder.path()), Catch::Contains("model_type \"mamba\""));
+}
+
+TEST_CASE("read_model_config takes any dtype but those of quantised weights", "[lm]") {
+  const ModelFolder folder("tiny-plain");
+  const std::vector<io::Json> dtypes = {
+      "auto", "torch.float32", "torch.bfloat16", "float64", nullptr};
+  for (const io::Json& dtype : dtypes) {
+    CAPTURE(dtype.dump());
+    folder.edit_config([&](io::Json& json) { json["torch_dtype"] = json["dtype"] = dtype; });
+    CHECK_NOTHROW(read_model_config(folder.path()));
+  }
+}
+
+TEST_CASE("read_model_config reads whole numbers that are written as floats", "[lm]") {
+  const ModelFolder folder("tiny-llama3");
+  folder.edit_config([](io::Json& json) {
+    json["rope_scaling"]["original_max_position_embeddings"] = 128.0;
+    json["max_position_embeddings"] = 256.0;
+    json["hidden_size"] = 24.0;
+  });
+  const ModelConfig config = read_model_config(folder.path());
+  CHECK(config.rope.original_context == 128);
+  CHECK(config.max_positions == 256);
+  CHECK(config.d_model == 24);
+  for (const double wrong : {128.5, 1e300, -128.0}) {
+    CAPTURE(wrong);
+    folder.edit_config(
+        [&](io::Json& json) { json["rope_scaling"]["original_max_position_embeddings"] = wrong; });
+    CHECK_THROWS_WITH(read_model_config(folder.path()),
+                      Catch::Contains("original_max_position_embeddings"));
+  }
 }
