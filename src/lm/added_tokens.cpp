@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "lm/utf8.h"
@@ -80,6 +82,43 @@ std::vector<AddedToken> read_added_tokens(const Json& settings, const std::strin
     tokens.push_back(std::move(token));
   }
   return tokens;
+}
+
+std::vector<std::string> differing_added_tokens(const Json& decoder,
+                                                const std::string& where,
+                                                const std::vector<AddedToken>& tokens) {
+  std::unordered_map<std::string, const AddedToken*> by_content;
+  for (const AddedToken& token : tokens) {
+    by_content.emplace(token.content, &token);
+  }
+  LORSA_CHECK(decoder.is_object(), FormatError, where, ": expected an object of ids");
+  std::vector<std::string> differences;
+  for (const auto& [id, entry] : decoder.items()) {
+    const std::string here = concat(where, ": ", id);
+    const auto content = io::member<std::string>(entry, "content", here);
+    const bool special = io::member_or<bool>(entry, "special", here, false);
+    const auto found = by_content.find(content);
+    if (found == by_content.end()) {
+      differences.push_back(concat(id, " is \"", content, "\", no added token there"));
+      continue;
+    }
+    const AddedToken& token = *found->second;
+    if (id != std::to_string(token.id)) {
+      differences.push_back(concat(id, " is \"", content, "\", ", token.id, " there"));
+    }
+    const std::array<std::tuple<const char*, bool, bool>, 4> flags = {
+        {{"lstrip", io::member_or<bool>(entry, "lstrip", here, false), token.strip_left},
+         {"rstrip", io::member_or<bool>(entry, "rstrip", here, false), token.strip_right},
+         {"normalized", io::member_or<bool>(entry, "normalized", here, !special), token.normalized},
+         {"single_word", io::member_or<bool>(entry, "single_word", here, false), false}}};
+    for (const auto& [flag, here_set, there_set] : flags) {
+      if (here_set != there_set) {
+        differences.push_back(concat(
+            "\"", content, "\" has ", flag, " ", here_set ? "true" : "false", ", the other there"));
+      }
+    }
+  }
+  return differences;
 }
 
 AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, bool normalized)

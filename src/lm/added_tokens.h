@@ -25,6 +25,12 @@ struct AddedToken {
 [[nodiscard]] std::vector<AddedToken> read_added_tokens(const io::Json& settings,
                                                         const std::string& where);
 
+/// How `decoder`, the member added_tokens_decoder of tokenizer_config.json, differs from the tokens
+/// of tokenizer.json: texts such as `5 is "<pad>", not "<|pad|>"`. Whether a token is special makes
+/// no difference to ids. Throws FormatError for what is no such object.
+[[nodiscard]] std::vector<std::string> differing_added_tokens(
+    const io::Json& decoder, const std::string& where, const std::vector<AddedToken>& tokens);
+
 /// Finds added tokens in a text: leftmost match, among those starting there the longest.
 class AddedTokenFinder {
  public:

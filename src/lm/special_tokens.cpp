@@ -1,8 +1,14 @@
+// The tokenizer's own files come before the model's: config.json says what the model was configured
+// with, often its class' defaults, and transformers' tokenizers never look at it
+// (scripts/golden/special_tokens.py).
 #include "lm/special_tokens.h"
 
 #include <algorithm>
 #include <initializer_list>
+#include <set>
+#include <utility>
 
+#include "lm/config_fields.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::lm {
@@ -10,189 +16,308 @@ namespace {
 
 using io::Json;
 
-int32_t checked_id(int64_t id, int64_t vocabulary_size, const std::string& where) {
-  LORSA_CHECK(id >= 0 && id < vocabulary_size,
+/// What one key of one file says.
+struct Statement {
+  std::string where;              // "model/config.json: eos_token_id"
+  std::vector<int64_t> ids;       // as they stand there, perhaps outside the vocabulary
+  std::string unknown_text = {};  // a token that the vocabulary lacks; `ids` is empty then
+};
+
+using Statements = std::vector<Statement>;
+
+bool holds(const Statement& statement, int64_t id) {
+  return std::find(statement.ids.begin(), statement.ids.end(), id) != statement.ids.end();
+}
+
+std::string id_text(int64_t id, const Vocabulary& vocabulary) {
+  return id < vocabulary.size
+             ? concat(id, " (\"", vocabulary.text_of(static_cast<int32_t>(id)), "\")")
+             : concat(id, " (outside the vocabulary of ", vocabulary.size, ")");
+}
+
+/// "model/config.json: eos_token_id = 2 ("</s>")", of a list all of it.
+std::string text_of(const Statement& statement, const Vocabulary& vocabulary) {
+  if (!statement.unknown_text.empty()) {
+    return concat(statement.where, " = ", statement.unknown_text, " (not in the vocabulary)");
+  }
+  std::string list;
+  for (const int64_t id : statement.ids) {
+    list += concat(list.empty() ? "" : ", ", id_text(id, vocabulary));
+  }
+  return concat(statement.where, " = ", list);
+}
+
+/// One of the folder's files; empty where it is not there.
+struct NamedJson {
+  NamedJson(const std::filesystem::path& folder, const char* name)
+      : path((folder / name).string()),
+        json(std::filesystem::exists(folder / name) ? io::read_json(folder / name)
+                                                    : Json::object()) {
+    LORSA_CHECK(json.is_object(), FormatError, path, ": expected an object");
+  }
+
+  std::string path;
+  Json json;
+};
+
+/// Members such as bos_token: text, or an object with the text as content.
+void add_token(const Json& object,
+               const std::string& key,
+               const std::string& where,
+               const Vocabulary& vocabulary,
+               Statements& found) {
+  const std::string here = concat(where, ": ", key);
+  auto value = io::member_or<Json>(object, key, where, nullptr);
+  if (value.is_object()) {
+    value = Json(io::member<Json>(value, "content", here));
+  }
+  if (value.is_null()) {
+    return;
+  }
+  LORSA_CHECK(value.is_string(), FormatError, here, ": expected a token, found ", value.dump());
+  const auto id = vocabulary.id_of(value.get<std::string>());
+  found.push_back(id ? Statement{here, {*id}} : Statement{here, {}, value.dump()});
+}
+
+/// Members such as eos_token_id: a number, a list of them, null, or a negative number for none.
+void add_ids(const NamedJson& file, const std::string& key, Statements& found) {
+  Statement statement{concat(file.path, ": ", key), {}};
+  const auto value = io::member_or<Json>(file.json, key, file.path, nullptr);
+  for (const Json& entry : value.is_array() ? value : Json::array({value})) {
+    const auto id = whole_number(entry);
+    LORSA_CHECK(id.has_value() || entry.is_null(),
+                FormatError,
+                statement.where,
+                ": expected an id, found ",
+                value.dump());
+    if (id.value_or(-1) >= 0) {  // Llama 2 configurations write "none" as -1
+      statement.ids.push_back(*id);
+    }
+  }
+  if (!statement.ids.empty()) {
+    found.push_back(std::move(statement));
+  }
+}
+
+/// All that is said of one special token, what counts first coming first.
+struct Said {
+  Statements own;    // by the tokenizer's files
+  Statements model;  // by the model's
+};
+
+/// Everything that the files of a folder say.
+class Sources {
+ public:
+  Sources(const std::filesystem::path& folder,
+          const Json& tokenizer_json,
+          const Template& around,
+          const Vocabulary& vocabulary)
+      : tokenizer_path_((folder / "tokenizer.json").string()),
+        tokenizer_json_(tokenizer_json),
+        around_(around),
+        vocabulary_(vocabulary),
+        tokenizer_config_(folder, "tokenizer_config.json"),
+        special_tokens_map_(folder, "special_tokens_map.json"),
+        config_(folder, "config.json"),
+        generation_config_(folder, "generation_config.json") {}
+
+  /// `name` is bos, eos or pad.
+  [[nodiscard]] Said said_of(const std::string& name) const {
+    Said said;
+    const bool current = tokenizer_config_.json.contains("added_tokens_decoder");
+    for (const NamedJson* file : {current ? &tokenizer_config_ : &special_tokens_map_,
+                                  current ? &special_tokens_map_ : &tokenizer_config_}) {
+      add_token(file->json, name + "_token", file->path, vocabulary_, said.own);
+    }
+    if (name == "pad") {
+      const auto padding =
+          io::member_or<Json>(tokenizer_json_, "padding", tokenizer_path_, nullptr);
+      add_token(padding, "pad_token", tokenizer_path_ + ": padding", vocabulary_, said.own);
+    } else {
+      const std::vector<int32_t>& ids = name == "bos" ? around_.before : around_.after;
+      if (!ids.empty()) {
+        said.own.push_back({concat(tokenizer_path_,
+                                   ": post_processor: the template's tokens ",
+                                   name == "bos" ? "before" : "behind",
+                                   " a text"),
+                            {ids.begin(), ids.end()}});
+      }
+    }
+    add_ids(config_, name + "_token_id", said.model);
+    add_ids(generation_config_, name + "_token_id", said.model);
+    return said;
+  }
+
+  /// True if tokenizer_config.json asks for the token around every text.
+  [[nodiscard]] bool adds(const std::string& name) const {
+    return io::member_or<bool>(
+        tokenizer_config_.json, concat("add_", name, "_token"), tokenizer_config_.path, false);
+  }
+
+  [[nodiscard]] const std::string& tokenizer_config_path() const { return tokenizer_config_.path; }
+
+ private:
+  std::string tokenizer_path_;
+  const Json& tokenizer_json_;
+  const Template& around_;
+  const Vocabulary& vocabulary_;
+  NamedJson tokenizer_config_;
+  NamedJson special_tokens_map_;
+  NamedJson config_;
+  NamedJson generation_config_;
+};
+
+/// The word of the tokenizer's files, or nothing. Several tokens of a template name no single one.
+const Statement* own_word(const Said& said) {
+  const auto found = std::find_if(said.own.begin(), said.own.end(), [](const Statement& each) {
+    return each.ids.size() == 1 || !each.unknown_text.empty();
+  });
+  return found == said.own.end() ? nullptr : &*found;
+}
+
+/// The ids that may stand for the token `id`: those of the model's lists that hold it, and of lists
+/// that have an id in common with these.
+std::set<int64_t> agreeing_ids(int64_t id, const Statements& model) {
+  std::set<int64_t> agreeing = {id};
+  for (size_t round = 0; round < model.size(); ++round) {
+    for (const Statement& statement : model) {
+      if (std::any_of(statement.ids.begin(), statement.ids.end(), [&](int64_t each) {
+            return agreeing.contains(each);
+          })) {
+        agreeing.insert(statement.ids.begin(), statement.ids.end());
+      }
+    }
+  }
+  return agreeing;
+}
+
+void check_in_vocabulary(const Statement& statement, const Vocabulary& vocabulary) {
+  LORSA_CHECK(statement.unknown_text.empty(),
               FormatError,
-              where,
-              ": expected an id below the vocabulary's ",
-              vocabulary_size,
-              ", found ",
-              id);
+              statement.where,
+              ": ",
+              statement.unknown_text,
+              " is not in the vocabulary of tokenizer.json (do the two files belong together?)");
+  for (const int64_t id : statement.ids) {
+    LORSA_CHECK(id < vocabulary.size,
+                FormatError,
+                statement.where,
+                ": expected an id below the vocabulary's ",
+                vocabulary.size,
+                ", found ",
+                id);
+  }
+}
+
+/// The id of the token `name` by the files; adds to `result` what is unscored with it and what is
+/// to be said.
+std::optional<int32_t> read_id(const std::string& name,
+                               const Sources& sources,
+                               const Vocabulary& vocabulary,
+                               SpecialTokenIds& result) {
+  const Said said = sources.said_of(name);
+  if (sources.adds(name) && said.own.empty()) {
+    result.warnings.push_back(concat(sources.tokenizer_config_path(),
+                                     ": add_",
+                                     name,
+                                     "_token = true, but the tokenizer's files name no ",
+                                     name,
+                                     "_token"));
+  }
+  const Statement* own = own_word(said);
+  if (own == nullptr && said.model.empty()) {
+    return std::nullopt;
+  }
+  const Statement& counts = own != nullptr ? *own : said.model.front();
+  check_in_vocabulary(counts, vocabulary);
+  const int64_t id = counts.ids.front();
+  const auto contradicts = [&](const Statement& statement) {
+    result.warnings.push_back(concat(text_of(statement, vocabulary),
+                                     " contradicts ",
+                                     text_of(counts, vocabulary),
+                                     ", which counts here"));
+  };
+  for (const Statement& statement : said.own) {
+    if (!holds(statement, id)) {
+      contradicts(statement);
+    }
+  }
+  const std::set<int64_t> agreeing = agreeing_ids(id, said.model);
+  for (const Statement& statement : said.model) {
+    if (!agreeing.contains(statement.ids.front())) {
+      contradicts(statement);
+      continue;
+    }
+    check_in_vocabulary(statement, vocabulary);
+    for (const int64_t each : statement.ids) {
+      result.unscored.push_back(static_cast<int32_t>(each));
+    }
+  }
+  if (own == nullptr && name != "pad") {
+    result.notes.push_back(concat("the tokenizer's files name no ",
+                                  name,
+                                  "_token: ",
+                                  text_of(counts, vocabulary),
+                                  " counts"));
+  }
   return static_cast<int32_t>(id);
 }
 
-std::vector<int32_t> ids_of_special(const Json& settings,
-                                    const Json& item,
-                                    const std::string& where) {
-  const auto name = io::member<std::string>(item, "id", where);
-  const Json all = io::member<Json>(settings, "special_tokens", where);
-  const Json entry = io::member<Json>(all, name, where + ".special_tokens");
-  const Json ids = io::member<Json>(entry, "ids", where + ".special_tokens." + name);
-  LORSA_CHECK(ids.is_array() && std::all_of(ids.begin(),
-                                            ids.end(),
-                                            [](const Json& id) {
-                                              return id.is_number_integer() &&
-                                                     id.get<int64_t>() >= 0 &&
-                                                     id.get<int64_t>() <= INT32_MAX;
-                                            }),
-              FormatError,
-              where,
-              ".special_tokens.",
-              name,
-              ": ids: expected a list of ids, found ",
-              ids.dump());
-  return ids.get<std::vector<int32_t>>();
-}
-
-Template read_single(const Json& settings, const std::string& where) {
-  const Json single = io::member<Json>(settings, "single", where);
-  LORSA_CHECK(single.is_array(), FormatError, where, ": single: expected a list");
-  Template result;
-  bool text_seen = false;
-  for (const Json& item : single) {
-    const std::string here = where + ".single";
-    if (item.is_object() && item.contains("SpecialToken")) {
-      const auto ids = ids_of_special(settings, item["SpecialToken"], where);
-      auto& side = text_seen ? result.after : result.before;
-      side.insert(side.end(), ids.begin(), ids.end());
-    } else {
-      const Json text = io::member<Json>(item, "Sequence", here);
-      LORSA_CHECK(!text_seen && io::member<std::string>(text, "id", here) == "A",
-                  FormatError,
-                  here,
-                  ": expected the sequence \"A\" once, found ",
-                  single.dump());
-      text_seen = true;
-    }
-  }
-  LORSA_CHECK(text_seen, FormatError, where, ".single: expected the sequence \"A\", found none");
-  return result;
-}
-
-// Members `name`_token_id of config.json: a number, null, or a list of which the first counts.
-std::optional<int32_t> id_in_config(const Json& config,
-                                    const std::string& key,
-                                    int64_t vocabulary_size,
-                                    const std::string& where) {
-  auto value = io::member_or<Json>(config, key, where, nullptr);
-  if (value.is_array() && !value.empty()) {
-    value = Json(value.front());
-  }
-  if (value.is_null() || (value.is_number_integer() && value.get<int64_t>() < 0)) {
-    return std::nullopt;  // Llama 2 configurations write "none" as -1
-  }
-  LORSA_CHECK(value.is_number_integer(),
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected an id, found ",
-              value.dump());
-  return checked_id(value.get<int64_t>(), vocabulary_size, concat(where, ": ", key));
-}
-
-// Members such as bos_token of tokenizer_config.json: text, or an object with the text as content.
-std::optional<int32_t> id_in_tokenizer_config(const Json& config,
-                                              const std::string& key,
-                                              const IdOf& id_of,
-                                              const std::string& where) {
-  auto value = io::member_or<Json>(config, key, where, nullptr);
-  if (value.is_object()) {
-    value = io::member<Json>(value, "content", concat(where, ": ", key));
-  }
-  if (value.is_null()) {
-    return std::nullopt;
-  }
-  LORSA_CHECK(
-      value.is_string(), FormatError, where, ": ", key, ": expected a token, found ", value.dump());
-  const auto id = id_of(value.get<std::string>());
-  LORSA_CHECK(id.has_value(),
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": ",
-              value.dump(),
-              " is not in the vocabulary");
-  return id;
-}
-
-std::optional<int32_t> first_known(const IdOf& id_of, std::initializer_list<const char*> names) {
+std::optional<int32_t> first_known(const Vocabulary& vocabulary,
+                                   std::initializer_list<const char*> names) {
   for (const char* name : names) {
-    if (const auto id = id_of(name)) {
+    if (const auto id = vocabulary.id_of(name)) {
       return id;
     }
   }
   return std::nullopt;
 }
 
-Json read_if_there(const std::filesystem::path& path) {
-  return std::filesystem::exists(path) ? io::read_json(path) : Json::object();
-}
-
 }  // namespace
 
-Template read_template(const Json& settings, const std::string& where) {
-  if (settings.is_null()) {
-    return {};
-  }
-  const auto type = io::member<std::string>(settings, "type", where);
-  if (type == "ByteLevel") {
-    return {};  // trims offsets only
-  }
-  if (type == "TemplateProcessing") {
-    return read_single(settings, where);
-  }
-  LORSA_CHECK(type == "Sequence",
-              FormatError,
-              where,
-              ": post-processor type \"",
-              type,
-              "\" is not supported");
-  const Json inner = io::member<Json>(settings, "processors", where);
-  LORSA_CHECK(inner.is_array(), FormatError, where, ": processors: expected a list");
-  Template result;
-  for (size_t i = 0; i < inner.size(); ++i) {
-    const std::string here = concat(where, ".processors[", i, "]");
-    Template found = read_template(inner[i], here);
-    if (!found.before.empty() || !found.after.empty()) {
-      LORSA_CHECK(result.before.empty() && result.after.empty(),
-                  FormatError,
-                  here,
-                  ": a second template is not supported");
-      result = std::move(found);
-    }
-  }
-  return result;
-}
-
 SpecialTokenIds read_special_ids(const std::filesystem::path& folder,
-                                 const IdOf& id_of,
-                                 int64_t vocabulary_size) {
-  const auto config_path = folder / "config.json";
-  const auto tokenizer_path = folder / "tokenizer_config.json";
-  const Json config = read_if_there(config_path);
-  const Json tokenizer_config = read_if_there(tokenizer_path);
-  const auto in_files = [&](const std::string& name) {
-    const auto id = id_in_config(config, name + "_token_id", vocabulary_size, config_path.string());
-    return id ? id
-              : id_in_tokenizer_config(
-                    tokenizer_config, name + "_token", id_of, tokenizer_path.string());
+                                 const Json& file,
+                                 const Template& around,
+                                 const Vocabulary& vocabulary) {
+  const Sources sources(folder, file, around, vocabulary);
+  SpecialTokenIds ids;
+  ids.bos = read_id("bos", sources, vocabulary, ids);
+  ids.eos = read_id("eos", sources, vocabulary, ids);
+  ids.pad = read_id("pad", sources, vocabulary, ids);
+  const auto guess = [&](const char* name, std::optional<int32_t> id, const char* reason) {
+    if (id) {
+      ids.notes.push_back(concat(folder.string(),
+                                 ": no file names ",
+                                 name,
+                                 "_token: ",
+                                 id_text(*id, vocabulary),
+                                 " counts, ",
+                                 reason));
+    }
+    return id;
   };
-  const auto end_of_text = first_known(id_of, {"<|endoftext|>", "<|end_of_text|>", "</s>"});
-  SpecialTokenIds ids{in_files("bos"), in_files("eos"), in_files("pad")};
+  const char* by_name = "by its usual name";
+  const auto end_of_text = first_known(vocabulary, {"<|endoftext|>", "<|end_of_text|>", "</s>"});
   if (!ids.eos) {
-    ids.eos = end_of_text;
+    ids.eos = guess("eos", end_of_text, by_name);
   }
   if (!ids.bos) {
-    ids.bos = first_known(id_of, {"<|begin_of_text|>", "<s>"});
+    ids.bos = guess("bos", first_known(vocabulary, {"<|begin_of_text|>", "<s>"}), by_name);
   }
   if (!ids.bos) {
-    ids.bos = end_of_text ? end_of_text : ids.eos;
+    ids.bos = guess("bos", end_of_text ? end_of_text : ids.eos, "the end of a text begins one too");
   }
   if (!ids.pad) {
-    ids.pad = first_known(id_of, {"<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>"});
+    const auto usual = {"<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>"};
+    ids.pad = guess("pad", first_known(vocabulary, usual), by_name);
   }
+  for (const auto& id : {ids.bos, ids.eos, ids.pad}) {
+    if (id) {
+      ids.unscored.push_back(*id);
+    }
+  }
+  std::sort(ids.unscored.begin(), ids.unscored.end());
+  ids.unscored.erase(std::unique(ids.unscored.begin(), ids.unscored.end()), ids.unscored.end());
   return ids;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <mutex>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -10,11 +12,13 @@
 #include "lm/byte_level.h"
 #include "lm/model_folder.h"
 #include "lm/normalizer.h"
+#include "lm/post_processor.h"
 #include "lm/pre_tokenizer.h"
 #include "lm/special_tokens.h"
 #include "lm/split_pattern.h"
 #include "lm/utf8.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
 #include "lorsa/core/utf8.h"
 #include "lorsa/io/json.h"
 
@@ -51,6 +55,46 @@ std::vector<AddedToken> normalized(std::vector<AddedToken> tokens, const Normali
   return tokens;
 }
 
+/// Logs what a folder's files contradict or leave open: once a process, for a command may open a
+/// tokenizer several times.
+void say_once(LogLevel level, const std::vector<std::string>& messages) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard<std::mutex> lock(mutex);
+  for (const std::string& message : messages) {
+    if (said.insert(message).second) {
+      log(level, message);
+    }
+  }
+}
+
+/// One message on how tokenizer_config.json's list of added tokens differs from tokenizer.json's.
+std::vector<std::string> added_token_warnings(const std::filesystem::path& folder,
+                                              const std::vector<AddedToken>& added) {
+  constexpr size_t kNamed = 3;
+  const auto path = folder / "tokenizer_config.json";
+  const Json config = std::filesystem::exists(path) ? io::read_json(path) : Json::object();
+  const Json decoder = part(config, "added_tokens_decoder", path.string());
+  if (decoder.is_null()) {
+    return {};
+  }
+  const std::string where = path.string() + ": added_tokens_decoder";
+  const auto differences = differing_added_tokens(decoder, where, added);
+  std::string named;
+  for (size_t i = 0; i < std::min(differences.size(), kNamed); ++i) {
+    named += concat(i == 0 ? "" : "; ", differences[i]);
+  }
+  if (differences.size() > kNamed) {
+    named += concat("; and ", differences.size() - kNamed, " more");
+  }
+  return differences.empty()
+             ? std::vector<std::string>()
+             : std::vector<std::string>{
+                   concat(where,
+                          " contradicts added_tokens of tokenizer.json, which counts here: ",
+                          named)};
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -61,6 +105,8 @@ struct Tokenizer::Impl {
                    MatchBuffer& buffer,
                    const PreTokenizer::Word& word,
                    const AddedTokenFinder::Found& found) const;
+
+  [[nodiscard]] std::string text_of(int32_t id) const;
 
   [[nodiscard]] std::optional<int32_t> id_of(const std::string& token) const {
     const auto entry = ids.find(token);
@@ -116,10 +162,21 @@ Tokenizer::Impl::Impl(const std::filesystem::path& folder,
                   bytes.size());
     }
   }
-  special = read_special_ids(
-      folder,
-      [this](const std::string& token) { return id_of(token); },
-      static_cast<int64_t>(bytes.size()));
+  special = read_special_ids(folder,
+                             file,
+                             around,
+                             {[this](const std::string& token) { return id_of(token); },
+                              [this](int32_t id) { return text_of(id); },
+                              static_cast<int64_t>(bytes.size())});
+  say_once(LogLevel::kWarning, special.warnings);
+  say_once(LogLevel::kWarning, added_token_warnings(folder, added));
+  say_once(LogLevel::kInfo, special.notes);
+}
+
+std::string Tokenizer::Impl::text_of(int32_t id) const {
+  const auto index = static_cast<size_t>(id);
+  return id < 0 || index >= known.size() || !known[index] ? concat("[", id, "]")
+                                                          : replace_invalid_utf8(bytes[index]);
 }
 
 void Tokenizer::Impl::add_literals(const std::vector<AddedToken>& tokens,
@@ -242,11 +299,7 @@ DecodedText Tokenizer::decode_with_offsets(const std::vector<int32_t>& ids) cons
 }
 
 std::string Tokenizer::token_text(int32_t id) const {
-  const auto index = static_cast<size_t>(id);
-  if (id < 0 || index >= impl_->known.size() || !impl_->known[index]) {
-    return concat("[", id, "]");
-  }
-  return replace_invalid_utf8(impl_->bytes[index]);
+  return impl_->text_of(id);
 }
 
 int64_t Tokenizer::vocabulary_size() const {
@@ -257,6 +310,9 @@ std::vector<int32_t> Tokenizer::ordinary_ids() const {
   std::vector<bool> ordinary = impl_->known;
   for (const AddedToken& token : impl_->added) {
     ordinary[static_cast<size_t>(token.id)] = false;
+  }
+  for (const int32_t id : impl_->special.unscored) {
+    ordinary[static_cast<size_t>(id)] = false;
   }
   std::vector<int32_t> ids;
   for (size_t id = 0; id < ordinary.size(); ++id) {
@@ -277,6 +333,10 @@ std::optional<int32_t> Tokenizer::eos_id() const {
 
 std::optional<int32_t> Tokenizer::pad_id() const {
   return impl_->special.pad;
+}
+
+const std::vector<int32_t>& Tokenizer::unscored_ids() const {
+  return impl_->special.unscored;
 }
 
 std::optional<int32_t> Tokenizer::id_of(const std::string& token) const {

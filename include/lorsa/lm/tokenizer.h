@@ -25,9 +25,11 @@ struct DecodedText {
 /// Immutable after construction, any number of threads may encode.
 class Tokenizer {
  public:
-  /// Reads `folder`/tokenizer.json (and special ids from tokenizer_config.json / config.json where
-  /// they are there). Throws FormatError naming any setting that is not supported (normaliser,
-  /// pre-tokeniser, model type, post-processor).
+  /// Reads `folder`/tokenizer.json and what the files beside it say of special tokens: see
+  /// bos_id(). Throws FormatError naming any setting that is not supported (normaliser,
+  /// pre-tokeniser, model type, post-processor) and special tokens that the vocabulary lacks. Logs,
+  /// once a process, a warning for every statement that contradicts the one that counts, and where
+  /// the tokenizer's own files name no BOS or EOS, what serves.
   explicit Tokenizer(const std::filesystem::path& folder);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
@@ -51,13 +53,20 @@ class Tokenizer {
   [[nodiscard]] std::string token_text(int32_t id) const;
 
   [[nodiscard]] int64_t vocabulary_size() const;
-  /// Ids that stand for text: all that have a token but the file's added tokens; ascending.
+  /// Ids that stand for text: all that have a token but the file's added tokens and unscored_ids();
+  /// ascending.
   [[nodiscard]] std::vector<int32_t> ordinary_ids() const;
-  /// Ids as the model's files name them: config.json, else tokenizer_config.json, else tokens with
-  /// the usual names. For a model without BOS the end-of-text token serves as BOS (SmolLM2: id 0).
+  /// The ids of the tokenizer, as transformers has them. Of these the first that names one counts:
+  /// special_tokens_map.json and tokenizer_config.json (bos_token; the former first unless the
+  /// latter has added_tokens_decoder), `padding` and the template of tokenizer.json; config.json
+  /// and generation_config.json (bos_token_id; of several eos_token_id the first); tokens with the
+  /// usual names. For a tokenizer without BOS the end-of-text token serves as BOS (Qwen3).
   [[nodiscard]] std::optional<int32_t> bos_id() const;
   [[nodiscard]] std::optional<int32_t> eos_id() const;
   [[nodiscard]] std::optional<int32_t> pad_id() const;
+  /// Those three and every other end that config.json and generation_config.json list beside the
+  /// EOS (Llama-3.1-Instruct has three); ascending. No text: such positions are not scored.
+  [[nodiscard]] const std::vector<int32_t>& unscored_ids() const;
   /// Id of a token by its text in the file ("<|endoftext|>", "Ġthe"), if there is one.
   [[nodiscard]] std::optional<int32_t> id_of(const std::string& token) const;
 

@@ -150,32 +150,6 @@ TEST_CASE("time grows linearly with runs of one class", "[lm]") {
   }
 }
 
-TEST_CASE("special ids come from config.json, then tokenizer_config.json, then names", "[lm]") {
-  const test::TokenizerFolder folder(test::golden_tokenizer("llama3"));
-  const Tokenizer names = folder.load();
-  CHECK(names.bos_id() == names.id_of("<|begin_of_text|>"));
-  CHECK(names.eos_id() == names.id_of("<|end_of_text|>"));
-  CHECK_FALSE(names.pad_id().has_value());
-
-  folder.write(
-      "tokenizer_config.json",
-      {{"bos_token", {{"content", "a"}}}, {"eos_token", "<|eot_id|>"}, {"pad_token", nullptr}});
-  CHECK(folder.load().bos_id() == names.id_of("a"));
-  CHECK(folder.load().eos_id() == names.id_of("<|eot_id|>"));
-
-  folder.write("config.json",
-               {{"bos_token_id", 7}, {"eos_token_id", {9, 8}}, {"pad_token_id", -1}});
-  CHECK(folder.load().bos_id() == 7);
-  CHECK(folder.load().eos_id() == 9);
-  CHECK_FALSE(folder.load().pad_id().has_value());
-
-  folder.write("config.json", {{"bos_token_id", 1'000'000}});
-  CHECK_THROWS_WITH(folder.load(), Contains("bos_token_id") && Contains("1000000"));
-  folder.write("config.json", Json::object());
-  folder.write("tokenizer_config.json", {{"bos_token", "<none>"}});
-  CHECK_THROWS_WITH(folder.load(), Contains("bos_token") && Contains("<none>"));
-}
-
 TEST_CASE("the end-of-text token serves as BOS of a model without one", "[lm]") {
   const Tokenizer tokenizer = gpt2();
   REQUIRE(tokenizer.id_of("<|endoftext|>").has_value());
