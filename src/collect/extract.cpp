@@ -131,6 +131,26 @@ void fill_report(const Job& job, ExtractReport& report) {
   report.corpus_ended = report.num_tokens < job.config.data.max_tokens;
 }
 
+/// "rows begin with <s> (id 1), </s> (id 2) between documents; not scored: 1, 2".
+std::string token_line(const Job& job, const lm::Tokenizer& tokenizer) {
+  const data::CorpusConfig& config = job.config.data;
+  const data::SpecialIds special = special_ids(tokenizer);
+  const auto named = [&](std::optional<int32_t> id) {
+    return id ? concat(tokenizer.token_text(*id), " (id ", *id, ")") : "nothing";
+  };
+  std::string unscored;
+  for (const int32_t id : special.unscored) {
+    unscored += concat(unscored.empty() ? "" : ", ", id);
+  }
+  return concat("rows begin with ",
+                config.prepend_bos ? named(special.bos) : "text",
+                config.packing == data::Packing::kPack
+                    ? concat(", ", named(data::Packer::separator(special)), " between documents")
+                    : "",
+                "; not scored: ",
+                unscored.empty() ? "none" : unscored);
+}
+
 void warn_about(const Job& job, const ExtractReport& report) {
   if (job.rank.rank != 0) {
     return;
@@ -208,6 +228,7 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
       device_description(job.device),
       first.first_row > 0 ? concat(", from row ", first.first_row, " on") : "",
       job.rank.world_size > 1 ? concat(", rank ", job.rank.rank, " of ", job.rank.world_size) : "");
+  log_info("extract: ", token_line(job, tokenizer));
   LayerWriters writers(
       open_writers(job, model, tokenizer, digests),
       config.out.dtype == data::StoreDtype::kBFloat16 ? at::kBFloat16 : at::kFloat);

@@ -6,6 +6,7 @@
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/files.h"
+#include "row_source.h"
 
 namespace lorsa::collect {
 namespace {
@@ -227,14 +228,10 @@ data::Manifest make_manifest(const Job& job,
   manifest.d_model = job.model.d_model;
   manifest.packing = job.config.data.packing == data::Packing::kPack ? "pack" : "truncate";
   manifest.prepend_bos = job.config.data.prepend_bos;
-  for (const auto& id : {tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id()}) {
-    if (id.has_value()) {
-      manifest.unscored_ids.push_back(*id);
-    }
-  }
-  std::sort(manifest.unscored_ids.begin(), manifest.unscored_ids.end());
-  const auto end = std::unique(manifest.unscored_ids.begin(), manifest.unscored_ids.end());
-  manifest.unscored_ids.erase(end, manifest.unscored_ids.end());
+  const data::SpecialIds special = special_ids(tokenizer);
+  manifest.unscored_ids.assign(special.unscored.begin(), special.unscored.end());
+  manifest.bos_id = special.bos;
+  manifest.separator_id = data::Packer::separator(special);
   manifest.corpus_digests = corpus_digests;
   manifest.config_yaml = identity_yaml(job.config, layer);
   return manifest;

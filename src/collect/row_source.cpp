@@ -5,6 +5,7 @@
 #include <future>
 
 #include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
 
 namespace lorsa::collect {
 namespace {
@@ -76,11 +77,11 @@ void check_ids(const TokenizedDocument& document, int64_t vocabulary_size) {
               "together?)");
 }
 
-data::SpecialIds special_ids(const lm::Tokenizer& tokenizer) {
-  return {tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id()};
-}
-
 }  // namespace
+
+data::SpecialIds special_ids(const lm::Tokenizer& tokenizer) {
+  return {tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id(), tokenizer.unscored_ids()};
+}
 
 RowSource::RowSource(const data::CorpusConfig& config,
                      const lm::Tokenizer& tokenizer,
@@ -88,7 +89,7 @@ RowSource::RowSource(const data::CorpusConfig& config,
     : config_(config),
       tokenizer_(tokenizer),
       options_(options),
-      reader_(config, tokenizer.eos_id() ? tokenizer.eos_id() : tokenizer.bos_id()),
+      reader_(config, data::Packer::separator(special_ids(tokenizer))),
       packer_(config, special_ids(tokenizer)),
       corpus_bytes_(reader_.bytes_total()),
       queue_(kBatchesAhead),
@@ -144,11 +145,35 @@ void RowSource::produce() {
       check_ids(document, options_.vocabulary_size);
       const size_t before = rows.size();
       packer_.add(document.ids, document.index, document.heldout, rows);
+      say_what_is_left_out();
       rows_made_ += static_cast<int64_t>(rows.size() - before);
       wanted = wanted && deliver(rows, Rest::kKeep);
     }
     bytes_packed_ = task.corpus_bytes_read;
   }
+}
+
+void RowSource::say_what_is_left_out() {
+  const auto say = [&](bool& said, const data::LeftOut& left_out, const char* where) {
+    if (!said && left_out.documents > 0) {
+      said = true;
+      log_info("corpus: document ",
+               left_out.first,
+               " brings ",
+               tokenizer_.token_text(left_out.token),
+               " (id ",
+               left_out.token,
+               ") itself ",
+               where,
+               ": left out there and in others like it");
+    }
+  };
+  say(own_beginning_said_,
+      packer_.own_beginnings(),
+      "at its beginning, though data.prepend_bos = true begins every row with BOS");
+  say(own_end_said_,
+      packer_.own_ends(),
+      "at its end, though data.packing = pack puts a separator between documents");
 }
 
 /// Hands the full batches of `rows` over and keeps the rest there. False once nobody takes rows or

@@ -13,6 +13,9 @@
 
 namespace lorsa::collect {
 
+/// The tokenizer's ids as the packing of rows needs them.
+[[nodiscard]] data::SpecialIds special_ids(const lm::Tokenizer& tokenizer);
+
 struct RowSourceOptions {
   int64_t max_rows = 0;  ///< stop after this many, those not wanted included
   /// Whether the batch that begins with a row is handed out; an earlier run or another rank may
@@ -31,7 +34,8 @@ struct RowBatch {
 
 /// Turns documents into batches of rows on threads of its own, a few batches ahead of the consumer.
 ///
-/// Rows come in the order in which documents complete them, whatever the number of threads.
+/// Rows come in the order in which documents complete them, whatever the number of threads. The
+/// first document that brings special tokens which are left out (see data::Packer) is logged.
 /// Destroying it early stops the threads. One consumer.
 class RowSource {
  public:
@@ -58,12 +62,15 @@ class RowSource {
   void run();
   enum class Rest { kKeep, kDeliver };
   bool deliver(std::vector<data::Row>& rows, Rest rest);
+  void say_what_is_left_out();
 
   const data::CorpusConfig config_;
   const lm::Tokenizer& tokenizer_;
   const RowSourceOptions options_;
   data::CorpusReader reader_;
   data::Packer packer_;
+  bool own_beginning_said_ = false;
+  bool own_end_said_ = false;
   std::atomic<int64_t> rows_made_{0};     ///< packed into whole rows
   std::atomic<int64_t> bytes_packed_{0};  ///< of the corpus, what they were made of
   int64_t corpus_bytes_ = 0;

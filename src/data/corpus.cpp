@@ -287,7 +287,9 @@ void describe(config::Fields& fields, CorpusConfig& config) {
                 {{"pack", Packing::kPack}, {"truncate", Packing::kTruncate}},
                 "pack: documents joined until a row is full; truncate: one document, one row, "
                 "short documents dropped.");
-  fields.boolean("prepend_bos", config.prepend_bos, "Begin every row with the BOS token.");
+  fields.boolean("prepend_bos",
+                 config.prepend_bos,
+                 "Begin every row with the BOS token; one that documents bring is not doubled.");
   fields
       .count("max_tokens",
              config.max_tokens,

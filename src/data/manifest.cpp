@@ -98,6 +98,18 @@ std::vector<T> list(const Json& object, const std::string& key, const std::strin
   return result;
 }
 
+Json or_null(const std::optional<int64_t>& id) {
+  return id ? Json(*id) : Json(nullptr);
+}
+
+/// An id; none where the key is absent or null.
+std::optional<int64_t> optional_id(const Json& object,
+                                   const std::string& key,
+                                   const std::string& where) {
+  const auto value = io::member_or<Json>(object, key, where, nullptr);
+  return value.is_null() ? std::nullopt : std::optional(member<int64_t>(object, key, where));
+}
+
 Json rope_json(const kernels::RopeSpec& rope) {
   Json json = {{"rotary_dim", rope.rotary_dim},
                {"base", rope.base},
@@ -269,7 +281,10 @@ Json plan_json(const Manifest& manifest) {
               {"tokens",
                {{"packing", manifest.packing},
                 {"prepend_bos", manifest.prepend_bos},
-                {"unscored_ids", manifest.unscored_ids}}},
+                {"unscored_ids", manifest.unscored_ids},
+                {"bos_id", or_null(manifest.bos_id)},
+                {"separator_id", or_null(manifest.separator_id)},
+                {"own_special_tokens", manifest.own_special_tokens}}},
               {"corpus", manifest.corpus_digests},
               {"config", manifest.config_yaml}};
 }
@@ -335,6 +350,10 @@ Manifest read_manifest(const std::filesystem::path& folder) {
   manifest.packing = member<std::string>(tokens, "packing", where + ": tokens");
   manifest.prepend_bos = member<bool>(tokens, "prepend_bos", where + ": tokens");
   manifest.unscored_ids = list<int64_t>(tokens, "unscored_ids", where + ": tokens");
+  manifest.bos_id = optional_id(tokens, "bos_id", where + ": tokens");
+  manifest.separator_id = optional_id(tokens, "separator_id", where + ": tokens");
+  manifest.own_special_tokens = io::member_or<std::string>(
+      tokens, "own_special_tokens", where + ": tokens", "kept");  // older caches
   manifest.corpus_digests = list<std::string>(json, "corpus", where);
   manifest.config_yaml = member<std::string>(json, "config", where);
   const Json attention = member<Json>(json, "attention", where);

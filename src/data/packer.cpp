@@ -6,14 +6,20 @@
 namespace lorsa::data {
 namespace {
 
-bool is_special(int32_t id, const SpecialIds& special) {
-  return id == special.bos || id == special.eos || id == special.pad;
+void add_document(LeftOut& left_out, int64_t document, int32_t token) {
+  if (left_out.documents == 0) {
+    left_out.first = document;
+    left_out.token = token;
+  }
+  ++left_out.documents;
 }
 
 }  // namespace
 
 Packer::Packer(const CorpusConfig& config, const SpecialIds& special)
-    : config_(config), special_(special) {
+    : config_(config),
+      special_(special),
+      body_length_(static_cast<size_t>(config.context_length - (config.prepend_bos ? 1 : 0))) {
   LORSA_CHECK(!config.prepend_bos || special.bos.has_value(),
               ConfigError,
               "data.prepend_bos = true, but the tokenizer has no BOS token (set it to false)");
@@ -24,7 +30,13 @@ Packer::Packer(const CorpusConfig& config, const SpecialIds& special)
               ": expected at least 2");
 }
 
-Row Packer::finish_row(const std::vector<int32_t>& body, int64_t document, bool heldout) const {
+bool Packer::is_special(int32_t id) const {
+  const std::vector<int32_t>& others = special_.unscored;
+  return id == special_.bos || id == special_.eos || id == special_.pad ||
+         std::find(others.begin(), others.end(), id) != others.end();
+}
+
+Row Packer::finish_row(std::span<const int32_t> body, int64_t document, bool heldout) const {
   Row row;
   row.document = document;
   row.heldout = heldout;
@@ -35,50 +47,85 @@ Row Packer::finish_row(const std::vector<int32_t>& body, int64_t document, bool 
   row.tokens.insert(row.tokens.end(), body.begin(), body.end());
   row.scored.reserve(row.tokens.size());
   for (const int32_t id : row.tokens) {
-    row.scored.push_back(is_special(id, special_) ? 0 : 1);
+    row.scored.push_back(is_special(id) ? 0 : 1);
   }
   return row;
+}
+
+/// `ids` without the special tokens at their ends for which others are put.
+std::span<const int32_t> Packer::without_own_ends(std::span<const int32_t> ids, int64_t document) {
+  size_t first = 0;
+  size_t last = ids.size();
+  if (config_.prepend_bos) {
+    while (first < last && (ids[first] == special_.bos || ids[first] == special_.pad)) {
+      ++first;
+    }
+  }
+  if (config_.packing == Packing::kPack) {
+    const std::optional<int32_t> between = separator(special_);
+    while (first < last && (ids[last - 1] == between || ids[last - 1] == special_.pad)) {
+      --last;
+    }
+  }
+  if (first > 0) {
+    add_document(own_beginnings_, document, ids.front());
+  }
+  if (last < ids.size()) {
+    add_document(own_ends_, document, ids.back());
+  }
+  return ids.subspan(first, last - first);
+}
+
+/// Appends to the row that is begun and to those that follow.
+void Packer::put(Side& side,
+                 std::span<const int32_t> ids,
+                 int64_t document,
+                 bool heldout,
+                 std::vector<Row>& out) {
+  while (!ids.empty()) {
+    if (side.pending.empty() && config_.prepend_bos && ids.front() == special_.bos) {
+      // A row is cut just before the corpus' own BOS: the row's stands for it.
+      if (own_beginnings_.documents == 0) {
+        add_document(own_beginnings_, document, ids.front());
+      }
+      ids = ids.subspan(1);
+      continue;
+    }
+    if (side.pending.empty()) {
+      side.document = document;
+    }
+    const auto taken = ids.first(std::min(ids.size(), body_length_ - side.pending.size()));
+    side.pending.insert(side.pending.end(), taken.begin(), taken.end());
+    ids = ids.subspan(taken.size());
+    if (side.pending.size() == body_length_) {
+      out.push_back(finish_row(side.pending, side.document, heldout));
+      side.pending.clear();
+    }
+  }
 }
 
 void Packer::add(const std::vector<int32_t>& ids,
                  int64_t document,
                  bool heldout,
                  std::vector<Row>& out) {
-  if (ids.empty()) {
+  const std::span<const int32_t> text = without_own_ends(ids, document);
+  if (text.empty()) {
     return;
   }
-  const auto body_length =
-      static_cast<size_t>(config_.context_length - (config_.prepend_bos ? 1 : 0));
   if (config_.packing == Packing::kTruncate) {
-    if (ids.size() >= body_length) {
-      const auto end = ids.begin() + static_cast<std::ptrdiff_t>(body_length);
-      out.push_back(finish_row({ids.begin(), end}, document, heldout));
+    if (text.size() >= body_length_) {
+      out.push_back(finish_row(text.first(body_length_), document, heldout));
     }
     return;
   }
-
   Side& side = sides_[heldout ? 1 : 0];
-  const auto put = [&](const int32_t* first, size_t count) {
-    while (count > 0) {
-      if (side.pending.empty()) {
-        side.document = document;
-      }
-      const size_t taken = std::min(count, body_length - side.pending.size());
-      side.pending.insert(side.pending.end(), first, first + taken);
-      first += taken;
-      count -= taken;
-      if (side.pending.size() == body_length) {
-        out.push_back(finish_row(side.pending, side.document, heldout));
-        side.pending.clear();
-      }
-    }
-  };
-  // A document that begins a row needs nothing before it but the row's own BOS.
-  const std::optional<int32_t> separator = special_.eos.has_value() ? special_.eos : special_.bos;
-  if (!side.pending.empty() && separator.has_value()) {
-    put(&*separator, 1);
+  // A document that begins a row needs nothing before it but the row's own BOS, and one that begins
+  // with the separator brings it.
+  const std::optional<int32_t> between = separator(special_);
+  if (!side.pending.empty() && between.has_value() && text.front() != between) {
+    put(side, {&*between, 1}, document, heldout, out);
   }
-  put(ids.data(), ids.size());
+  put(side, text, document, heldout, out);
 }
 
 }  // namespace lorsa::data

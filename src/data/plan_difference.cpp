@@ -33,23 +33,34 @@ std::string lines_only_in(const std::string& text, const std::string& other, con
   return result;
 }
 
+/// A line for every member of `before` that is another in `now`, which has the same members;
+/// `prefix` stands before the names.
+std::string differing_members(const io::Json& before,
+                              const io::Json& now,
+                              const std::string& prefix) {
+  std::string text;
+  for (const auto& [key, value] : before.items()) {
+    const io::Json& other = now.at(key);
+    if (value.is_object() && other.is_object()) {
+      text += differing_members(value, other, concat(prefix, key, "."));
+    } else if (value != other && concat(prefix, key) != "config") {
+      text += concat("\n  ", prefix, key, ": ", value.dump(), " in the folder, now ", other.dump());
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string plan_difference(const Manifest& before, const Manifest& now) {
   const io::Json old_plan = plan_json(before);
   const io::Json new_plan = plan_json(now);
-  std::string text;
-  for (const auto& [key, value] : old_plan.items()) {
-    if (value == new_plan.at(key)) {
-      continue;
-    }
-    if (key != "config") {
-      text +=
-          concat("\n  ", key, ": ", value.dump(), " in the folder, now ", new_plan.at(key).dump());
-      continue;
-    }
-    text += lines_only_in(before.config_yaml, now.config_yaml, "-");
-    text += lines_only_in(now.config_yaml, before.config_yaml, "+");
+  std::string text = differing_members(old_plan, new_plan, "");
+  text += lines_only_in(before.config_yaml, now.config_yaml, "-");
+  text += lines_only_in(now.config_yaml, before.config_yaml, "+");
+  if (before.own_special_tokens != now.own_special_tokens) {
+    text +=
+        "\n  (begun by an earlier version, whose rows differ for documents with special tokens)";
   }
   // Only the order of lines or their number differs.
   return text.empty() && old_plan != new_plan ? "\n  config" : text;

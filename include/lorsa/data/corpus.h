@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -85,6 +86,15 @@ struct Row {
 
 struct SpecialIds {
   std::optional<int32_t> bos, eos, pad;
+  std::vector<int32_t> unscored = {};  ///< beside these three
+};
+
+/// How many documents brought special tokens of their own that stand in no row; of the first its
+/// running number in the corpus and the token.
+struct LeftOut {
+  int64_t documents = 0;
+  int64_t first = -1;
+  int32_t token = -1;
 };
 
 /// Packs token lists into rows; held-out and training documents go into rows of their own.
@@ -93,12 +103,30 @@ struct SpecialIds {
 ///            a row has no separator before it. The rest at the end of the corpus is dropped.
 /// kTruncate  a document gives one row; short ones are dropped.
 /// Both       BOS first in every row if prepend_bos. Documents without tokens are passed over.
+///
+/// Documents may bring special tokens. Rows are the same with and without them: if prepend_bos, BOS
+/// and PAD at a document's beginning are left out, and BOS wherever it would stand behind that of a
+/// row; if kPack, separators and PAD at a document's end are. Without prepend_bos a document's own
+/// BOS stays, and where it is the separator, it separates. All others stay where they are. Special
+/// tokens are never scored.
+///
 /// Throws     ConfigError if BOS is wanted and there is none.
 class Packer {
  public:
   Packer(const CorpusConfig& config, const SpecialIds& special);
-  /// Adds one document's ids (without special tokens) and appends the rows it completes to `out`.
+  /// Adds one document's ids and appends the rows it completes to `out`.
   void add(const std::vector<int32_t>& ids, int64_t document, bool heldout, std::vector<Row>& out);
+
+  /// EOS (BOS for a model without EOS), if there is one.
+  [[nodiscard]] static std::optional<int32_t> separator(const SpecialIds& special) {
+    return special.eos ? special.eos : special.bos;
+  }
+
+  /// Documents that brought BOS or PAD where a row's BOS or a separator stands before them.
+  [[nodiscard]] const LeftOut& own_beginnings() const { return own_beginnings_; }
+
+  /// Documents that brought a separator or PAD at their end.
+  [[nodiscard]] const LeftOut& own_ends() const { return own_ends_; }
 
  private:
   /// The row that begins like an unfinished one: what is kept between documents.
@@ -107,13 +135,22 @@ class Packer {
     int64_t document = 0;          ///< of the first of them
   };
 
-  [[nodiscard]] Row finish_row(const std::vector<int32_t>& body,
-                               int64_t document,
-                               bool heldout) const;
+  void put(Side& side,
+           std::span<const int32_t> ids,
+           int64_t document,
+           bool heldout,
+           std::vector<Row>& out);
+  [[nodiscard]] std::span<const int32_t> without_own_ends(std::span<const int32_t> ids,
+                                                          int64_t document);
+  [[nodiscard]] Row finish_row(std::span<const int32_t> body, int64_t document, bool heldout) const;
+  [[nodiscard]] bool is_special(int32_t id) const;
 
   CorpusConfig config_;
   SpecialIds special_;
-  Side sides_[2];  ///< training, held-out
+  size_t body_length_;  ///< tokens of a row behind the BOS that is put there
+  Side sides_[2];       ///< training, held-out
+  LeftOut own_beginnings_;
+  LeftOut own_ends_;
 };
 
 }  // namespace lorsa::data

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,8 +69,15 @@ struct Manifest {
   int64_t num_statistics_tokens = 0;  ///< scored tokens of training rows: what statistics are over
   std::string packing;                ///< "pack" or "truncate"
   bool prepend_bos = true;
-  std::vector<int64_t> unscored_ids;  ///< BOS, EOS, PAD
-  AttentionInfo attention;            ///< set by CacheWriter
+  std::vector<int64_t> unscored_ids;  ///< BOS, EOS, PAD and other ends of a text
+  /// What the rows begin with if prepend_bos, and what stands between documents; none also in
+  /// caches made before these were recorded.
+  std::optional<int64_t> bos_id;
+  std::optional<int64_t> separator_id;
+  /// What Packer does with special tokens that documents bring: "left_out", or "kept" in caches
+  /// made before it looked for them.
+  std::string own_special_tokens = "left_out";
+  AttentionInfo attention;  ///< set by CacheWriter
   ActivationStats input_stats;
   ActivationStats target_stats;
   std::vector<double> target_mean;          ///< [D], over scored training tokens

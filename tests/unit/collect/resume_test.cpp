@@ -205,6 +205,30 @@ TEST_CASE("extract refuses to go on with a changed corpus or other weights", "[c
              Catch::Contains("other weights") && Catch::Contains("model.path"));
 }
 
+TEST_CASE("extract refuses to go on where the tokenizer or an earlier version made other rows",
+          "[collect]") {
+  const test::TempDir dir;
+  const auto copy = std::filesystem::copy_options::recursive;
+  std::filesystem::copy(test::golden("collect/model"), dir / "model", copy);
+  ExtractConfig config = sharded(dir / "cache");
+  config.model.path = (dir / "model").string();
+  run_until(config, 24);
+
+  const std::string tokens = io::read_file(dir / "model/tokenizer_config.json");
+  io::write_file(dir / "model/tokenizer_config.json", R"({"bos_token": "!", "eos_token": "a"})");
+  CHECK_THAT(message_of<ConfigError>([&] { extract(config, silent()); }),
+             Catch::Contains("tokens.bos_id: 0 in the folder, now ") &&
+                 Catch::Contains("tokens.separator_id: 0 in the folder, now "));
+  io::write_file(dir / "model/tokenizer_config.json", tokens);
+
+  data::Manifest old = data::read_manifest(dir / "cache/layer-0");
+  old.own_special_tokens = "kept";
+  data::write_manifest(dir / "cache/layer-0", old);
+  CHECK_THAT(message_of<ConfigError>([&] { extract(config, silent()); }),
+             Catch::Contains("tokens.own_special_tokens: \"kept\" in the folder") &&
+                 Catch::Contains("earlier version"));
+}
+
 TEST_CASE("extract stops at a signal after its batch, keeps shards and goes on", "[collect]") {
   const test::TempDir dir;
   const ExtractConfig config = sharded(dir / "stopped");

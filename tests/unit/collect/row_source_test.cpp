@@ -1,7 +1,11 @@
 #include "collect/row_source.h"
 
+#include <fstream>
+
 #include "fixtures.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
+#include "lorsa/io/files.h"
 #include "lorsa/io/safetensors.h"
 #include "support/test.h"
 
@@ -109,6 +113,60 @@ TEST_CASE("RowSource hands errors of its threads to the consumer", "[collect]") 
     }
   };
   CHECK_THAT(message_of<FormatError>(drain), Catch::Contains("vocabulary has 200"));
+}
+
+TEST_CASE("RowSource gives one BOS to documents that bring their own, in text and as ids",
+          "[collect]") {
+  // Ids 3 and 4 are <|bos|> and <|eos|>, 6 + b is byte b.
+  const lm::Tokenizer tokenizer(test::golden("special_tokens/base"));
+  const test::TempDir dir;
+  std::ofstream plain(dir / "plain.jsonl");
+  std::ofstream own(dir / "own.jsonl");
+  std::ofstream ids(dir / "ids.bin", std::ios::binary);
+  const auto put = [&](uint16_t id) { ids.write(reinterpret_cast<const char*>(&id), sizeof(id)); };
+  for (int i = 0; i < 30; ++i) {
+    const std::string text = "document " + std::to_string(i);
+    plain << "{\"text\": \"" << text << "\"}\n";
+    own << "{\"text\": \"<|bos|>" << text << "<|eos|>\"}\n";
+    put(3);
+    for (const char c : text) {
+      put(static_cast<uint16_t>(6 + c));
+    }
+    put(4);
+  }
+  for (std::ofstream* file : {&plain, &own, &ids}) {
+    file->close();
+  }
+  data::CorpusConfig corpus;
+  corpus.context_length = 16;
+  corpus.holdout_fraction = 0.0;
+  const auto rows_of_file = [&](const char* name, const char* log) {
+    corpus.files = {(dir / name).string()};
+    const LogFile file(dir / log);
+    RowSource source(corpus, tokenizer, options_of(1000, 0, 1));
+    return rows_of(source, 0);
+  };
+  const std::vector<data::Row> expected = rows_of_file("plain.jsonl", "plain.txt");
+  REQUIRE(expected.size() > 15);
+  CHECK(expected[0].tokens ==
+        std::vector<int32_t>{
+            3, 106, 117, 105, 123, 115, 107, 116, 122, 38, 54, 4, 106, 117, 105, 123});
+  CHECK(io::read_file(dir / "plain.txt").empty());
+  for (const char* name : {"own.jsonl", "ids.bin"}) {
+    CAPTURE(name);
+    const std::string log = std::string(name) + ".txt";
+    const std::vector<data::Row> rows = rows_of_file(name, log.c_str());
+    REQUIRE(rows.size() == expected.size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      CHECK(rows[i].tokens == expected[i].tokens);
+      CHECK(rows[i].scored == expected[i].scored);
+    }
+    const std::string said = io::read_file(dir / log);
+    CHECK_THAT(said, Catch::Contains("document 0 brings <|bos|> (id 3) itself at its beginning"));
+    CHECK(said.find("beginning") == said.rfind("beginning"));
+  }
+  CHECK_THAT(io::read_file(dir / "own.jsonl.txt"),
+             Catch::Contains("document 0 brings <|eos|> (id 4) itself at its end"));
 }
 
 }  // namespace

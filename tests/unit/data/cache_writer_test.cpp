@@ -239,7 +239,10 @@ TEST_CASE("another configuration is refused, naming what differs", "[data]") {
   test::require_parts(refused(other, kRowsPerShard), {"config"});
   other = plan();
   other.weights_sha256 = "b";
-  test::require_parts(refused(other, kRowsPerShard), {"model", "weights_sha256\":\"b\""});
+  test::require_parts(refused(other, kRowsPerShard), {"model.weights_sha256: \"aa", "now \"b\""});
+  other = plan();
+  other.bos_id = 7;
+  test::require_parts(refused(other, kRowsPerShard), {"tokens.bos_id: null in the folder, now 7"});
   other = plan();
   other.corpus_digests = {"corpus.jsonl xxh3:f"};
   test::require_parts(refused(other, kRowsPerShard), {"corpus", "xxh3:f"});

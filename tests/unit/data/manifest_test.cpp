@@ -13,6 +13,7 @@ namespace {
 Manifest filled() {
   Manifest manifest = test_cache::plan(StoreMode::kInput, StoreDtype::kFloat32);
   manifest.d_model = 3;
+  manifest.bos_id = 1;
   manifest.rows_per_shard = 2;
   manifest.num_rows = 3;
   manifest.num_heldout_rows = 1;
@@ -60,6 +61,9 @@ TEST_CASE("a finished manifest keeps every field", "[data]") {
   REQUIRE(read.packing == "pack");
   REQUIRE(read.prepend_bos);
   REQUIRE(read.unscored_ids == written.unscored_ids);
+  REQUIRE(read.bos_id == 1);
+  REQUIRE_FALSE(read.separator_id.has_value());
+  REQUIRE(read.own_special_tokens == "left_out");
   REQUIRE(read.attention == written.attention);
   REQUIRE(read.num_statistics_tokens == 8);
   REQUIRE(read.input_stats.mean_norm == written.input_stats.mean_norm);
@@ -210,6 +214,15 @@ TEST_CASE("normalization_scale brings the mean norm to sqrt(D)", "[data]") {
   REQUIRE(normalization_scale({4.0, 20.0}, 64) == Approx(2.0));
   REQUIRE_THROWS_AS(normalization_scale({0.0, 0.0}, 64), FormatError);
   REQUIRE_THROWS_AS(normalization_scale({std::nan(""), 0.0}, 64), FormatError);
+}
+
+TEST_CASE("caches begun before rows were looked through for special tokens say that they kept them",
+          "[data]") {
+  for (const char* name : {"cache_v1", "cache_v2"}) {
+    const Manifest old = read_manifest(test::golden(name));
+    REQUIRE(old.own_special_tokens == "kept");
+    REQUIRE_FALSE(old.bos_id.has_value());
+  }
 }
 
 }  // namespace

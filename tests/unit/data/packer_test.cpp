@@ -135,6 +135,116 @@ TEST_CASE("Packer passes over documents without tokens and leaves special ids un
   CHECK(rows[0].scored == Flags{1, 0, 1, 0, 1});
 }
 
+/// Rows of `documents` with the special tokens BOS, EOS and PAD.
+std::vector<Row> rows_of(const CorpusConfig& config, const std::vector<Tokens>& documents) {
+  Packer packer(config, {kBos, kEos, kPad});
+  std::vector<Row> rows;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    packer.add(documents[i], static_cast<int64_t>(i), i % 3 == 1, rows);
+  }
+  return rows;
+}
+
+TEST_CASE("Packer makes the same rows of documents with and without tokens of their own",
+          "[data]") {
+  std::vector<Tokens> plain;
+  for (int32_t i = 0; i < 40; ++i) {
+    plain.push_back(ids(100 * (i + 1), static_cast<size_t>(3 + i * 7 % 11)));
+  }
+  // What exports of chats and padded arrays bring, one kind after the other.
+  const std::vector<std::pair<Tokens, Tokens>> ends = {{{kBos}, {}},
+                                                       {{kBos}, {kEos}},
+                                                       {{}, {kEos}},
+                                                       {{kBos, kBos}, {kEos, kEos}},
+                                                       {{kPad, kPad, kBos}, {kEos, kPad, kPad}}};
+  for (const int64_t length : {4, 5, 9}) {
+    const CorpusConfig config = config_of(length, Packing::kPack, true);
+    const std::vector<Row> expected = rows_of(config, plain);
+    REQUIRE(expected.size() > 10);
+    for (const auto& [begin, end] : ends) {
+      std::vector<Tokens> documents = plain;
+      for (Tokens& document : documents) {
+        document.insert(document.begin(), begin.begin(), begin.end());
+        document.insert(document.end(), end.begin(), end.end());
+      }
+      documents.push_back(begin);  // no text at all
+      const std::vector<Row> rows = rows_of(config, documents);
+      REQUIRE(rows.size() == expected.size());
+      for (size_t i = 0; i < rows.size(); ++i) {
+        REQUIRE(rows[i].tokens == expected[i].tokens);
+        REQUIRE(rows[i].scored == expected[i].scored);
+        REQUIRE(rows[i].document == expected[i].document);
+        REQUIRE(rows[i].heldout == expected[i].heldout);
+      }
+    }
+  }
+}
+
+TEST_CASE("Packer puts one BOS before a truncated document that brings its own", "[data]") {
+  const CorpusConfig config = config_of(4, Packing::kTruncate, true);
+  const std::vector<Row> rows = rows_of(
+      config, {{kBos, 10, 11, 12}, {kBos, 20, 21}, {kBos, kBos, 30, 31, kEos, 33}, {40, 41, 42}});
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].tokens == Tokens{kBos, 10, 11, 12});
+  CHECK(rows[0].scored == Flags{0, 1, 1, 1});
+  CHECK(rows[1].tokens == Tokens{kBos, 30, 31, kEos});  // an end of its own is text, unscored
+  CHECK(rows[1].scored == Flags{0, 1, 1, 0});
+  CHECK(rows[2].tokens == Tokens{kBos, 40, 41, 42});
+}
+
+TEST_CASE("Packer keeps BOS within a document, but no second one at a row's beginning", "[data]") {
+  Packer packer(config_of(4, Packing::kPack, true), {kBos, kEos, kPad});
+  std::vector<Row> rows;
+  CHECK(packer.own_beginnings().documents == 0);
+  packer.add({10, 11, 12, kBos, 13, kBos, 14, 15}, 7, false, rows);
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0].tokens == Tokens{kBos, 10, 11, 12});
+  CHECK(rows[1].tokens == Tokens{kBos, 13, kBos, 14});
+  CHECK(rows[1].scored == Flags{0, 1, 0, 1});
+  CHECK(packer.own_beginnings().documents == 1);
+  CHECK(packer.own_beginnings().first == 7);
+  CHECK(packer.own_beginnings().token == kBos);
+  CHECK(packer.own_ends().documents == 0);
+  packer.add({16, kEos}, 9, false, rows);
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[2].tokens == Tokens{kBos, 15, kEos, 16});
+  CHECK(packer.own_ends().documents == 1);
+  CHECK(packer.own_ends().first == 9);
+  CHECK(packer.own_ends().token == kEos);
+}
+
+TEST_CASE("Packer leaves documents their BOS where it puts none, and doubles no separator",
+          "[data]") {
+  const std::vector<Row> pack = rows_of(config_of(4, Packing::kPack, false),
+                                        {{kBos, 10, kEos}, {}, {20, 21}, {kBos, 30, kEos, kEos}});
+  REQUIRE(pack.size() == 2);
+  CHECK(pack[0].tokens == Tokens{kBos, 10, kEos, 20});
+  CHECK(pack[0].scored == Flags{0, 1, 0, 1});
+  CHECK(pack[1].tokens == Tokens{21, kEos, kBos, 30});
+  const std::vector<Row> truncated =
+      rows_of(config_of(3, Packing::kTruncate, false), {{kBos, 10, 11, 12}, {}, {kBos, 20, kEos}});
+  REQUIRE(truncated.size() == 2);
+  CHECK(truncated[0].tokens == Tokens{kBos, 10, 11});
+  CHECK(truncated[1].tokens == Tokens{kBos, 20, kEos});
+  // BOS is the separator of a model without EOS: the documents' own separates.
+  Packer only_bos(config_of(4, Packing::kPack, false), {kBos, {}, {}});
+  std::vector<Row> rows;
+  only_bos.add({kBos, 10}, 0, false, rows);
+  only_bos.add({kBos, 20, 21}, 1, false, rows);
+  only_bos.add({30, 31}, 2, false, rows);
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0].tokens == Tokens{kBos, 10, kBos, 20});
+  CHECK(rows[1].tokens == Tokens{21, kBos, 30, 31});
+}
+
+TEST_CASE("Packer leaves further ends of a text unscored", "[data]") {
+  Packer packer(config_of(4, Packing::kTruncate, true), {kBos, kEos, {}, {kBos, kEos, 90}});
+  std::vector<Row> rows;
+  packer.add({10, 90, kPad}, 0, false, rows);
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].scored == Flags{0, 1, 0, 1});
+}
+
 TEST_CASE("Packer refuses prepend_bos without a BOS token", "[data]") {
   CHECK_THROWS_AS(Packer(config_of(4, Packing::kPack, true), {{}, kEos, {}}), ConfigError);
   CHECK_NOTHROW(Packer(config_of(4, Packing::kPack, false), {{}, kEos, {}}));
