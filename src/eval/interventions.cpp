@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lorsa/core/error.h"
+#include "lorsa/core/log.h"
 #include "lorsa/core/seed.h"
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/io/files.h"
@@ -58,20 +59,31 @@ std::vector<std::string> all_prompts(const InterventionOptions& options) {
   return prompts;
 }
 
+/// A row of the cache's kind: BOS first if its rows have one, though the text may bring it itself;
+/// edited where the cache's positions are scored.
 InterventionPlan::Prompt tokenized(const std::string& text,
                                    const lm::Tokenizer& tokenizer,
-                                   bool prepend_bos) {
+                                   const data::Manifest& manifest) {
   std::vector<int32_t> tokens;
-  if (prepend_bos && tokenizer.bos_id()) {
-    tokens.push_back(*tokenizer.bos_id());
+  const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
+  auto first = ids.begin();
+  if (manifest.prepend_bos && tokenizer.bos_id()) {
+    const int32_t bos = *tokenizer.bos_id();
+    first = std::find_if(first, ids.end(), [&](int32_t id) { return id != bos; });
+    tokens.push_back(bos);
   }
   const auto start = static_cast<int64_t>(tokens.size());
-  const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
-  LORSA_CHECK(
-      !ids.empty(), ConfigError, "--prompt: expected a text with tokens, found '", text, "'");
-  tokens.insert(tokens.end(), ids.begin(), ids.end());
-  InterventionPlan::Prompt prompt{text, at::tensor(tokens, at::kInt), {}};
+  tokens.insert(tokens.end(), first, ids.end());
+  InterventionPlan::Prompt prompt{text, at::tensor(tokens, at::kInt), {}, first != ids.begin()};
   prompt.edited_T = at::arange(prompt.tokens_T.numel()) >= start;
+  for (const int64_t id : manifest.unscored_ids) {
+    prompt.edited_T.logical_and_(prompt.tokens_T != id);
+  }
+  LORSA_CHECK(prompt.edited_T.any().item<bool>(),
+              ConfigError,
+              "--prompt: expected a text with tokens, found '",
+              text,
+              "'");
   return prompt;
 }
 
@@ -219,7 +231,17 @@ std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
   plan.repeat.period = std::min(plan.repeat.period, (manifest.context_length - 1) / 2);
   plan.repeat.bos = manifest.prepend_bos;
   for (const std::string& text : all_prompts(o)) {
-    plan.prompts.push_back(tokenized(text, plan.tokenizer, manifest.prepend_bos));
+    plan.prompts.push_back(tokenized(text, plan.tokenizer, manifest));
+  }
+  const auto brought = std::count_if(
+      plan.prompts.begin(), plan.prompts.end(), [](const auto& each) { return each.brought_bos; });
+  if (brought > 0) {
+    log_info(brought,
+             " of ",
+             plan.prompts.size(),
+             " prompts bring BOS ",
+             plan.tokenizer.token_text(*plan.tokenizer.bos_id()),
+             " themselves: left out there, for the cache's rows begin with one");
   }
   plan.prompt_tokens = o.prompt_tokens;
   plan.random_control = o.random_control;

@@ -20,6 +20,7 @@ struct InterventionPlan {
     std::string text;
     at::Tensor tokens_T;
     at::Tensor edited_T;
+    bool brought_bos = false;  ///< the text began with BOS itself
   };
 
   explicit InterventionPlan(const std::filesystem::path& model) : tokenizer(model) {}

@@ -199,6 +199,26 @@ TEST_CASE("prompts begin with BOS and come from options and a file", "[eval]") {
   }
 }
 
+TEST_CASE("a prompt that brings its own BOS gets no second one", "[eval]") {
+  EditsSetup s;
+  eval::InterventionOptions& o = s.options.interventions;
+  o.steer = {concat(*s.acting().begin(), "=2")};
+  o.prompts = {
+      "birds under an", "<|endoftext|>birds under an", "<|endoftext|><|endoftext|>birds under an"};
+  const eval::EvalReport r = eval::evaluate(s.options);
+  const std::vector<eval::PromptReport>& prompts = r.interventions->prompts;
+  REQUIRE(prompts.size() == 3);
+  REQUIRE(prompts[0].effect.kl > 1e-6);
+  for (const eval::PromptReport& each : prompts) {
+    REQUIRE(each.num_tokens == prompts[0].num_tokens);
+    REQUIRE(each.effect.kl == Approx(prompts[0].effect.kl).epsilon(1e-6));
+  }
+  o.prompts = {"<|endoftext|>"};
+  test::require_parts(
+      test::message_of<ConfigError>([&] { static_cast<void>(eval::evaluate(s.options)); }),
+      {"--prompt: expected a text with tokens"});
+}
+
 TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", "[eval]") {
   EditsSetup s;
   const std::set<int64_t> acting = s.acting();
