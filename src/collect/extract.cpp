@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "core/clock.h"
+#include "io/input_stream.h"
 #include "job.h"
 #include "layer_writers.h"
 #include "lorsa/core/device.h"
@@ -172,6 +173,20 @@ void warn_about(const Job& job, const ExtractReport& report) {
   }
 }
 
+/// Damage shows where packed data are read; what max_tokens leaves unread is not known to be sound.
+void say_what_was_not_read(const Job& job, const RowSource& source, int64_t num_rows) {
+  const std::vector<std::string>& files = job.config.data.files;
+  const bool packed = std::any_of(
+      files.begin(), files.end(), [](const std::string& file) { return io::is_packed(file); });
+  if (packed && num_rows >= job.max_rows && source.corpus_bytes_read() < source.corpus_bytes()) {
+    log_info("data.max_tokens is reached after ",
+             format_bytes(static_cast<double>(source.corpus_bytes_read())),
+             " of the corpus's ",
+             format_bytes(static_cast<double>(source.corpus_bytes())),
+             "; the packed data behind were not read, nor checked for damage");
+  }
+}
+
 }  // namespace
 
 ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options) {
@@ -233,6 +248,9 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
       open_writers(job, model, tokenizer, digests),
       config.out.dtype == data::StoreDtype::kBFloat16 ? at::kBFloat16 : at::kFloat);
   report.num_rows = run_pass(job, model, source, std::move(first), writers, options);
+  if (job.rank.rank == 0) {
+    say_what_was_not_read(job, source, report.num_rows);
+  }
   writers.finish(report.num_rows);
   report.rows_before = job.rows_done(report.num_rows);
   report.write_wait_s = writers.wait_s();

@@ -55,6 +55,9 @@ class RowSource {
   /// Rows made per byte of the corpus so far; the whole corpus has this many bytes. Any thread.
   [[nodiscard]] double rows_per_byte() const;
 
+  /// Bytes of the corpus, as it lies on the disk, behind which nothing was looked at. Any thread.
+  [[nodiscard]] int64_t corpus_bytes_read() const { return bytes_packed_.load(); }
+
   [[nodiscard]] int64_t corpus_bytes() const { return corpus_bytes_; }
 
  private:

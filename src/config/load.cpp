@@ -6,11 +6,12 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "config/suggest.h"
 #include "config/yaml.h"
 #include "core/file_content.h"
 #include "lorsa/config/fields.h"
+#include "lorsa/config/suggest.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/text.h"
 
 namespace lorsa::config {
 namespace {
@@ -237,7 +238,7 @@ void require_keys(const Fields& fields, const Seen& seen, const std::string& nam
   }
 }
 
-std::string read_file(const std::filesystem::path& path) {
+std::string read_configuration(const std::filesystem::path& path) {
   const auto refuse = [&path](const std::string& reason) {
     throw IoError(concat("cannot read the configuration ", path.string(), ": ", reason));
   };
@@ -262,7 +263,11 @@ std::string read_file(const std::filesystem::path& path) {
   if (file.bad() || text.bad()) {
     refuse(std::strerror(errno));
   }
-  return text.str();
+  try {
+    return checked_text(text.str(), path.string());
+  } catch (const FormatError& error) {
+    throw ConfigError(error.what());
+  }
 }
 
 }  // namespace
@@ -270,7 +275,7 @@ std::string read_file(const std::filesystem::path& path) {
 void load(Fields& fields,
           const std::filesystem::path& path,
           const std::vector<std::string>& overrides) {
-  load_text(fields, read_file(path), path.string(), overrides);
+  load_text(fields, read_configuration(path), path.string(), overrides);
 }
 
 void load_text(Fields& fields,

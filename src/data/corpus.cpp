@@ -10,7 +10,7 @@
 #include "io/input_stream.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
-#include "lorsa/core/utf8.h"
+#include "lorsa/core/text.h"
 #include "lorsa/io/checksum.h"
 #include "lorsa/io/json.h"
 
@@ -21,7 +21,6 @@ namespace {
 constexpr int64_t kNamedLines = 5;
 /// Lines before the share of broken ones is judged in mid-file; at the end it is judged anyway.
 constexpr int64_t kLinesBeforeJudging = 200;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool is_blank(const std::string& line) {
   return line.find_first_not_of(" \t\r\n") == std::string::npos;
@@ -48,6 +47,11 @@ bool looks_like_page(const std::string& text) {
       content_of(std::string_view(text).substr(0, kContentBytes), text.size()).content;
   return content == Content::kWebPage || content == Content::kXml ||
          content == Content::kServerAnswer;
+}
+
+/// `message` without the `place` that it begins with, which the caller names anyway.
+std::string without_place(const std::string& message, const std::string& place) {
+  return message.starts_with(place) ? message.substr(place.size()) : message;
 }
 
 }  // namespace
@@ -150,9 +154,6 @@ std::optional<Document> CorpusReader::Impl::next_line() {
   auto& lines = std::get<io::LineReader>(open);
   while (lines.next(text)) {
     ++line;
-    if (line == 1 && text.starts_with(kByteOrderMark)) {
-      text.erase(0, kByteOrderMark.size());
-    }
     if (is_blank(text)) {
       continue;
     }
@@ -163,9 +164,7 @@ std::optional<Document> CorpusReader::Impl::next_line() {
       return Document{
           io::member<std::string>(io::parse_json(text, where), config.text_key, where), {}, 0};
     } catch (const FormatError& error) {
-      const std::string message = error.what();
-      const bool names_line = message.starts_with(where + ": ");
-      skip(where, names_line ? message.substr(where.size() + 2) : message);
+      skip(where, without_place(error.what(), where + ": "));
     }
   }
   return std::nullopt;
@@ -177,16 +176,17 @@ std::optional<Document> CorpusReader::Impl::whole_file() {
   }
   ++line;
   std::string text = std::get<io::LineReader>(open).rest();
-  if (text.starts_with(kByteOrderMark)) {
-    text.erase(0, kByteOrderMark.size());
-  }
   if (is_blank(text)) {
     return std::nullopt;
   }
   ++judged;
-  const size_t invalid = find_invalid_utf8(text);
-  if (invalid != std::string::npos) {
-    skip(path(), concat("byte ", invalid, " is not valid UTF-8"));
+  try {
+    text = with_line_feeds(checked_text(std::move(text), path()));
+  } catch (const FormatError& error) {
+    // "path:line: reason".
+    const std::string message = error.what();
+    const size_t reason = message.find(": ", path().size());
+    skip(message.substr(0, reason), message.substr(reason + 2));
     return std::nullopt;
   }
   if (looks_like_page(text) && ++pages <= kNamedLines) {

@@ -106,7 +106,7 @@ std::vector<int64_t> parse_heads(std::string_view text,
                                  int64_t num_heads,
                                  const NamedHeads& named) {
   const std::string list =
-      text.starts_with('@') ? io::read_file(text.substr(1)) : std::string(text);
+      text.starts_with('@') ? io::read_text(text.substr(1)) : std::string(text);
   const std::string option =
       text.starts_with('@') ? concat("--ablate-heads ", text) : "--ablate-heads";
   HeadList heads(option, num_heads, named);

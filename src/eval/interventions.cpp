@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <limits>
-#include <sstream>
 #include <utility>
 
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/seed.h"
 #include "lorsa/core/stop_signal.h"
+#include "lorsa/core/text.h"
+#include "lorsa/core/utf8.h"
 #include "lorsa/io/files.h"
 
 namespace lorsa::eval {
@@ -41,15 +42,8 @@ std::vector<std::string> all_prompts(const InterventionOptions& options) {
   if (options.prompts_file.empty()) {
     return prompts;
   }
-  std::istringstream lines(io::read_file(options.prompts_file));
-  std::string line;
-  while (std::getline(lines, line)) {
-    if (!line.empty() && line.back() == '\r') {
-      line.pop_back();
-    }
-    if (!line.empty()) {
-      prompts.push_back(line);
-    }
+  for (std::string& line : filled_lines(io::read_text(options.prompts_file))) {
+    prompts.push_back(std::move(line));
   }
   LORSA_CHECK(prompts.size() > options.prompts.size(),
               ConfigError,
@@ -64,6 +58,14 @@ std::vector<std::string> all_prompts(const InterventionOptions& options) {
 InterventionPlan::Prompt tokenized(const std::string& text,
                                    const lm::Tokenizer& tokenizer,
                                    const data::Manifest& manifest) {
+  const size_t invalid = find_invalid_utf8(text);
+  LORSA_CHECK(invalid == std::string::npos,
+              ConfigError,
+              "--prompt: expected UTF-8, found something else at byte ",
+              invalid,
+              " of '",
+              replace_invalid_utf8(text),
+              "'");
   std::vector<int32_t> tokens;
   const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
   auto first = ids.begin();

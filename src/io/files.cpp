@@ -12,6 +12,7 @@
 #include "io/file_descriptor.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
+#include "lorsa/core/text.h"
 
 namespace lorsa::io {
 namespace {
@@ -19,6 +20,12 @@ namespace {
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   const std::filesystem::path parent = path.parent_path();
   return parent.empty() ? std::filesystem::path(".") : parent;
+}
+
+/// Whether `path` is there and no file: renaming another over /dev/null would take it away.
+bool is_device(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::is_other(std::filesystem::status(path, error));
 }
 
 }  // namespace
@@ -40,12 +47,45 @@ std::string read_file(const std::filesystem::path& path) {
   return content;
 }
 
+std::string read_text(const std::filesystem::path& path) {
+  return checked_text(read_file(path), path.string());
+}
+
 void write_file(const std::filesystem::path& path, std::string_view content) {
+  check_can_write(path);
+  if (is_device(path)) {
+    FileDescriptor device(path, O_WRONLY);
+    write_all(device, content.data(), content.size(), path);
+    device.close(path);
+    return;
+  }
   PendingFile pending(path);
   FileDescriptor file(pending.temporary_path(), O_WRONLY | O_CREAT | O_TRUNC);
   write_all(file, content.data(), content.size(), pending.temporary_path());
   file.close(pending.temporary_path());
   pending.commit();
+}
+
+void check_can_write(const std::filesystem::path& path) {
+  std::error_code error;
+  LORSA_CHECK(!std::filesystem::is_directory(path, error),
+              IoError,
+              path.string(),
+              ": cannot write: a folder of that name is in the way");
+  if (is_device(path)) {
+    LORSA_CHECK(::access(path.c_str(), W_OK) == 0, IoError, errno_message(path, "cannot write"));
+    return;
+  }
+  // What is redirected to a file lies there under a name of its own; another one would not be it.
+  const std::string name = path.lexically_normal().string();
+  LORSA_CHECK(!std::filesystem::is_symlink(path, error) ||
+                  (!name.starts_with("/dev/") && !name.starts_with("/proc/")),
+              IoError,
+              path.string(),
+              ": cannot write: it stands for a file (redirected output?); give that file's name");
+  LORSA_CHECK(::access(folder_of(path).c_str(), W_OK | X_OK) == 0,
+              IoError,
+              errno_message(path, concat("cannot write into ", folder_of(path).string())));
 }
 
 PendingFile::PendingFile(std::filesystem::path final_path)

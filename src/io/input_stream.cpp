@@ -8,6 +8,7 @@
 
 #include "io/file_descriptor.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/text.h"
 
 namespace lorsa::io {
 namespace {
@@ -56,7 +57,13 @@ std::unique_ptr<InputStream> open_input_stream(const std::filesystem::path& path
 }
 
 LineReader::LineReader(const std::filesystem::path& path)
-    : stream_(open_input_stream(path)), block_(kBlockBytes) {}
+    : stream_(open_input_stream(path)), block_(kBlockBytes) {
+  // A stream may hand out less than it is asked for, and a mark has up to four bytes.
+  for (size_t got = 1; got > 0 && end_ < 4; end_ += got) {
+    got = stream_->read(block_.data() + end_, block_.size() - end_);
+  }
+  begin_ = byte_order_mark({block_.data(), end_}, path.string());
+}
 
 bool LineReader::next(std::string& line) {
   line.clear();

@@ -38,9 +38,10 @@ class InputStream {
 /// Whether open_input_stream() unpacks a file of this name.
 [[nodiscard]] bool is_packed(const std::filesystem::path& path);
 
-/// Reads a stream line by line.
+/// Reads the text of a file line by line, without the byte order mark that it may begin with.
 class LineReader {
  public:
+  /// Throws as open_input_stream() and reading do, and FormatError for UTF-16 and UTF-32.
   explicit LineReader(const std::filesystem::path& path);
 
   /// The next line without its "\n"; false behind the last one, which needs no "\n".

@@ -21,7 +21,7 @@ struct InterventionOptions {
   NamedHeads named_heads;                   ///< names that the list may use
   bool random_control = false;              ///< also ablate as many other heads, see RandomControl
   std::vector<std::string> prompts;
-  std::filesystem::path prompts_file;  ///< more prompts, one a line; empty lines are left out
+  std::filesystem::path prompts_file;  ///< more prompts, one a line: filled_lines()
   int64_t prompt_tokens = 10;          ///< length of a prompt's token lists
 
   [[nodiscard]] bool any_edits() const { return ablate_heads || !steer.empty(); }

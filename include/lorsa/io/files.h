@@ -11,9 +11,18 @@ namespace lorsa::io {
 /// stands in the place of the file.
 [[nodiscard]] std::string read_file(const std::filesystem::path& path);
 
+/// The whole of a text file that a person may have written, as checked_text() takes it: UTF-8
+/// without its byte order mark. Throws IoError, or FormatError if it is something else.
+[[nodiscard]] std::string read_text(const std::filesystem::path& path);
+
 /// Replaces `path` by `content`: written as `<path>.tmp`, fsynced, renamed, folder fsynced. Throws
-/// IoError; `path` is then as before and no `.tmp` is left.
+/// IoError; `path` is then as before and no `.tmp` is left. A device, pipe or socket (/dev/null,
+/// /dev/stdout in a pipeline) is written to and stays what it is.
 void write_file(const std::filesystem::path& path, std::string_view content);
+
+/// Throws the IoError that write_file(path) would end in where that can be known before: no folder
+/// to write into, or a folder of that name. For commands that compute long before they write.
+void check_can_write(const std::filesystem::path& path);
 
 /// A file being written under `<final>.tmp`; the final name appears with commit() only.
 ///

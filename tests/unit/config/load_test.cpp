@@ -43,6 +43,33 @@ TEST_CASE("what a file leaves out keeps its default", "[config]") {
   }
 }
 
+TEST_CASE("a configuration file may have a byte order mark and must be UTF-8", "[config]") {
+  const lorsa::test::TempDir dir;
+  Sample sample;
+  lorsa::config::Fields fields;
+  describe(fields, sample);
+  const auto load = [&](const std::string& bytes) {
+    std::ofstream(dir / "x.yaml", std::ios::binary) << bytes;
+    lorsa::config::load(fields, dir / "x.yaml", {});
+  };
+  load("\xef\xbb\xbftrain:\r\n  tokens: 7   \r\n\r\ndata: {path: q}\r\n");
+  CHECK(sample.tokens == 7);
+  const auto error = [&](const std::string& bytes) {
+    try {
+      load(bytes);
+    } catch (const lorsa::ConfigError& refused) {
+      return std::string(refused.what());
+    }
+    return std::string("nothing thrown");
+  };
+  CHECK_THAT(error(std::string("\xff\xfe{\0}\0", 6)),
+             Contains("x.yaml: expected UTF-8, found UTF-16"));
+  CHECK_THAT(error("data: {path: q}\n# caf\xe9\n"),
+             Contains("x.yaml:2: expected UTF-8, found byte 0xE9"));
+  CHECK_THAT(error(std::string("data: {path: q}\n\0\n", 18)),
+             Contains("x.yaml:2: expected text, found a NUL"));
+}
+
 TEST_CASE("an unknown key names its place and the nearest known key", "[config]") {
   CHECK(load_error("train:\n  tokns: 5\n") ==
         "x.yaml:2:3: unknown key train.tokns; did you mean train.tokens?");
@@ -118,14 +145,14 @@ TEST_CASE("a file that is no map is refused", "[config]") {
 
 TEST_CASE("a value outside its range is refused", "[config]") {
   CHECK(load_error("train: {tokens: 0}\n") ==
-        "x.yaml:1:17: train.tokens: expected a value >= 1, found 0");
+        "x.yaml:1:17: train.tokens: expected 1 or more, found 0");
   CHECK(load_error("train: {rate: 1.5}\n") ==
-        "x.yaml:1:15: train.rate: expected a value in [0, 1], found 1.5");
+        "x.yaml:1:15: train.rate: expected 0 to 1, found 1.5");
   CHECK(load_error("train: {rate: -0.1}\n") ==
-        "x.yaml:1:15: train.rate: expected a value in [0, 1], found -0.1");
-  CHECK(load_error("layers: [3, -1]\n") == "x.yaml:1:13: layers: expected a value >= 0, found -1");
+        "x.yaml:1:15: train.rate: expected 0 to 1, found -0.1");
+  CHECK(load_error("layers: [3, -1]\n") == "x.yaml:1:13: layers: expected 0 or more, found -1");
   CHECK(load_error("data: {shard_bytes: -1KiB}\n") ==
-        "x.yaml:1:21: data.shard_bytes: expected a value >= 0, found -1KiB");
+        "x.yaml:1:21: data.shard_bytes: expected 0 or more, found -1KiB");
   CHECK(load_sample("train: {rate: 1, tokens: 1}\n").rate == 1.0);
 }
 

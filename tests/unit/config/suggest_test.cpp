@@ -1,4 +1,4 @@
-#include "config/suggest.h"
+#include "lorsa/config/suggest.h"
 
 #include "support/test.h"
 

@@ -30,6 +30,11 @@ TEST_CASE("a list comes from a file", "[eval]") {
   io::write_file(dir / "heads.txt", "5, 4\n60-62 induction\n");
   REQUIRE(eval::parse_heads(concat("@", (dir / "heads.txt").string()), 64, kNamed) ==
           Heads{3, 4, 5, 7, 60, 61, 62});
+  io::write_file(dir / "windows.txt",
+                 "\xef\xbb\xbf"
+                 "5, 4 \r\n\r\n60-62\tinduction");
+  REQUIRE(eval::parse_heads(concat("@", (dir / "windows.txt").string()), 64, kNamed) ==
+          Heads{3, 4, 5, 7, 60, 61, 62});
   REQUIRE_THROWS_AS(eval::parse_heads(concat("@", (dir / "absent").string()), 64, {}), IoError);
   io::write_file(dir / "wrong.txt", "5 64\n");
   test::require_parts(refused(concat("@", (dir / "wrong.txt").string())),

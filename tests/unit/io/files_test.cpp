@@ -1,5 +1,9 @@
 #include "lorsa/io/files.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <fstream>
 #include <set>
 #include <string>
@@ -116,6 +120,55 @@ TEST_CASE("free_bytes looks at the nearest parent that exists", "[io]") {
   const int64_t here = free_bytes(folder.path());
   REQUIRE(here > 0);
   REQUIRE(free_bytes(folder.path() / "not" / "yet") > 0);
+}
+
+TEST_CASE("read_text passes a byte order mark over and names what is not UTF-8", "[io]") {
+  const test::TempDir folder;
+  write_file(folder / "a", "\xef\xbb\xbfline\r\n");
+  REQUIRE(read_text(folder / "a") == "line\r\n");
+  write_file(folder / "b", "one\ncaf\xe9");
+  test::require_parts(
+      test::message_of<FormatError>([&] { static_cast<void>(read_text(folder / "b")); }),
+      {(folder / "b").string() + ":2: expected UTF-8"});
+}
+
+TEST_CASE("write_file writes into a device or pipe and leaves it what it is", "[io]") {
+  const test::TempDir folder;
+  const auto pipe = folder / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  REQUIRE(reader >= 0);
+  write_file(pipe, "text");
+  char text[8] = {};
+  REQUIRE(::read(reader, text, sizeof(text)) == 4);
+  ::close(reader);
+  REQUIRE(std::string(text) == "text");
+  REQUIRE(std::filesystem::is_fifo(pipe));
+  REQUIRE(names_in(folder.path()) == std::set<std::string>{"pipe"});
+  write_file("/dev/null", "text");
+  REQUIRE(std::filesystem::is_character_file("/dev/null"));
+  test::require_parts(test::message_of<IoError>([&] { write_file("/dev/full", "text"); }),
+                      {"/dev/full", "No space left"});
+}
+
+TEST_CASE("check_can_write knows before what write_file would end in", "[io]") {
+  const test::TempDir folder;
+  check_can_write(folder / "new");
+  write_file(folder / "old", "x");
+  check_can_write(folder / "old");
+  check_can_write("/dev/null");
+  REQUIRE(names_in(folder.path()) == std::set<std::string>{"old"});
+  const auto refusal = [](const std::filesystem::path& path) {
+    return test::message_of<IoError>([&] { check_can_write(path); });
+  };
+  test::require_parts(refusal(folder / "none/a"), {(folder / "none").string(), "No such file"});
+  test::require_parts(refusal(folder / "old/a"), {(folder / "old").string(), "Not a directory"});
+  test::require_parts(refusal(folder.path()), {folder.path().string(), "a folder of that name"});
+  // /dev/stdout of a redirected command is such a link, into /proc.
+  const int file = ::open((folder / "old").c_str(), O_RDONLY);
+  REQUIRE(file >= 0);
+  test::require_parts(refusal("/proc/self/fd/" + std::to_string(file)), {"stands for a file"});
+  ::close(file);
 }
 
 }  // namespace

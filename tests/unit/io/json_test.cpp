@@ -123,5 +123,15 @@ TEST_CASE("write_json and read_json round-trip doubles exactly", "[io]") {
       {(folder / "bad.json").string(), "byte 6"});
 }
 
+TEST_CASE("read_json takes a byte order mark and Windows line ends, and names UTF-16", "[io]") {
+  const test::TempDir folder;
+  write_file(folder / "a.json", "\xef\xbb\xbf{\r\n \"a\": 1\r\n}\r\n\r\n");
+  REQUIRE(read_json(folder / "a.json") == Json{{"a", 1}});
+  write_file(folder / "b.json", std::string("\xff\xfe{\0}\0", 6));
+  test::require_parts(
+      test::message_of<FormatError>([&] { static_cast<void>(read_json(folder / "b.json")); }),
+      {(folder / "b.json").string(), "found text in UTF-16"});
+}
+
 }  // namespace
 }  // namespace lorsa::io
