@@ -6,7 +6,9 @@
 #include "eval/readings.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
+#include "lorsa/core/progress.h"
 #include "lorsa/data/cache_reader.h"
+#include "lorsa/io/files.h"
 #include "lorsa/io/pending_folder.h"
 
 namespace lorsa::eval {
@@ -157,6 +159,22 @@ void warn_about_reading(const ConvertOptions& options,
   }
 }
 
+/// The mask of a long context is larger than many disks: known before anything is written.
+void check_space(const ConvertOptions& options,
+                 const model::LoadedLorsa& loaded,
+                 ConvertReport& report) {
+  report.bytes = model::llamascopium_bytes(loaded.lorsa, loaded.info, options.n_ctx);
+  const auto free = static_cast<double>(io::free_bytes(options.output));
+  LORSA_CHECK(report.bytes <= free,
+              IoError,
+              options.output.string(),
+              ": the disk cannot hold the checkpoint: ",
+              format_bytes(report.bytes),
+              " needed, most of it for llamascopium's mask of n_ctx x n_ctx bytes; ",
+              format_bytes(free),
+              " free; a smaller --n-ctx needs less");
+}
+
 void write_output(const ConvertOptions& options,
                   CheckpointKind to,
                   const model::LoadedLorsa& loaded) {
@@ -203,6 +221,7 @@ ConvertReport convert(const ConvertOptions& options) {
     // Refuses what cannot be said there, before anything is written and without writing, too.
     static_cast<void>(
         model::llamascopium_config(imported.loaded.lorsa, imported.loaded.info, options.n_ctx));
+    check_space(options, imported.loaded, report);
   }
   if (options.write == ConvertOptions::Write::kYes) {
     write_output(options, to, imported.loaded);

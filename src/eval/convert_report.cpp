@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "lorsa/core/error.h"
+#include "lorsa/core/progress.h"
 #include "lorsa/eval/convert.h"
 
 namespace lorsa::eval {
@@ -101,7 +102,12 @@ std::string report_text(const ConvertReport& report) {
     line("on the cache", readings_text(*report.readings));
   }
   line(report.written ? "wrote" : "would write",
-       concat(report.output, " (", to_string(report.to), ", float32)"));
+       concat(report.output,
+              " (",
+              to_string(report.to),
+              ", float32",
+              report.bytes > 0.0 ? ", about " + format_bytes(report.bytes) : std::string(),
+              ")"));
   return out.str();
 }
 

@@ -53,8 +53,13 @@ class ForeignTensors {
   std::set<std::string> dtypes_;
 };
 
-/// Lower triangular, shifted right by num_virtual_keys: [n_ctx, n_ctx + num_virtual_keys] bool.
-[[nodiscard]] at::Tensor causal_mask(int64_t n_ctx, int64_t num_virtual_keys);
+/// Rows first to first + count - 1 of the mask [n_ctx, n_ctx + num_virtual_keys] bool, which is
+/// lower triangular, shifted right by num_virtual_keys. The whole one has 16 GiB at the 131,072
+/// positions of Llama 3.1.
+[[nodiscard]] at::Tensor causal_mask_rows(int64_t first,
+                                          int64_t count,
+                                          int64_t n_ctx,
+                                          int64_t num_virtual_keys);
 
 /// sin and cos, [n_ctx, rotary_dim] float32 each, rounded as both projects do: the angle is the
 /// position over the period, while the kernels take the position times the frequency.

@@ -134,8 +134,14 @@ io::NamedTensors tensors_to_write(const Lorsa& lorsa,
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
     return a.first < b.first;
   });
-  tensors.emplace_back("mask", causal_mask(peer.n_ctx, 0));
   return tensors;
+}
+
+/// The mask, which stands last in that order.
+io::MadeTensor mask_to_write(int64_t n_ctx) {
+  return {"mask", at::kBool, n_ctx, n_ctx, [n_ctx](int64_t first, int64_t count) {
+            return causal_mask_rows(first, count, n_ctx, 0);
+          }};
 }
 
 }  // namespace
@@ -144,6 +150,20 @@ std::string llamascopium_config(const Lorsa& lorsa,
                                 const CheckpointInfo& info,
                                 std::optional<int64_t> n_ctx) {
   return text_of(full_config(lorsa, info, n_ctx, "llamascopium"));
+}
+
+double llamascopium_bytes(const Lorsa& lorsa,
+                          const CheckpointInfo& info,
+                          std::optional<int64_t> n_ctx) {
+  const io::Json config = full_config(lorsa, info, n_ctx, "llamascopium");
+  const auto length = static_cast<double>(parse_peer_config(config, "llamascopium").n_ctx);
+  double bytes = length * length;
+  // The rotary tables, float32 both.
+  bytes += 2.0 * 4.0 * length * static_cast<double>(lorsa.shape().rope.rotary_dim);
+  for (const auto& [name, tensor] : lorsa.weights().named()) {
+    bytes += static_cast<double>(tensor->nbytes());
+  }
+  return bytes;
 }
 
 void save_llamascopium(const std::filesystem::path& folder,
@@ -162,7 +182,10 @@ void save_llamascopium(const std::filesystem::path& folder,
     }
   }
   io::make_directories(folder);
-  io::write_safetensors(folder / kPeerWeightsFile, tensors_to_write(lorsa, info, peer), metadata);
+  io::write_safetensors(folder / kPeerWeightsFile,
+                        tensors_to_write(lorsa, info, peer),
+                        metadata,
+                        {mask_to_write(peer.n_ctx)});
   io::write_file(folder / kPeerConfigFile, text_of(config));
 }
 

@@ -49,6 +49,7 @@ struct ConvertReport {
   std::string dtype;           ///< of the weights in the input
   std::optional<Readings> readings;
   std::vector<std::string> warnings;
+  double bytes = 0.0;  ///< of a llamascopium output, about
   bool written = false;
 };
 
@@ -60,7 +61,8 @@ struct ConvertReport {
 /// of it. Where the better reading is not the one that is written, that is a warning.
 ///
 /// Throws ConfigError for options that contradict each other or the input, for an output that
-/// exists, and for a cache of another layer; FormatError and IoError as the readers and writers do.
+/// exists, and for a cache of another layer; IoError for more than the disk can hold, before
+/// anything is written; FormatError and IoError as the readers and writers do.
 [[nodiscard]] ConvertReport convert(const ConvertOptions& options);
 
 inline constexpr int64_t kReadingRows = 8;

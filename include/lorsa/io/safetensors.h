@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -57,10 +58,22 @@ class SafetensorsReader {
   std::shared_ptr<const Impl> impl_;
 };
 
+/// A matrix that is made while it is written, so that it never stands in memory as a whole.
+struct MadeTensor {
+  std::string name;
+  at::ScalarType dtype = at::kByte;
+  int64_t rows = 0;
+  int64_t columns = 0;
+  /// Rows first to first + count - 1 as a CPU tensor [count, columns] of that dtype.
+  std::function<at::Tensor(int64_t first, int64_t count)> make;
+};
+
 /// Writes CPU or CUDA tensors (made contiguous) to `path`: beside it first, fsynced, then renamed.
-/// Throws IoError. The header is padded to 8 bytes; tensors stand in the given order.
+/// Throws IoError. The header is padded to 8 bytes; tensors stand in the given order, `made` behind
+/// them.
 void write_safetensors(const std::filesystem::path& path,
                        const NamedTensors& tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {},
+                       const std::vector<MadeTensor>& made = {});
 
 }  // namespace lorsa::io

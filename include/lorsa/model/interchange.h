@@ -71,6 +71,12 @@ void save_llamascopium(const std::filesystem::path& folder,
                                               const CheckpointInfo& info,
                                               std::optional<int64_t> n_ctx = std::nullopt);
 
+/// About how many bytes save_llamascopium() writes. Its mask has n_ctx^2 of them: 4 MiB at 2,048
+/// positions, 16 GiB at 131,072. A number beyond any disk is fine. Throws as it does.
+[[nodiscard]] double llamascopium_bytes(const Lorsa& lorsa,
+                                        const CheckpointInfo& info,
+                                        std::optional<int64_t> n_ctx = std::nullopt);
+
 /// Reads the final.pth and config.json of the method's first repository (OpenMOSS/Lorsa), with
 /// dtypes and errors as load_llamascopium(). Its files always hold scaled weights.
 [[nodiscard]] ImportedLorsa load_original(const std::filesystem::path& folder,

@@ -245,3 +245,29 @@ TEST_CASE("a dry run reports, refuses and writes nothing", "[eval]") {
   REQUIRE_THROWS_AS(eval::convert(options), FormatError);
   REQUIRE(fs::is_empty(dir.path()));
 }
+
+TEST_CASE("a mask that no disk holds is refused before anything is written", "[eval]") {
+  const test::TempDir dir;
+  ConvertOptions options = from_peer("folded", dir / "ours");
+  static_cast<void>(eval::convert(options));
+  options.input = dir / "ours";
+  options.output = dir / "peer";
+  options.n_ctx = (int64_t{1} << 31) - 1;  // 4 EiB
+  const auto refused = [&] {
+    return test::message_of<IoError>([&] { static_cast<void>(eval::convert(options)); });
+  };
+  test::require_parts(refused(),
+                      {(dir / "peer").string(), "4.0 EiB needed", "n_ctx x n_ctx", "--n-ctx"});
+  REQUIRE_FALSE(fs::exists(dir / "peer"));
+  REQUIRE_FALSE(fs::exists(dir / "peer.tmp"));
+  options.n_ctx = 3000;
+  const eval::ConvertReport report = eval::convert(options);
+  const auto written = static_cast<double>(fs::file_size(dir / "peer" / "sae_weights.safetensors"));
+  REQUIRE(report.bytes == Approx(written).margin(10'000));
+  // Reading compares the mask with the one that config.json makes, piece by piece.
+  options.input = dir / "peer";
+  options.output = dir / "back";
+  options.n_ctx = std::nullopt;
+  static_cast<void>(eval::convert(options));
+  REQUIRE(io::read_file(dir / "back" / "lorsa.json").find("3000") != std::string::npos);
+}

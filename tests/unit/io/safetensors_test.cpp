@@ -122,6 +122,30 @@ TEST_CASE("read_checked converts floating tensors and leaves a private copy", "[
   REQUIRE(at::equal(reader.view("y"), sample(at::kFloat)));
 }
 
+TEST_CASE("a tensor that is made while it is written stands in the file like any other", "[io]") {
+  const test::TempDir folder;
+  // 20 MiB, so that it is made in two pieces.
+  constexpr int64_t kRows = 5;
+  constexpr int64_t kColumns = int64_t{4} << 20;
+  const at::Tensor whole = at::arange(kRows * kColumns, at::kLong).remainder(251).to(at::kByte);
+  const at::Tensor matrix = whole.view({kRows, kColumns});
+  int64_t pieces = 0;
+  const MadeTensor made{"m", at::kByte, kRows, kColumns, [&](int64_t first, int64_t count) {
+                          ++pieces;
+                          return matrix.narrow(0, first, count);
+                        }};
+  write_safetensors(folder / "made", {{"x", sample(at::kFloat)}}, {{"format", "pt"}}, {made});
+  write_safetensors(
+      folder / "whole", {{"x", sample(at::kFloat)}, {"m", matrix}}, {{"format", "pt"}});
+  REQUIRE(pieces == 2);
+  REQUIRE(read_file(folder / "made") == read_file(folder / "whole"));
+  MadeTensor wrong = made;
+  wrong.make = [](int64_t, int64_t count) { return at::zeros({count, 3}, at::kByte); };
+  test::require_parts(
+      test::message_of<ShapeError>([&] { write_safetensors(folder / "made", {}, {}, {wrong}); }),
+      {"\"m\"", "[4, 4194304]", "[4, 3]"});
+}
+
 TEST_CASE("the writer refuses what the format cannot hold", "[io]") {
   const test::TempDir folder;
   const at::Tensor x = at::zeros({2}, at::kFloat);
