@@ -11,6 +11,7 @@
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/data/cache_reader.h"
 #include "main.h"
+#include "options.h"
 
 namespace {
 
@@ -109,14 +110,16 @@ void define(CLI::App& app, Arguments& arguments) {
 
   CLI::App* info = app.add_subcommand("info", "Say what a cache holds");
   info->add_option("DIR", arguments.folder, "A folder layer-N, or one that holds several")
-      ->required();
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
   info->add_flag("--json", arguments.json, "Print a JSON list instead");
   info->callback([&arguments] { run_info(arguments); });
 
   CLI::App* verify =
       app.add_subcommand("verify", "Read every byte of a cache against its checksums");
   verify->add_option("DIR", arguments.folder, "A folder layer-N, or one that holds several")
-      ->required();
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
   verify->add_flag("--quiet", arguments.config.quiet, "No progress bar");
   verify->callback([&arguments] { run_verify(arguments); });
 }

@@ -5,6 +5,7 @@
 
 #include "lorsa/eval/convert.h"
 #include "main.h"
+#include "options.h"
 
 namespace {
 
@@ -49,37 +50,46 @@ void run_convert(Arguments& arguments) {
 
 void define(CLI::App& app, Arguments& arguments) {
   ConvertOptions& o = arguments.options;
-  app.add_option("INPUT", o.input, "Checkpoint folder of any kind")->type_name("DIR")->required();
-  app.add_option("OUTPUT", o.output, "The new folder")->type_name("DIR")->required();
+  app.add_option("INPUT", o.input, "Checkpoint folder of any kind")
+      ->type_name("DIR")
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
+  app.add_option("OUTPUT", o.output, "The new folder")
+      ->type_name("DIR")
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
   app.add_option("--from",
                  arguments.from,
                  "What INPUT is: auto (by its files), lorsa, llamascopium, or original (final.pth)")
       ->type_name("KIND")
-      ->check(CLI::IsMember(kKinds))
+      ->check(lorsa::tools::one_of({"auto", "lorsa", "llamascopium", "original"}))
       ->capture_default_str();
   app.add_option("--to",
                  arguments.to,
                  "What to write: lorsa, llamascopium, or auto (lorsa for others' checkpoints, "
                  "llamascopium for lorsa's)")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"auto", "lorsa", "llamascopium"}))
+      ->check(lorsa::tools::one_of({"auto", "lorsa", "llamascopium"}))
       ->capture_default_str();
   app.add_option("--normalization",
                  arguments.normalization,
                  "Read others' weights as scaled or folded ones, whatever the files state")
       ->type_name("WORD")
-      ->check(CLI::IsMember(kReadings))
+      ->check(lorsa::tools::one_of({"stated", "scaled", "folded"}))
       ->capture_default_str();
   app.add_option("--cache",
                  o.cache,
                  "Activation cache of the layer: judges both normalizations, and tells the new "
                  "checkpoint its language model")
-      ->type_name("DIR");
-  app.add_option("--n-ctx",
-                 o.n_ctx,
-                 "Longest context of a llamascopium checkpoint (as INPUT says, else 2048)")
+      ->type_name("DIR")
+      ->check(lorsa::tools::filled("a folder"));
+  app.add_option(
+         "--n-ctx",
+         o.n_ctx,
+         "Longest context of a llamascopium checkpoint (as INPUT says, else 2048); its file "
+         "holds a mask of N x N bytes: 4 MiB at 2048, 1 GiB at 32768, 16 GiB at 131072")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->transform(lorsa::tools::count_between(1, (int64_t{1} << 31) - 1));
   app.add_flag("--force", arguments.force, "Replace OUTPUT where it holds a checkpoint");
   app.add_flag("--dry-run", arguments.dry_run, "Read, check and report; write nothing");
   app.add_flag("--quiet", arguments.quiet, "No report; warnings only");

@@ -8,6 +8,7 @@
 #include "lorsa/core/recycled_memory.h"
 #include "lorsa/core/stop_signal.h"
 #include "main.h"
+#include "options.h"
 
 namespace {
 
@@ -48,35 +49,49 @@ void run_dump(Arguments& arguments) {
 void define(CLI::App& app, Arguments& arguments) {
   DumpOptions& o = arguments.options;
   app.add_option("CHECKPOINT", o.checkpoint, "Checkpoint folder, such as quickstart/run/final")
-      ->required();
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
   app.add_option("--cache", o.cache, "Activation cache of the same layer")
       ->type_name("DIR")
-      ->required();
-  app.add_option("--model", o.model, "The language model's folder")->type_name("DIR")->required();
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
+  app.add_option("--model", o.model, "The language model's folder")
+      ->type_name("DIR")
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
   app.add_option("--out", o.out, "Where the dump goes; an older dump there is replaced")
       ->type_name("DIR")
-      ->required();
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
   app.add_option("--contexts", o.num_contexts, "Strongest contexts kept of each head")
       ->type_name("N")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(1));
   app.add_option("--quantile-contexts",
                  o.num_quantiles,
                  "Contexts of each head drawn from as many equally probable strata of its "
                  "activations")
       ->type_name("N")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(0));
   app.add_option("--non-firing-contexts",
                  o.num_non_firing,
                  "Windows drawn for each head in which it does not act")
       ->type_name("N")
-      ->capture_default_str();
-  app.add_option("--seed", o.seed, "Of what is drawn")->type_name("N")->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(0));
+  app.add_option("--seed", o.seed, "Of what is drawn")
+      ->type_name("N")
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(0));
   app.add_option("--window", o.window_tokens, "Tokens of a context")
       ->type_name("N")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(1));
   app.add_option("--max-rows", o.max_rows, "Read only N rows, spread over the cache; 0: all")
       ->type_name("N")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(0));
   app.add_flag("--families",
                arguments.families,
                "Score every head for nine families (induction, successor, arithmetic ...) first: "
@@ -86,13 +101,16 @@ void define(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_option(
          "--delphi", o.delphi, "Export all activations too, in the layout of delphi's latent cache")
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(lorsa::tools::filled("a folder"));
   app.add_option("--delphi-splits", o.num_delphi_splits, "Files of that export")
       ->type_name("N")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(1));
   app.add_option("--save-every", o.save_every_s, "Seconds of work that a kill loses at most")
       ->type_name("S")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(lorsa::tools::number_from(0.0));
   app.add_flag("--restart", arguments.restart, "Discard what an interrupted dump has saved");
   app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
   app.footer(

@@ -9,7 +9,9 @@
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/eval/eval_page.h"
 #include "lorsa/eval/evaluate.h"
+#include "lorsa/io/files.h"
 #include "main.h"
+#include "options.h"
 
 namespace {
 
@@ -51,6 +53,11 @@ void run_eval(Arguments& arguments) {
     options.progress = lorsa::Progress::Visible::kNo;
   }
   lorsa::eval::InterventionOptions& edits = options.interventions;
+  for (const std::string& file : {arguments.out, arguments.html}) {
+    if (!file.empty()) {
+      lorsa::io::check_can_write(file);
+    }
+  }
   const lorsa::StopSignal stop;
   for (const std::string& name : lorsa::analysis::family_names()) {
     edits.named_heads[name];  // known to the list's reader
@@ -74,13 +81,14 @@ void run_eval(Arguments& arguments) {
       json.back().update(families[json.size() - 1]);
     }
   }
+  // First what cannot fail any more: a full disk takes the files, not the numbers.
+  std::cout << to_table(reports) << tables << std::flush;
   if (!arguments.out.empty()) {
     lorsa::io::write_json(arguments.out, reports.size() == 1 ? json.front() : json);
   }
   if (!arguments.html.empty()) {
     lorsa::eval::write_eval_page(json, arguments.html);
   }
-  std::cout << to_table(reports) << tables;
 }
 
 void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits) {
@@ -99,9 +107,13 @@ void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits
                  edits.prompts,
                  "Loss on this text and next tokens, before and after; repeatable")
       ->allow_extra_args(false);
-  app.add_option("--prompts", edits.prompts_file, "A file with one prompt a line");
+  app.add_option("--prompts",
+                 edits.prompts_file,
+                 "A text file with one prompt a line; blanks at the end of a line are left out")
+      ->check(lorsa::tools::filled("a file"));
   app.add_option("--prompt-tokens", edits.prompt_tokens, "Tokens listed of a prompt")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(1));
 }
 
 void define(CLI::App& app, Arguments& arguments) {
@@ -109,38 +121,46 @@ void define(CLI::App& app, Arguments& arguments) {
   app.add_option("CHECKPOINT",
                  arguments.checkpoints,
                  "Checkpoint folders (lorsa.json, model.safetensors) of one layer")
-      ->required();
-  app.add_option("--cache", options.cache, "Activation cache of the same layer")->required();
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
+  app.add_option("--cache", options.cache, "Activation cache of the same layer")
+      ->required()
+      ->check(lorsa::tools::filled("a folder"));
   app.add_option(
-      "--model", options.model, "Hugging Face folder of the language model: adds ce_* and kl");
+         "--model", options.model, "Hugging Face folder of the language model: adds ce_* and kl")
+      ->check(lorsa::tools::filled("a folder"));
   app.add_option("--out",
                  arguments.out,
-                 "Write the report as JSON to this file; of several checkpoints a list");
-  app.add_option("--html", arguments.html, "Write the report as one page with plots to this file");
+                 "Write the report as JSON to this file; of several checkpoints a list")
+      ->check(lorsa::tools::filled("a file"));
+  app.add_option("--html", arguments.html, "Write the report as one page with plots to this file")
+      ->check(lorsa::tools::filled("a file"));
   app.add_flag("--families",
                arguments.families,
                "Score every head for nine families (induction, successor, arithmetic ...) on probe "
                "sequences; needs --model");
   define_interventions(app, options.interventions);
   app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
-      ->check(CLI::NonNegativeNumber);
+      ->transform(lorsa::tools::count_from(0));
   app.add_option("--pattern-rows",
                  options.pattern_rows,
                  "Held-out rows on which attention patterns are compared with the layer's; 0: none")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->transform(lorsa::tools::count_from(0));
   app.add_option(
          "--context-lengths",
          options.context_lengths,
          "Comma-separated: also fvu on rows of so many tokens, made of held-out ones (needs "
          "--model)")
       ->delimiter(',')
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->transform(lorsa::tools::count_from(2));
   app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->transform(lorsa::tools::count_from(1));
   app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--threads", options.threads, "CPU threads; 0 takes all cores")
-      ->check(CLI::NonNegativeNumber);
+      ->transform(lorsa::tools::count_between(0, 4096));
   app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
   app.callback([&arguments] { run_eval(arguments); });
 }

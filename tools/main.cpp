@@ -9,6 +9,8 @@
 #include "lorsa/core/log.h"
 #include "lorsa/core/version.h"
 #include "lorsa/dist/communicator.h"
+#include "options.h"
+#include "process.h"
 
 namespace lorsa::tools {
 namespace {
@@ -16,28 +18,6 @@ namespace {
 /// LibTorch appends a C++ stack to its messages: people get the first line.
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
-}
-
-std::string joined_names(const std::vector<const CLI::App*>& commands) {
-  std::string names;
-  for (const CLI::App* command : commands) {
-    names += (names.empty() ? "" : ", ") + command->get_name();
-  }
-  return names;
-}
-
-/// CLI11 calls an unknown command "an argument that was not expected": say what is meant.
-std::string usage_message(const CLI::App& app,
-                          int argc,
-                          char** argv,
-                          const CLI::ParseError& error) {
-  const auto is_command = [](const CLI::App* command) { return !command->get_name().empty(); };
-  const std::vector<const CLI::App*> commands = app.get_subcommands(is_command);
-  const std::string first = argc > 1 ? argv[1] : "";
-  if (!commands.empty() && app.get_subcommands().empty() && !first.empty() && first[0] != '-') {
-    return concat("unknown command '", first, "'; commands: ", joined_names(commands));
-  }
-  return first_line(error.what());
 }
 
 /// Every batch allocates and frees tensors of the same sizes. By default glibc gives the pages of
@@ -56,7 +36,8 @@ int fail(int exit_code) {
 }
 
 int report(const std::exception& error) {
-  log_error(first_line(error.what()));
+  log_error(is_out_of_memory(error) ? "this machine's memory does not suffice: " : "",
+            first_line(error.what()));
   return fail(static_cast<int>(exit_code_for(error)));
 }
 
@@ -68,22 +49,17 @@ int run(int argc,
   CLI::App app(description, name);
   app.set_version_flag("--version", name + " " + version() + " (" + git_revision() + ")");
   define(app);
-  if (argc <= 1) {
-    std::cerr << app.help();
-    return static_cast<int>(ExitCode::kConfig);
-  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {
       app.exit(error, std::cout, std::cerr);
     } else {
-      log_error(usage_message(app, argc, argv, error), " (see ", name, " --help)");
+      log_error(usage_message(app, error));
       return static_cast<int>(ExitCode::kConfig);
     }
   }
-  std::cout.flush();
-  LORSA_CHECK(std::cout.good(), IoError, "standard output: cannot write the results");
+  finish_output();
   return static_cast<int>(ExitCode::kDone);
 }
 
@@ -94,6 +70,7 @@ int run_command(int argc,
                 const std::string& name,
                 const std::string& description,
                 const std::function<void(CLI::App&)>& define) {
+  secure_process();
   keep_freed_memory();
   try {
     return run(argc, argv, name, description, define);
@@ -106,7 +83,9 @@ int run_command(int argc,
 }
 
 void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::string& keys) {
-  app.add_option("CONFIG.yaml", arguments.path, "Configuration file (keys below)")->required();
+  app.add_option("CONFIG.yaml", arguments.path, "Configuration file (keys below)")
+      ->required()
+      ->check(filled("a configuration file"));
   app.add_option("--set",
                  arguments.overrides,
                  "Override one key: --set section.key=value; may be repeated, later ones win")

@@ -12,12 +12,12 @@
 namespace lorsa::tools {
 
 /// The shared body of every command's main(): lets `define` add options, subcommands and callbacks
-/// to an app, parses, runs the callbacks and returns the exit code (design section 6).
+/// to an app, parses, runs the callbacks and returns the exit code (docs/runs.md).
 ///
 /// Everything is caught. A failure is one line on standard error; a wrong command line is exit code
-/// 2 with a hint at --help; `--help` and `--version` print to standard output and give 0; no
-/// arguments at all print the help to standard error and give 2. Results that cannot be written to
-/// standard output are an IoError. Callbacks report failure by throwing.
+/// 2 that says what is missing or wrong and where help is; `--help` and `--version` print to
+/// standard output and give 0. Results that cannot be written to standard output are an IoError.
+/// Callbacks report failure by throwing.
 int run_command(int argc,
                 char** argv,
                 const std::string& name,

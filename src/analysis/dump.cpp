@@ -285,9 +285,13 @@ int64_t dump_bytes(const DumpOptions& options, int64_t num_heads) {
                        kMostOutside * static_cast<int64_t>(sizeof(SourceSnippet) + 64) + 5 * 16;
   // Beside the histogram: lists of contexts and of the row's entries, with room for 16 of these.
   const int64_t head = ActivationBins::kCount * 8 + static_cast<int64_t>(sizeof(HeadUsage)) + 400;
-  const int64_t kept =
-      options.num_contexts + options.num_quantiles * kCandidatesPerStratum + options.num_non_firing;
-  return num_heads * (head + kept * context);
+  const auto kept = static_cast<double>(options.num_contexts) +
+                    static_cast<double>(options.num_quantiles) * kCandidatesPerStratum +
+                    static_cast<double>(options.num_non_firing);
+  // Exact up to 2^53; beyond any memory only its size counts.
+  const double bytes = static_cast<double>(num_heads) *
+                       (static_cast<double>(head) + kept * static_cast<double>(context));
+  return static_cast<int64_t>(std::min(bytes, 0x1p62));
 }
 
 std::string report_text(const DumpReport& report) {

@@ -90,6 +90,22 @@ void move_to(model::Lorsa& lorsa, c10::Device device) {
   }
 }
 
+/// Contexts are kept on the host, of a head no more than there are tokens.
+void check_context_memory(const DumpOptions& options,
+                          const data::Manifest& manifest,
+                          int64_t num_heads) {
+  DumpOptions possible = options;
+  for (int64_t* count :
+       {&possible.num_contexts, &possible.num_quantiles, &possible.num_non_firing}) {
+    *count = std::min(*count, manifest.num_tokens);
+  }
+  possible.window_tokens = std::min(possible.window_tokens, manifest.context_length);
+  check_memory(static_cast<double>(dump_bytes(possible, num_heads)),
+               c10::kCPU,
+               "contexts of all heads (--contexts, --quantile-contexts, --non-firing-contexts, "
+               "--window)");
+}
+
 }  // namespace
 
 std::vector<int64_t> spread_rows(int64_t available, int64_t wanted) {
@@ -116,6 +132,7 @@ DumpInputs open_inputs(const DumpOptions& options) {
       " are more than the checkpoint's ",
       loaded.lorsa.shape().num_ov_heads,
       " heads");
+  check_context_memory(options, cache.manifest(), loaded.lorsa.shape().num_ov_heads);
   const auto num_scores = static_cast<int64_t>(options.family_scores.size());
   LORSA_CHECK(num_scores == 0 || num_scores == loaded.lorsa.shape().num_ov_heads,
               ConfigError,

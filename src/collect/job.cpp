@@ -166,6 +166,22 @@ int64_t Job::free_bytes() const {
   return bytes;
 }
 
+/// What a forward pass holds at least: the residual stream, a layer's input and output, the MLP's.
+void check_batch_memory(const Job& job) {
+  const int64_t rows = std::min(job.config.run.batch_sequences, job.max_rows);
+  const double tokens =
+      static_cast<double>(rows) * static_cast<double>(job.config.data.context_length);
+  const double width = static_cast<double>(3 * job.model.d_model + 2 * job.model.d_mlp);
+  const double item = job.config.model.dtype == "float32" ? 4.0 : 2.0;
+  check_memory(tokens * width * item,
+               job.device,
+               concat("batches of ",
+                      rows,
+                      " rows of ",
+                      job.config.data.context_length,
+                      " tokens (run.batch_sequences)"));
+}
+
 Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
   Job job;
   job.config = config;
@@ -185,7 +201,8 @@ Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
               config.model.path);
   // Rounded up: "until the rows hold max_tokens".
   job.max_rows =
-      std::min((config.data.max_tokens + context - 1) / context, most_rows_of_corpus(config.data));
+      std::min((config.data.max_tokens - 1) / context + 1, most_rows_of_corpus(config.data));
+  check_batch_memory(job);
   job.bytes_per_row = row_bytes(config, job.model.d_model);
   const int64_t batch = config.run.batch_sequences;
   // Whole batches, and no more than all rows: a shard takes its space when it is opened, and one

@@ -80,8 +80,11 @@ auto within(const std::shared_ptr<Range>& range, Parse parse) {
 
 void Fields::Range::require(double value, const std::string& text) const {
   if (!(value >= low && value <= high)) {
-    throw std::invalid_argument(
-        concat("expected a value ", std::isinf(high) ? "" : "in ", describe(), ", found ", text));
+    throw std::invalid_argument(concat("expected ",
+                                       print_limit(low),
+                                       std::isinf(high) ? " or more" : " to " + print_limit(high),
+                                       ", found ",
+                                       text));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "core/cuda_plugin.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
+#include "lorsa/core/progress.h"
 
 namespace lorsa {
 namespace {
@@ -117,6 +118,19 @@ int64_t device_memory_bytes(c10::Device device) {
   }
   return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) *
          static_cast<int64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+void check_memory(double bytes, c10::Device device, const std::string& what) {
+  const auto there = static_cast<double>(device_memory_bytes(device));
+  LORSA_CHECK(bytes <= there,
+              ConfigError,
+              what,
+              ": ",
+              format_bytes(bytes),
+              " of memory needed, ",
+              device.is_cuda() ? "the device" : "this machine",
+              " has ",
+              format_bytes(there));
 }
 
 TensorMemory tensor_memory(c10::Device device) {

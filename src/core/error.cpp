@@ -2,8 +2,10 @@
 
 #include <c10/util/Exception.h>
 
+#include <cstring>
 #include <filesystem>
 #include <sstream>
+#include <new>
 
 namespace lorsa {
 namespace {
@@ -33,7 +35,14 @@ ExitCode exit_code_for(const std::exception& error) noexcept {
   if (is_any_of<DeviceError, c10::OutOfMemoryError, c10::AcceleratorError, c10::DistError>(error)) {
     return ExitCode::kDevice;
   }
-  return ExitCode::kInternal;
+  return is_out_of_memory(error) ? ExitCode::kDevice : ExitCode::kInternal;
+}
+
+bool is_out_of_memory(const std::exception& error) noexcept {
+  // LibTorch has no type of its own for its CPU allocator.
+  return is_any_of<std::bad_alloc>(error) ||
+         (is_any_of<c10::Error>(error) &&
+          std::strstr(error.what(), "DefaultCPUAllocator: can't allocate memory") != nullptr);
 }
 
 std::string concat_parts(std::initializer_list<MessagePart> parts) {

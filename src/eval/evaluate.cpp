@@ -58,6 +58,7 @@ class Evaluation {
       candidates_.push_back(std::make_unique<Candidate>(
           checkpoint, load_for_cache(checkpoint, cache_, device), cache_.manifest()));
     }
+    check_batch();
     plan_ =
         plan_interventions(options, candidates_.front()->loaded.lorsa.shape(), cache_.manifest());
     LORSA_CHECK(!plan_ || checkpoints.size() == 1,
@@ -103,6 +104,18 @@ class Evaluation {
   [[nodiscard]] int64_t num_rows() const { return static_cast<int64_t>(rows_.size()); }
 
   [[nodiscard]] int64_t context_length() const { return cache_.manifest().context_length; }
+
+  /// What a batch holds at least: z of all heads and their scores; input, target, output, error.
+  void check_batch() const {
+    const auto tokens =
+        static_cast<double>(std::min(options_.batch_sequences, num_rows()) * context_length());
+    for (const auto& candidate : candidates_) {
+      const model::LorsaShape& shape = candidate->loaded.lorsa.shape();
+      check_memory(tokens * 4.0 * static_cast<double>(2 * shape.num_ov_heads + 4 * shape.d_model),
+                   device_,
+                   concat("batches of ", options_.batch_sequences, " rows (--batch-sequences)"));
+    }
+  }
 
   void make_meters() {
     const data::Manifest& manifest = cache_.manifest();

@@ -176,6 +176,22 @@ std::optional<ToySummary> finished(const ToyConfig& config) {
   return summary;
 }
 
+/// The corpus is made as a whole: what neither memory nor disk can hold is refused before training.
+void check_corpus_size(const ToyConfig& config) {
+  const double bytes = static_cast<double>(config.corpus.rows) *
+                       static_cast<double>(config.task.context_length - 1) * sizeof(int32_t);
+  const std::string what = concat("corpus.rows = ", config.corpus.rows);
+  check_memory(bytes, c10::kCPU, what);
+  const auto free = static_cast<double>(io::free_bytes(config.run.out));
+  LORSA_CHECK(bytes <= free,
+              IoError,
+              what,
+              ": corpus.npy takes ",
+              format_bytes(bytes),
+              ", free are ",
+              format_bytes(free));
+}
+
 }  // namespace
 
 ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
@@ -183,6 +199,7 @@ ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
   if (auto done = finished(config)) {
     return *done;
   }
+  check_corpus_size(config);
   set_num_threads(static_cast<int>(config.run.threads));
   const std::unique_ptr<Task> task = make_task(config.task);
   TargetModel model(config.model,

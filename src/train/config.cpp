@@ -25,7 +25,7 @@ void describe(config::Fields& f, RunConfig& c) {
   f.section("data", "What the run reads.");
   f.text("cache", c.data.cache, "Folder of one layer's activation cache.").required();
   f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step, over all ranks.")
-      .at_least(1);
+      .between(1, 1'000'000);
   f.count(
        "read_ahead_batches", c.data.read_ahead_batches, "Batches read ahead of the training step.")
       .between(1, 1000);

@@ -110,6 +110,26 @@ bool is_open(const RunConfig& member) {
          member.model.activation != model::Activation::kBatchTopK;
 }
 
+/// Bytes for all members together where each computes its part of `parts` at a time.
+int64_t needed_bytes(const std::vector<RunConfig>& members,
+                     const data::CacheReader& cache,
+                     int64_t rank_sequences,
+                     const std::vector<int64_t>& parts,
+                     c10::Device device) {
+  const int64_t T = cache.manifest().context_length;
+  int64_t kept = 0;
+  int64_t batch = 0;
+  int64_t most = 0;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const MemoryPlan plan =
+        memory_of(members[i], shape_for(members[i], cache), {rank_sequences, parts[i], T, device});
+    kept += plan.weights + plan.moments;
+    batch = std::max(batch, plan.batch);
+    most = std::max(most, plan.sums + plan.step + plan.libraries);
+  }
+  return kept + batch + most;
+}
+
 /// What each member computes at a time if those that leave it open take `sequences`.
 std::vector<int64_t> parts_of(const std::vector<RunConfig>& members,
                               int64_t sequences,
@@ -152,6 +172,20 @@ MemoryPlan memory_of(const RunConfig& config, const LorsaShape& shape, const Mic
   return plan;
 }
 
+void check_host_memory(const std::vector<RunConfig>& members,
+                       const data::CacheReader& cache,
+                       int64_t rank_sequences) {
+  const std::vector<int64_t> parts = parts_of(members, rank_sequences, rank_sequences);
+  check_memory(
+      static_cast<double>(needed_bytes(members, cache, rank_sequences, parts, c10::kCPU)),
+      c10::kCPU,
+      concat("training ",
+             members.size() > 1 ? concat(members.size(), " Lorsas on ") : std::string("on "),
+             rank_sequences,
+             " sequences a step (data.batch_sequences, train.micro_batch_sequences, "
+             "model.num_ov_heads)"));
+}
+
 std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members,
                                            const data::CacheReader& cache,
                                            int64_t rank_sequences,
@@ -159,22 +193,11 @@ std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members
   if (!device.is_cuda()) {
     return parts_of(members, rank_sequences, rank_sequences);
   }
-  const int64_t T = cache.manifest().context_length;
   const auto usable =
       static_cast<int64_t>(kUsableShare * static_cast<double>(device_memory_bytes(device)));
   const auto needed = [&](int64_t sequences) {
-    const std::vector<int64_t> parts = parts_of(members, sequences, rank_sequences);
-    int64_t kept = 0;
-    int64_t batch = 0;
-    int64_t most = 0;
-    for (size_t i = 0; i < members.size(); ++i) {
-      const MemoryPlan plan = memory_of(
-          members[i], shape_for(members[i], cache), {rank_sequences, parts[i], T, device});
-      kept += plan.weights + plan.moments;
-      batch = std::max(batch, plan.batch);
-      most = std::max(most, plan.sums + plan.step + plan.libraries);
-    }
-    return kept + batch + most;
+    return needed_bytes(
+        members, cache, rank_sequences, parts_of(members, sequences, rank_sequences), device);
   };
   const bool whole = std::ranges::none_of(members, is_open);
   // What the configurations say is theirs to answer for.

@@ -40,6 +40,12 @@ struct MicroBatch {
                                    const model::LorsaShape& shape,
                                    const MicroBatch& batch);
 
+/// ConfigError where training the members on the CPU, whole batches at a time or what they say,
+/// needs more than this machine has in all.
+void check_host_memory(const std::vector<RunConfig>& members,
+                       const data::CacheReader& cache,
+                       int64_t rank_sequences);
+
 /// Of every member train.micro_batch_sequences, or what it leaves open: the whole batch on the CPU
 /// and for batchtopk; on CUDA the most, for all that leave it open, whose plan fits into nine
 /// tenths of the device's memory beside the other members. Throws ConfigError where one sequence

@@ -58,6 +58,9 @@ std::string describe_plan(const RunConfig& config) {
       << bytes(memory.weights) << ", moments " << bytes(memory.moments) << ", batch "
       << bytes(memory.batch) << ", step " << bytes(memory.step + memory.sums + memory.libraries)
       << (members.size() > 1 ? concat("; each of ", members.size(), " Lorsas of the sweep") : "")
+      << (memory.peak() > device_memory_bytes(device)
+              ? concat("; more than there is: ", bytes(device_memory_bytes(device)))
+              : "")
       << "\n"
       << "micro-batches  " << part << " of " << config.data.batch_sequences
       << " sequences at a time\n"

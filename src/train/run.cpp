@@ -314,6 +314,9 @@ TrainSummary train_members(const std::vector<RunConfig>& configs,
   }
   const data::CacheReader cache(config.data.cache);
   check_cache(config, cache);
+  if (communicator->device().is_cpu()) {
+    check_host_memory(configs, cache, config.data.batch_sequences / communicator->world_size());
+  }
   std::vector<Member> members = start_or_resume(configs, cache);
   // Nobody writes before everybody has read.
   communicator->barrier();

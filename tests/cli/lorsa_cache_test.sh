@@ -15,7 +15,7 @@ write_config a.yaml cache
 
 begin "the command line"
 run 2 lorsa-cache
-err_has "Usage: lorsa-cache"
+err_has "lorsa-cache needs a command"
 err_has "extract"
 run 0 lorsa-cache --help
 out_has "lorsa-cache extract .*--dry-run"
@@ -25,7 +25,7 @@ run 2 lorsa-cache extrakt a.yaml
 err_has "unknown command 'extrakt'; commands: extract, info, verify"
 err_lines 1
 run 2 lorsa-cache extract
-err_has "CONFIG.yaml is required"
+err_has "lorsa-cache extract needs CONFIG.yaml"
 run 2 lorsa-cache extract a.yaml --fast
 err_has "--fast"
 run 0 lorsa-cache extract --help

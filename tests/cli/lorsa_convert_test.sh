@@ -6,11 +6,11 @@ peers=$LORSA_SOURCE/tests/golden/interchange
 
 begin "the command line"
 run 2 lorsa-convert
-err_has "Usage: lorsa-convert"
+err_has "lorsa-convert needs INPUT and OUTPUT"
 run 0 lorsa-convert --help
 for option in --from --to --normalization --cache --n-ctx --force --dry-run --quiet; do out_has "$option"; done
 run 2 lorsa-convert "$peers/folded"
-err_has "OUTPUT is required"
+err_has "lorsa-convert needs OUTPUT"
 run 2 lorsa-convert "$peers/folded" new --from gguf
 err_has "gguf"
 run 2 lorsa-convert "$peers/folded" new --to original

@@ -9,11 +9,11 @@ run 0 lorsa-train train.yaml --quiet
 
 begin "the command line"
 run 2 lorsa-dump
-err_has "Usage: lorsa-dump"
+err_has "lorsa-dump needs CHECKPOINT and --cache and --model and --out"
 run 0 lorsa-dump --help
 out_has "--contexts"
 run 2 lorsa-dump run/final --cache cache/layer-1
-err_has "--model is required|--out is required"
+err_has "lorsa-dump needs --model and --out"
 run 4 lorsa-dump nowhere --cache cache/layer-1 --model "$golden/model" --out dump
 err_has "nowhere"
 holds test ! -e dump

@@ -12,13 +12,13 @@ model=(--model "$golden/model")
 
 begin "the command line"
 run 2 lorsa-eval
-err_has "Usage: lorsa-eval"
+err_has "lorsa-eval needs CHECKPOINT and --cache"
 run 0 lorsa-eval --help
 for option in --cache --model --out --html --max-rows --pattern-rows --context-lengths --batch-sequences --device --threads --quiet; do
   out_has "$option"
 done
 run 2 lorsa-eval run/final
-err_has "--cache is required"
+err_has "lorsa-eval needs --cache"
 run 2 "${eval[@]}" run/final --pattern-rows -1
 err_lines 1
 

@@ -16,14 +16,14 @@ make_run "runs/second one" 2 18
 
 begin "the command line"
 run 2 lorsa-report
-err_has "Usage: lorsa-report"
+err_has "lorsa-report needs RUN and --out"
 run 0 lorsa-report --help
 out_has "--out"
 out_has "lorsa-report runs/a runs/b"
 run 2 lorsa-report runs/first
-err_has "--out is required"
+err_has "lorsa-report needs --out"
 run 2 lorsa-report --out report.html
-err_has "RUN is required"
+err_has "lorsa-report needs RUN"
 run 2 lorsa-report runs/first --out report.html --fast
 err_lines 1
 holds test ! -e report.html

@@ -28,7 +28,7 @@ same() { cmp "$1/results.json" "$2/results.json" && cmp "$1/table.csv" "$2/table
 
 begin "the command line"
 run 2 lorsa-sweep
-err_has "Usage: lorsa-sweep"
+err_has "lorsa-sweep needs CONFIG.yaml"
 run 0 lorsa-sweep --help
 out_has "Example: lorsa-sweep"
 out_has "axes: list of text"

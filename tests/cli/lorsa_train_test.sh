@@ -21,15 +21,15 @@ YAML
 
 begin "the command line"
 run 2 lorsa-train
-err_has "Usage: lorsa-train"
+err_has "lorsa-train needs CONFIG.yaml"
 run 0 lorsa-train --help
 out_has "train.learning_rate|learning_rate: number"
 run 2 lorsa-train train.yaml --fast
 err_has "--fast"
 run 2 lorsa-eval
-err_has "Usage: lorsa-eval"
+err_has "lorsa-eval needs CHECKPOINT and --cache"
 run 2 lorsa-eval run/final
-err_has "--cache is required"
+err_has "lorsa-eval needs --cache"
 
 begin "the configuration"
 run 4 lorsa-train absent.yaml

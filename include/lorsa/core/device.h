@@ -25,6 +25,10 @@ void set_num_threads(int num_threads);
 /// All memory of a CUDA device, or of this machine for the CPU.
 [[nodiscard]] int64_t device_memory_bytes(c10::Device device);
 
+/// For what an option may ask for: ConfigError "<what>: ... of memory needed, ... has ..." where
+/// `bytes` are more than the device has in all. What is less may still not be free.
+void check_memory(double bytes, c10::Device device, const std::string& what);
+
 /// What tensors of this process hold of a CUDA device.
 struct TensorMemory {
   int64_t held_bytes = 0;

@@ -51,7 +51,7 @@ class Interrupted : public Error {
   using Error::Error;
 };
 
-/// Exit codes of the commands (design section 6).
+/// Exit codes of the commands (docs/runs.md).
 enum class ExitCode : int {
   kDone = 0,
   kInternal = 1,
@@ -64,6 +64,10 @@ enum class ExitCode : int {
 
 /// The exit code that a command reports for `error`.
 [[nodiscard]] ExitCode exit_code_for(const std::exception& error) noexcept;
+
+/// Whether `error` says that this machine's memory was used up: std::bad_alloc, or what LibTorch's
+/// CPU allocator throws.
+[[nodiscard]] bool is_out_of_memory(const std::exception& error) noexcept;
 
 /// A part of a message: anything that operator<< writes, held by its address. That a message of any
 /// parts is made by the same function saves the compiler a template for each of some thousand

@@ -43,7 +43,7 @@ TEST_CASE("a wrong override names its key", "[config]") {
   CHECK(error("optimizer.x=5") ==
         "--set optimizer.x: unknown section optimizer; known sections: train, data");
   CHECK(error("train=5") == "--set train: this is a section; name one of its keys");
-  CHECK(error("train.tokens=0") == "--set train.tokens: expected a value >= 1, found 0");
+  CHECK(error("train.tokens=0") == "--set train.tokens: expected 1 or more, found 0");
   CHECK(error("train.tokens=x").starts_with("--set train.tokens: expected a whole number"));
   CHECK(error("train.tokens=") == "--set train.tokens: expected count, found nothing");
   CHECK(error("train.tokens=[1]") == "--set train.tokens: expected count, found a list");

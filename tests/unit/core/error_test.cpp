@@ -23,7 +23,7 @@ TEST_CASE("exit codes are the documented numbers", "[core]") {
   CHECK(static_cast<int>(ExitCode::kDone) == 0);
   CHECK(code(lorsa::Error("x")) == 1);
   CHECK(code(std::runtime_error("x")) == 1);
-  CHECK(code(std::bad_alloc()) == 1);
+  CHECK(code(std::bad_alloc()) == 5);
   CHECK(code(lorsa::ConfigError("x")) == 2);
   CHECK(code(lorsa::FormatError("x")) == 3);
   CHECK(code(lorsa::ShapeError("x")) == 3);
@@ -39,6 +39,8 @@ TEST_CASE("LibTorch's device failures exit like the project's own", "[core]") {
   CHECK(code(c10::AcceleratorError(here, 700, "x")) == 5);
   CHECK(code(c10::DistNetworkError(here, "x")) == 5);
   CHECK(code(c10::IndexError(here, "x")) == 1);
+  // What at::empty() throws where memory does not suffice.
+  CHECK(code(c10::Error(here, "DefaultCPUAllocator: can't allocate memory: you tried to")) == 5);
 }
 
 TEST_CASE("LORSA_CHECK throws the named kind with the joined message", "[core]") {

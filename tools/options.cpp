@@ -1,0 +1,189 @@
+#include "options.h"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include "lorsa/config/fields.h"
+#include "lorsa/config/suggest.h"
+#include "lorsa/core/error.h"
+
+namespace lorsa::tools {
+namespace {
+
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+
+/// Sets `value` from `text` as a configuration's key would be; returns what is wrong, or nothing.
+template <typename Value, typename Describe>
+std::string set_as_key(const std::string& text, Value& value, const Describe& describe) {
+  config::Fields fields;
+  describe(fields, value);
+  try {
+    fields.all().front().set({text});
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return {};
+}
+
+CLI::Validator count_in(double least, double most) {
+  const auto check = [least, most](std::string& text) {
+    int64_t value = 0;
+    const std::string wrong = set_as_key(text, value, [&](config::Fields& f, int64_t& v) {
+      f.count("count", v, "").between(least, most);
+    });
+    if (wrong.empty()) {
+      text = std::to_string(value);
+    }
+    return wrong;
+  };
+  return {check, std::string()};
+}
+
+std::string join(const std::vector<std::string>& words, const std::string& last) {
+  std::string text;
+  for (size_t i = 0; i < words.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 == words.size() ? last : ", ") + words[i];
+  }
+  return text;
+}
+
+/// The command that was being read: a subcommand, if one was named.
+const CLI::App& command_of(const CLI::App& app) {
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  return chosen.empty() ? app : *chosen.front();
+}
+
+std::string name_of(const CLI::App& app, const CLI::App& command) {
+  return &app == &command ? app.get_name() : app.get_name() + " " + command.get_name();
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command :
+       app.get_subcommands([](const CLI::App* each) { return !each->get_name().empty(); })) {
+    names.push_back(command->get_name());
+  }
+  return names;
+}
+
+/// "lorsa-eval needs CHECKPOINT and --cache".
+std::string missing(const CLI::App& app, const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_required() && option->count() == 0) {
+      names.push_back(option->get_name());
+    }
+  }
+  if (names.empty()) {
+    return concat(
+        name_of(app, command), " needs a command: ", join(command_names(command), " or "));
+  }
+  return concat(name_of(app, command), " needs ", join(names, " and "));
+}
+
+/// "unknown option --max-row; did you mean --max-rows?"
+std::string unexpected(const CLI::App& app, const CLI::App& command) {
+  const std::vector<std::string> rest = app.remaining(true);
+  const auto dashed = std::find_if(
+      rest.begin(), rest.end(), [](const std::string& each) { return each.starts_with('-'); });
+  if (dashed == rest.end()) {
+    const std::vector<std::string> commands = command_names(command);
+    const std::string found = rest.empty() ? "" : rest.front();
+    return commands.empty()
+               ? concat("unexpected argument '", found, "'")
+               : concat("unknown command '", found, "'; commands: ", join(commands, ", "));
+  }
+  const std::string name = dashed->substr(0, dashed->find('='));
+  std::vector<std::string> known;
+  bool has_keys = false;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& each : option->get_lnames()) {
+      known.push_back("--" + each);
+      has_keys = has_keys || each == "set";
+    }
+  }
+  const std::string near = config::nearest(name, known);
+  return concat("unknown option ",
+                name,
+                !near.empty() ? "; did you mean " + near + "?"
+                : has_keys && name.find('.') != std::string::npos
+                    ? "; keys are set by --set KEY=VALUE"
+                    : std::string());
+}
+
+/// CLI11's "--out: 1 required FILE missing" and "--out: At Most 1 required but received 2".
+std::string mismatch(const std::string& message) {
+  const std::string name = message.substr(0, message.find(':'));
+  if (message.ends_with(" missing")) {
+    return concat(name, ": expected a value behind it, found nothing");
+  }
+  const size_t received = message.rfind("received ");
+  return received == std::string::npos
+             ? message
+             : concat(name, ": expected once, found ", message.substr(received + 9), " times");
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& command = command_of(app);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    return unexpected(app, command);
+  }
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    // A command that is unknown is not missing.
+    return &command == &app && !app.remaining(true).empty() ? unexpected(app, command)
+                                                            : missing(app, command);
+  }
+  const std::string message = first_line(error.what());
+  return dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr ? mismatch(message)
+                                                                       : message;
+}
+
+}  // namespace
+
+CLI::Validator count_from(int64_t least) {
+  return count_in(static_cast<double>(least), kNoLimit);
+}
+
+CLI::Validator count_between(int64_t least, int64_t most) {
+  return count_in(static_cast<double>(least), static_cast<double>(most));
+}
+
+CLI::Validator number_from(double least) {
+  const auto check = [least](std::string& text) {
+    double value = 0.0;
+    return set_as_key(text, value, [&](config::Fields& f, double& v) {
+      f.number("number", v, "").at_least(least);
+    });
+  };
+  return {check, std::string()};
+}
+
+CLI::Validator one_of(std::initializer_list<const char*> words) {
+  const auto check = [known =
+                          std::vector<std::string>(words.begin(), words.end())](std::string& text) {
+    return std::find(known.begin(), known.end(), text) != known.end()
+               ? std::string()
+               : concat("expected one of ", join(known, ", "), ", found '", text, "'");
+  };
+  return {check, std::string()};
+}
+
+CLI::Validator filled(const std::string& what) {
+  const auto check = [what](std::string& text) {
+    return text.empty() ? concat("expected ", what, ", found an empty text (is a variable unset?)")
+                        : std::string();
+  };
+  return {check, std::string()};
+}
+
+std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
+  return concat(what_is_wrong(app, error), " (see ", name_of(app, command_of(app)), " --help)");
+}
+
+}  // namespace lorsa::tools
