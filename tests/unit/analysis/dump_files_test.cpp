@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <set>
 
 #include "analysis/dump_folder.h"
@@ -292,5 +293,8 @@ TEST_CASE("the stated memory grows with heads and contexts", "[analysis]") {
     analysis::DumpOptions more = options;
     more.*number *= 2;
     REQUIRE(analysis::dump_bytes(more, 1000) > one);
+    // Beyond what 64 bits count it stays beyond any memory.
+    more.*number = std::numeric_limits<int64_t>::max();
+    REQUIRE(analysis::dump_bytes(more, 1'000'000) == int64_t{1} << 62);
   }
 }

@@ -66,3 +66,16 @@ TEST_CASE("the number of threads can be set and is described", "[core]") {
   CHECK_THROWS_AS(lorsa::set_num_threads(-1), lorsa::ConfigError);
   lorsa::set_num_threads(before);
 }
+
+TEST_CASE("memory beyond the machine's is refused with what asks for it", "[core]") {
+  const auto there = static_cast<double>(lorsa::device_memory_bytes(c10::kCPU));
+  lorsa::check_memory(there, c10::kCPU, "this");
+  CHECK_THROWS_MATCHES(
+      lorsa::check_memory(0x1p62, c10::kCPU, "that (--option)"),
+      lorsa::ConfigError,
+      Catch::Predicate<lorsa::ConfigError>([](const lorsa::ConfigError& error) {
+        return std::string(error.what())
+            .starts_with("that (--option): 4.0 EiB of memory needed, this machine has ");
+      }));
+  CHECK_THROWS_AS(lorsa::check_memory(there * 1.01, c10::kCPU, "this"), lorsa::ConfigError);
+}
