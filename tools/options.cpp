@@ -125,6 +125,18 @@ std::string mismatch(const std::string& message) {
              : concat(name, ": expected once, found ", message.substr(received + 9), " times");
 }
 
+/// CLI11's "Could not convert: --quiet = maybe", which only flags are left to say.
+std::string conversion(const std::string& message) {
+  const size_t name = message.find(": ");
+  const size_t equals = message.find(" = ");
+  return name == std::string::npos || equals == std::string::npos
+             ? message
+             : concat(message.substr(name + 2, equals - name - 2),
+                      ": expected no value, found '",
+                      message.substr(equals + 3),
+                      "'");
+}
+
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
@@ -140,6 +152,9 @@ std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
                                                             : missing(app, command);
   }
   const std::string message = first_line(error.what());
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    return conversion(message);
+  }
   return dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr ? mismatch(message)
                                                                        : message;
 }

@@ -9,7 +9,7 @@ run 0 lorsa-train train.yaml --quiet
 
 begin "the command line"
 run 2 lorsa-dump
-err_has "lorsa-dump needs CHECKPOINT and --cache and --model and --out"
+err_has "lorsa-dump needs CHECKPOINT, --cache, --model and --out"
 run 0 lorsa-dump --help
 out_has "--contexts"
 run 2 lorsa-dump run/final --cache cache/layer-1
