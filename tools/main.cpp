@@ -15,11 +15,6 @@
 namespace lorsa::tools {
 namespace {
 
-/// LibTorch appends a C++ stack to its messages: people get the first line.
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 /// Every batch allocates and frees tensors of the same sizes. By default glibc gives the pages of
 /// large ones back each time, and the kernel clears and maps them anew: 8 % of an extraction's
 /// processor time, 18 to 22 % of a training step whose tensors have 134 MB (2 cores of an AMD EPYC,

@@ -137,10 +137,6 @@ std::string conversion(const std::string& message) {
                       "'");
 }
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = command_of(app);
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
@@ -195,6 +191,10 @@ CLI::Validator filled(const std::string& what) {
                         : std::string();
   };
   return {check, std::string()};
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
 }
 
 std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {

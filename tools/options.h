@@ -25,6 +25,9 @@ namespace lorsa::tools {
 /// an option that was not given. `what` says what is expected: "a folder".
 [[nodiscard]] CLI::Validator filled(const std::string& what);
 
+/// What people get of a message: LibTorch appends a C++ stack to its own, CLI11 the help.
+[[nodiscard]] std::string first_line(const std::string& text);
+
 /// What is wrong with a command line that CLI11 refused with `error`, and where help is, in one
 /// line.
 [[nodiscard]] std::string usage_message(const CLI::App& app, const CLI::ParseError& error);

@@ -2,7 +2,7 @@
 
 namespace lorsa::tools {
 
-/// Makes a process safe from what it may be started with or lose: call it first in main().
+/// Makes a process safe from what it may be started with or lose: called first of all.
 ///
 /// A standard stream that is closed is opened onto /dev/null, or the first file of a run would get
 /// its number and the log's lines; results still cannot be written to a closed standard output.

@@ -4,8 +4,8 @@
 
 #include <cstring>
 #include <filesystem>
-#include <sstream>
 #include <new>
+#include <sstream>
 
 namespace lorsa {
 namespace {

@@ -83,9 +83,15 @@ void check_can_write(const std::filesystem::path& path) {
               IoError,
               path.string(),
               ": cannot write: it stands for a file (redirected output?); give that file's name");
-  LORSA_CHECK(::access(folder_of(path).c_str(), W_OK | X_OK) == 0,
+  const std::filesystem::path folder = folder_of(path);
+  const std::string what = concat("cannot write into ", folder.string());
+  LORSA_CHECK(!std::filesystem::exists(folder, error) || is_directory(folder, error),
               IoError,
-              errno_message(path, concat("cannot write into ", folder_of(path).string())));
+              path.string(),
+              ": ",
+              what,
+              ": it is no folder");
+  LORSA_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, IoError, errno_message(path, what));
 }
 
 PendingFile::PendingFile(std::filesystem::path final_path)

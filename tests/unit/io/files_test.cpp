@@ -162,7 +162,7 @@ TEST_CASE("check_can_write knows before what write_file would end in", "[io]") {
     return test::message_of<IoError>([&] { check_can_write(path); });
   };
   test::require_parts(refusal(folder / "none/a"), {(folder / "none").string(), "No such file"});
-  test::require_parts(refusal(folder / "old/a"), {(folder / "old").string(), "Not a directory"});
+  test::require_parts(refusal(folder / "old/a"), {(folder / "old").string(), "it is no folder"});
   test::require_parts(refusal(folder.path()), {folder.path().string(), "a folder of that name"});
   // /dev/stdout of a redirected command is such a link, into /proc.
   const int file = ::open((folder / "old").c_str(), O_RDONLY);
