@@ -138,14 +138,14 @@ TEST_CASE("CorpusReader refuses a .txt file that is not UTF-8, naming the byte",
 
 TEST_CASE("CorpusReader takes texts as Windows writes them", "[data]") {
   const test::TempDir dir;
-  CHECK(texts(corpus_of({put(dir / "a.txt", "\xEF\xBB\xBFone\r\n\r\n two \r\n")})) ==
+  CHECK(texts(text_corpus_of({put_text(dir / "a.txt", "\xEF\xBB\xBFone\r\n\r\n two \r\n")})) ==
         std::vector<std::string>{"one\n\n two \n"});
-  CHECK(texts(corpus_of(
-            {put(dir / "a.jsonl",
+  CHECK(texts(text_corpus_of(
+            {put_text(dir / "a.jsonl",
                  "\xEF\xBB\xBF{\"text\": \"a\\r\\n\"}\r\n \r\n{\"text\": \"b\"}  \r\n")})) ==
         std::vector<std::string>{"a\r\n", "b"});
   // A mark is one at the beginning of a file only.
-  CHECK(texts(corpus_of({put(dir / "b.jsonl", "{\"text\": \"\xEF\xBB\xBF!\"}\n")})) ==
+  CHECK(texts(text_corpus_of({put_text(dir / "b.jsonl", "{\"text\": \"\xEF\xBB\xBF!\"}\n")})) ==
         std::vector<std::string>{"\xEF\xBB\xBF"
                                  "!"});
 }
@@ -155,13 +155,13 @@ TEST_CASE("CorpusReader names UTF-16 at once, whatever share may be bad", "[data
   const std::string wide("\xFF\xFE{\0}\0\n\0", 8);
   for (const std::string& bytes : {wide, wide.substr(2)}) {
     for (const char* name : {"a.jsonl", "a.txt"}) {
-      const std::string file = put(dir / name, bytes);
-      const std::string message = message_of<FormatError>([&] { texts(corpus_of({file}, 1.0)); });
+      const std::string file = put_text(dir / name, bytes);
+      const std::string message = message_of<FormatError>([&] { texts(text_corpus_of({file}, 1.0)); });
       CHECK_THAT(message, Catch::Contains(file + ": expected ") && Catch::Contains("UTF-16"));
     }
   }
-  const std::string file = put(dir / "b.txt", std::string("text\nthen \0 bytes", 17));
-  CorpusReader reader(corpus_of({file}, 1.0));
+  const std::string file = put_text(dir / "b.txt", std::string("text\nthen \0 bytes", 17));
+  CorpusReader reader(text_corpus_of({file}, 1.0));
   CHECK(texts(reader).empty());
   CHECK(reader.bad_lines() == 1);
 }
