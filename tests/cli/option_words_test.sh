@@ -73,7 +73,7 @@ for text in nan abc "" inf; do
 done
 says lorsa-dump run --cache c --model m --out o --save-every -1 "--save-every: expected 0 or more, found -1 \(.*"
 run 4 lorsa-dump run --cache c --model m --out o --max-rows 1.5k
-err_has "run: no checkpoint here"
+err_has "run: expected a checkpoint .*, found nothing"
 
 begin "keys of a configuration say the same"
 tiny_configs 640
@@ -118,20 +118,23 @@ err_has "corpus.rows = 1000000000: .* of memory needed"
 holds test ! -e toy
 
 begin "the folder above the layers, and others, in place of a cache"
-layers="cache: expected the cache of one layer, found the folder of several; name one: cache/layer-0, cache/layer-1"
-says lorsa-train train.yaml --set run.out=other --set data.cache=cache "$layers"
-says lorsa-eval run/final --cache cache --device cpu "$layers"
-says lorsa-dump run/final --cache cache --model "$golden/model" --out other --device cpu "$layers"
-says lorsa-convert "$LORSA_SOURCE/tests/golden/interchange/folded" other --cache cache "$layers"
+refused() { # COMMAND...: exit code 3 and the layers to choose from
+  run 3 "$@"
+  err_has "^error: cache: expected an activation cache .*, found a folder of activation caches \(layer-0, layer-1\); name one of cache/layer-0, cache/layer-1$"
+  err_lines 1
+}
+refused lorsa-train train.yaml --set run.out=other --set data.cache=cache
+refused lorsa-eval run/final --cache cache --device cpu
+refused lorsa-dump run/final --cache cache --model "$golden/model" --out other --device cpu
+refused lorsa-convert "$LORSA_SOURCE/tests/golden/interchange/folded" other --cache cache
 run 0 lorsa-cache info cache
 run 0 lorsa-cache verify cache --quiet
-says lorsa-eval run/final --cache run/final --device cpu "run/final: expected an activation cache, found a checkpoint \(lorsa.json\)"
+run 3 lorsa-eval run/final --cache run/final --device cpu
+err_has "run/final: expected an activation cache .*, found a checkpoint"
 run 4 lorsa-eval run/final --cache nowhere --device cpu
-err_has "nowhere: expected an activation cache, found nothing of that name"
-run 4 lorsa-cache verify run
-err_has "run: expected a cache .*or folders layer-N with one, found neither"
-run 4 lorsa-eval run --cache cache/layer-1 --device cpu
-err_has "run: no checkpoint here: .*this is a run: name run/final"
+err_has "nowhere: expected an activation cache .*, found nothing"
+run 3 lorsa-eval run --cache cache/layer-1 --device cpu
+err_has "run: expected a checkpoint .*, found a training's run folder; .*run/final"
 holds test ! -e other -a ! -e other.tmp
 
 begin "where results cannot go is known before the work"

@@ -142,7 +142,7 @@ TEST_CASE("CorpusReader takes texts as Windows writes them", "[data]") {
         std::vector<std::string>{"one\n\n two \n"});
   CHECK(texts(text_corpus_of(
             {put_text(dir / "a.jsonl",
-                 "\xEF\xBB\xBF{\"text\": \"a\\r\\n\"}\r\n \r\n{\"text\": \"b\"}  \r\n")})) ==
+                      "\xEF\xBB\xBF{\"text\": \"a\\r\\n\"}\r\n \r\n{\"text\": \"b\"}  \r\n")})) ==
         std::vector<std::string>{"a\r\n", "b"});
   // A mark is one at the beginning of a file only.
   CHECK(texts(text_corpus_of({put_text(dir / "b.jsonl", "{\"text\": \"\xEF\xBB\xBF!\"}\n")})) ==
@@ -156,7 +156,8 @@ TEST_CASE("CorpusReader names UTF-16 at once, whatever share may be bad", "[data
   for (const std::string& bytes : {wide, wide.substr(2)}) {
     for (const char* name : {"a.jsonl", "a.txt"}) {
       const std::string file = put_text(dir / name, bytes);
-      const std::string message = message_of<FormatError>([&] { texts(text_corpus_of({file}, 1.0)); });
+      const std::string message =
+          message_of<FormatError>([&] { texts(text_corpus_of({file}, 1.0)); });
       CHECK_THAT(message, Catch::Contains(file + ": expected ") && Catch::Contains("UTF-16"));
     }
   }
