@@ -10,6 +10,7 @@ Runs the tests (scripts/test.sh) with LibTorch (ATEN_CPU_CAPABILITY), oneDNN (ON
 kernels (LORSA_SIMD_LEVEL) held to fewer instructions than the processor has. Settings (default: avx2 baseline):
   avx2       all three to AVX2: what a processor without AVX-512 computes
   baseline   all three to x86-64's SSE
+  libraries  LibTorch and oneDNN alone to SSE: needs no other build
   aten-default, aten-avx2, onednn-sse41, onednn-avx2, simd-3, simd-1    one of them alone
 Settings of LORSA_SIMD_LEVEL build into build-simd-3 or build-simd-1, the others use LORSA_BUILD_DIR (build).
 Example, the tests of single modules as a processor without AVX-512 runs them: scripts/test_processors.sh avx2 -- -L unit
@@ -21,7 +22,7 @@ while [[ $# -gt 0 ]]; do
   case "$1" in
     -h | --help) usage; exit 0 ;;
     --) shift; break ;;
-    avx2 | baseline | aten-default | aten-avx2 | onednn-sse41 | onednn-avx2 | simd-3 | simd-1) settings+=("$1"); shift ;;
+    avx2 | baseline | libraries | aten-default | aten-avx2 | onednn-sse41 | onednn-avx2 | simd-3 | simd-1) settings+=("$1"); shift ;;
     *) usage >&2; exit 2 ;;
   esac
 done
@@ -35,6 +36,7 @@ for setting in "${settings[@]}"; do
   case $setting in
     avx2) aten=avx2 onednn=AVX2 simd=3 ;;
     baseline) aten=default onednn=SSE41 simd=1 ;;
+    libraries) aten=default onednn=SSE41 ;;
     aten-*) aten=${setting#aten-} ;;
     onednn-*) onednn=${setting#onednn-}; onednn=${onednn^^} ;;
     simd-*) simd=${setting#simd-} ;;

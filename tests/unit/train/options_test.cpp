@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "lorsa/core/error.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/io/files.h"
@@ -109,6 +111,21 @@ double distance(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).norm() / b.norm()).item<double>();
 }
 
+/// Distance at which splitting the sums over the 4 * 16 positions of a step leaves a trained
+/// tensor: each sum is off by about eps * sqrt(64), Adam keeps relative errors, and four steps at
+/// most double them.
+///
+/// The gradient of b_K is the exception: a constant added to all keys moves every score of a query
+/// alike, which the softmax does not see, so the terms of its sum would cancel to 0 but for the
+/// rotation by position. Of the slowest of the four pairs of a head of 8, which turns by
+/// 10000^(-6/8) a position, a share of one turn over the 16 positions is left of the terms, and
+/// their rounding counts as many times more.
+double rounding_of(const std::string& name) {
+  const double rounding = 2 * std::ldexp(1.0, -24) * std::sqrt(4 * 16);
+  const double left = 16 * std::pow(10000.0, -6.0 / 8.0);
+  return name == "b_K" ? rounding / left : rounding;
+}
+
 model::LorsaWeights initial_weights(train::RunConfig c, const fs::path& root) {
   c.run.out = (root / "initial").string();
   c.train.learning_rate = 0.0;
@@ -156,7 +173,7 @@ TEST_CASE("micro-batches are the large batch to rounding", "[train]") {
       const model::LorsaWeights found = final_weights(parts);
       for (const auto& [name, tensor] : found.named()) {
         INFO(name);
-        REQUIRE(distance(*tensor, expected.at(name)) < 1e-5);
+        REQUIRE(distance(*tensor, expected.at(name)) < rounding_of(name));
       }
     }
   }
