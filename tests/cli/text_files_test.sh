@@ -101,7 +101,7 @@ run 0 lorsa-cache extract cache.yaml --quiet --set 'data.files=[text.txt]' --set
 holds cmp cache-text/layer-0/shard-00000.h5 cache-text-windows/layer-0/shard-00000.h5
 wide corpus.jsonl >wide.jsonl
 run 3 lorsa-cache extract cache.yaml --quiet --set 'data.files=[wide.jsonl]' --set out.path=cache-wide
-err_has "wide.jsonl: expected lines of JSON, found text in UTF-16"
+err_has "wide.jsonl: expected lines of JSON as the name says, found text in UTF-16"
 err_lines 1
 
 begin "a packed corpus that is cut behind what is needed"
