@@ -12,7 +12,8 @@ from pathlib import Path
 
 WIDTH = 120
 NUM_HEADS = 5
-# A head of fewer contexts has not been seen enough to be called clear.
+# A head that acts at fewer tokens, or in fewer contexts, has not been seen enough to be called clear.
+LEAST_RATE = 0.001
 FEWEST_CONTEXTS = 8
 # Of a head's positive z-pattern, what lies on the answers of a family's probe: above it, the head is a member.
 FAMILY_SHARE = 0.5
@@ -111,19 +112,24 @@ class Reading:
 
 
 def clearest(heads, families):
-    """[(head, family or None)]: the best head of each strong family, then those that read most narrowly."""
-    enough = [head for head in heads if len(acting(head)) >= FEWEST_CONTEXTS]
-    chosen = []
-    for family in families:
-        taken = {head["head"] for head, _ in chosen}
-        members = [head for head in enough if head["head"] not in taken and head.get("family_scores", {}).get(family, 0.0) > FAMILY_SHARE]
-        if members:
-            chosen.append((max(members, key=lambda head: (head["family_scores"][family], -head["head"])), family))
-    chosen.sort(key=lambda entry: -entry[0]["family_scores"][entry[1]])
-    taken = {head["head"] for head, _ in chosen}
-    rest = sorted((head for head in enough if head["head"] not in taken),
-                  key=lambda head: (-Reading(head).narrowness(), head["head"]))
-    return (chosen + [(head, None) for head in rest])[:NUM_HEADS]
+    """[(head, family or None)]: the clearest head of each strong family, then those that read most narrowly."""
+    enough = [head for head in heads if head["rate"] >= LEAST_RATE and len(acting(head)) >= FEWEST_CONTEXTS]
+    reading = {head["head"]: Reading(head) for head in enough}
+
+    def clarity(head, family):
+        """Of what it reads where the family's answer is known, what lies there; of an activation, what one source gives."""
+        return head.get("family_scores", {}).get(family, 0.0) * reading[head["head"]].share
+
+    members = [(head, family) for head in enough for family in families if head.get("family_scores", {}).get(family, 0.0) > FAMILY_SHARE]
+    members.sort(key=lambda member: (-clarity(*member), member[0]["head"]))
+    rest = sorted(enough, key=lambda head: (-reading[head["head"]].narrowness(), head["head"]))
+    chosen, heads_taken, families_taken = [], set(), set()
+    for head, family in members + [(head, None) for head in rest]:
+        if head["head"] not in heads_taken and family not in families_taken and len(chosen) < NUM_HEADS:
+            chosen.append((head, family))
+            heads_taken.add(head["head"])
+            families_taken |= {family} - {None}
+    return chosen
 
 
 def marked(token, kinds, colour):
@@ -162,8 +168,10 @@ def context_text(context, source, colour):
 
 
 def print_head(head, family, answers, colour):
-    context = acting(head)[0]
     reading = Reading(head)
+    # Of its strongest places the one where most comes from a single source.
+    strongest = [context for context in acting(head) if context["sample"] == "top"]
+    context = max(strongest or acting(head), key=lambda each: main_source(each)[1])
     source, weight = main_source(context)
     title = "reads narrowly" if family is None else f"{family.replace('_', ' ')}: reads {answers[family]}"
     print(f"\n  Head {head['head']}, {title}" + ("" if family is None else f" (score {head['family_scores'][family]:.2f})"))
@@ -177,7 +185,7 @@ def print_head(head, family, answers, colour):
     print(f"    reads   {100 * reading.share:.0f} % of an activation from one token{found}")
     promoted = ", ".join(json.dumps(text, ensure_ascii=False) for _, text, _ in head["logit_effect"]["top"][:5])
     print(f"    writes  makes {promoted} likelier")
-    print(f"    where   acts at {100 * head['rate']:.1f} % of the tokens, most strongly here ({100 * weight:.0f} % from the source):")
+    print(f"    where   acts at {100 * head['rate']:.1f} % of the tokens, strongly here ({100 * weight:.0f} % from the source):")
     print(f"            {context_text(context, source, colour)}")
 
 
@@ -196,7 +204,7 @@ def main():
     found = [f"{entry['num_heads']} {entry['family']}" for entry in probes if entry["num_heads"] > 0]
     print(f"\n  heads of known families: {', '.join(found).replace('_', ' ')}")
     answers = {entry["family"]: entry["answer"] for entry in probes}
-    print(f"\nFive of the clearest heads, each where it acts most: it reads the {marked('source', ['source'], colour)} "
+    print(f"\nFive of the clearest heads, each at one of the places where it acts most: it reads the {marked('source', ['source'], colour)} "
           f"and writes at the {marked('target', ['target'], colour)}.")
     for head, family in clearest(read_heads(arguments.dump), list(answers)):
         print_head(head, family, answers, colour)
