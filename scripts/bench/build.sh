@@ -62,7 +62,6 @@ rebuild() { # NAME FILE
   measured "$name" "$root/tests"
   cp -p "$root/kept" "$file"
   trap - EXIT
-  measured "  and back" "$root/tests"
 }
 
 echo "$jobs jobs; $(grep -m 1 'model name' /proc/cpuinfo | cut -d : -f 2 | xargs)"
