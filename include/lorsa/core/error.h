@@ -74,8 +74,8 @@ enum class ExitCode : int {
 /// messages.
 class MessagePart {
  public:
-  MessagePart(
-      const char* text)  // NOLINT(google-explicit-constructor): parts are listed as they are
+  // Not explicit: messages list their parts as they are.
+  MessagePart(const char* text)  // NOLINT(google-explicit-constructor)
       : value_(text), write_([](std::ostream& out, const void* value) {
           out << static_cast<const char*>(value);
         }) {}
