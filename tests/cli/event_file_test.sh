@@ -3,7 +3,7 @@
 . "$(dirname "$0")/harness.sh"
 
 python=$LORSA_SOURCE/.venv/bin/python
-"$python" -c 'import tensorboard' 2>/dev/null || { echo "no tensorboard: scripts/setup.sh --dev installs it"; exit 77; }
+"$python" -c 'import tensorboard' 2>/dev/null || { echo "no tensorboard: scripts/setup.sh --tests installs it"; exit 77; }
 
 begin "every tag, step and value"
 run 0 "$python" "$LORSA_SOURCE/tests/cli/event_file_check.py" "$LORSA_BIN/write_events" events

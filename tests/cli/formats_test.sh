@@ -3,7 +3,7 @@
 . "$(dirname "$0")/harness.sh"
 
 python=$LORSA_SOURCE/.venv/bin/python
-"$python" -c 'import h5py' 2>/dev/null || { echo "no h5py: scripts/setup.sh --dev installs it"; exit 77; }
+"$python" -c 'import h5py' 2>/dev/null || { echo "no h5py: scripts/setup.sh --tests installs it"; exit 77; }
 cat >config.yaml <<YAML
 layers: [2]
 model:  {path: $golden/model}

@@ -42,7 +42,7 @@ YAML
 
 need_chromium() {
   command -v chromium chromium-browser google-chrome >/dev/null \
-    || { echo "no chromium: scripts/setup.sh --dev installs it"; exit 77; }
+    || { echo "no chromium: scripts/setup.sh --tests installs it"; exit 77; }
   screenshots=${LORSA_SCREENSHOTS:-$scratch/screenshots}
   mkdir -p "$screenshots"
 }
