@@ -71,7 +71,7 @@ void run_verify(const Arguments& arguments) {
     }
     for (const lorsa::data::Defect& defect : defects) {
       std::cout << (folder / defect.file).string()
-                << (defect.row >= 0 ? lorsa::concat(": row ", defect.row) : "") << ": "
+                << (defect.row >= 0 ? lorsa::formatted(": row {}", defect.row) : "") << ": "
                 << defect.message << '\n';
     }
     if (defects.empty()) {
@@ -80,13 +80,9 @@ void run_verify(const Arguments& arguments) {
     }
     num_defects += defects.size();
   }
-  LORSA_CHECK(num_defects == 0,
-              FormatError,
-              arguments.folder,
-              ": ",
-              num_defects,
-              num_defects == 1 ? " defect" : " defects",
-              "; remove the layer's folder and extract it again");
+  LORSA_CHECK(num_defects == 0, FormatError,
+              "{}: {}{}; remove the layer's folder and extract it again", arguments.folder,
+              num_defects, num_defects == 1 ? " defect" : " defects");
 }
 
 void define(CLI::App& app, Arguments& arguments) {
@@ -101,10 +97,9 @@ void define(CLI::App& app, Arguments& arguments) {
   CLI::App* extract = app.add_subcommand(
       "extract",
       "Write the activation caches of a configuration; continues an unfinished extraction");
-  lorsa::tools::add_config_arguments(
-      *extract, arguments.config, lorsa::tools::config_keys<lorsa::collect::ExtractConfig>());
-  extract->add_flag("--dry-run",
-                    arguments.dry_run,
+  lorsa::tools::add_config_arguments(*extract, arguments.config,
+                                     lorsa::tools::config_keys<lorsa::collect::ExtractConfig>());
+  extract->add_flag("--dry-run", arguments.dry_run,
                     "Print rows, tokens, bytes, free space and time; write nothing");
   extract->callback([&arguments] { run_extract(arguments); });
 
@@ -128,9 +123,7 @@ void define(CLI::App& app, Arguments& arguments) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  return lorsa::tools::run_command(argc,
-                                   argv,
-                                   "lorsa-cache",
+  return lorsa::tools::run_command(argc, argv, "lorsa-cache",
                                    "Caches the inputs and outputs of a language model's attention "
                                    "layers for training on them.",
                                    [&](CLI::App& app) { define(app, arguments); });

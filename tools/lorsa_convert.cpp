@@ -58,34 +58,29 @@ void define(CLI::App& app, Arguments& arguments) {
       ->type_name("DIR")
       ->required()
       ->check(lorsa::tools::filled("a folder"));
-  app.add_option("--from",
-                 arguments.from,
+  app.add_option("--from", arguments.from,
                  "What INPUT is: auto (by its files), lorsa, llamascopium, or original (final.pth)")
       ->type_name("KIND")
       ->check(lorsa::tools::one_of({"auto", "lorsa", "llamascopium", "original"}))
       ->capture_default_str();
-  app.add_option("--to",
-                 arguments.to,
+  app.add_option("--to", arguments.to,
                  "What to write: lorsa, llamascopium, or auto (lorsa for others' checkpoints, "
                  "llamascopium for lorsa's)")
       ->type_name("KIND")
       ->check(lorsa::tools::one_of({"auto", "lorsa", "llamascopium"}))
       ->capture_default_str();
-  app.add_option("--normalization",
-                 arguments.normalization,
+  app.add_option("--normalization", arguments.normalization,
                  "Read others' weights as scaled or folded ones, whatever the files state")
       ->type_name("WORD")
       ->check(lorsa::tools::one_of({"stated", "scaled", "folded"}))
       ->capture_default_str();
-  app.add_option("--cache",
-                 o.cache,
+  app.add_option("--cache", o.cache,
                  "Activation cache of the layer: judges both normalizations, and tells the new "
                  "checkpoint its language model")
       ->type_name("DIR")
       ->check(lorsa::tools::filled("a folder"));
   app.add_option(
-         "--n-ctx",
-         o.n_ctx,
+         "--n-ctx", o.n_ctx,
          "Longest context of a llamascopium checkpoint (as INPUT says, else 2048); its file "
          "holds a mask of N x N bytes: 4 MiB at 2048, 1 GiB at 32768, 16 GiB at 131072")
       ->type_name("N")
@@ -105,9 +100,7 @@ void define(CLI::App& app, Arguments& arguments) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  return lorsa::tools::run_command(argc,
-                                   argv,
-                                   "lorsa-convert",
+  return lorsa::tools::run_command(argc, argv, "lorsa-convert",
                                    "Reads a Lorsa of this project, of llamascopium or of the "
                                    "original repository and writes it for this project or for "
                                    "llamascopium.",

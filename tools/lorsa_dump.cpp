@@ -67,15 +67,13 @@ void define(CLI::App& app, Arguments& arguments) {
       ->type_name("N")
       ->capture_default_str()
       ->transform(lorsa::tools::count_from(1));
-  app.add_option("--quantile-contexts",
-                 o.num_quantiles,
+  app.add_option("--quantile-contexts", o.num_quantiles,
                  "Contexts of each head drawn from as many equally probable strata of its "
                  "activations")
       ->type_name("N")
       ->capture_default_str()
       ->transform(lorsa::tools::count_from(0));
-  app.add_option("--non-firing-contexts",
-                 o.num_non_firing,
+  app.add_option("--non-firing-contexts", o.num_non_firing,
                  "Windows drawn for each head in which it does not act")
       ->type_name("N")
       ->capture_default_str()
@@ -92,15 +90,14 @@ void define(CLI::App& app, Arguments& arguments) {
       ->type_name("N")
       ->capture_default_str()
       ->transform(lorsa::tools::count_from(0));
-  app.add_flag("--families",
-               arguments.families,
+  app.add_flag("--families", arguments.families,
                "Score every head for nine families (induction, successor, arithmetic ...) first: "
                "runs the language model's blocks up to the layer on 25,000 tokens");
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:N")
       ->type_name("D")
       ->capture_default_str();
-  app.add_option(
-         "--delphi", o.delphi, "Export all activations too, in the layout of delphi's latent cache")
+  app.add_option("--delphi", o.delphi,
+                 "Export all activations too, in the layout of delphi's latent cache")
       ->type_name("DIR")
       ->check(lorsa::tools::filled("a folder"));
   app.add_option("--delphi-splits", o.num_delphi_splits, "Files of that export")
@@ -125,9 +122,7 @@ void define(CLI::App& app, Arguments& arguments) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  return lorsa::tools::run_command(argc,
-                                   argv,
-                                   "lorsa-dump",
+  return lorsa::tools::run_command(argc, argv, "lorsa-dump",
                                    "Writes what each head of a Lorsa does: rate, strongest "
                                    "contexts with their sources, effect on the logits.",
                                    [&](CLI::App& app) { define(app, arguments); });

@@ -27,15 +27,13 @@ struct Arguments {
 /// Whether a LIST of heads names families: their heads are known once all are scored.
 bool names_families(const std::string& list) {
   const std::vector<std::string>& names = lorsa::analysis::family_names();
-  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-    return list.find(name) != std::string::npos;
-  });
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return list.find(name) != std::string::npos; });
 }
 
 lorsa::analysis::FamilyReport score_heads(const Arguments& arguments,
                                           const std::string& checkpoint) {
-  LORSA_CHECK(!arguments.options.model.empty(),
-              ConfigError,
+  LORSA_CHECK(!arguments.options.model.empty(), ConfigError,
               "--families and names of families in --ablate-heads need --model");
   lorsa::analysis::FamilyOptions options;
   options.checkpoint = checkpoint;
@@ -92,23 +90,18 @@ void run_eval(Arguments& arguments) {
 }
 
 void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits) {
-  app.add_option("--ablate-heads",
-                 edits.ablate_heads,
+  app.add_option("--ablate-heads", edits.ablate_heads,
                  "What the language model loses without these heads (3,17,40-60, a family such as "
                  "induction, or @FILE), on held-out rows and on repeated random tokens");
-  app.add_option("--steer",
-                 edits.steer,
+  app.add_option("--steer", edits.steer,
                  "HEAD=VALUE: the same with a head's activation set to a value; repeatable")
       ->allow_extra_args(false);
-  app.add_flag("--random-control",
-               edits.random_control,
+  app.add_flag("--random-control", edits.random_control,
                "Compare the ablated heads with five draws of as many other acting ones");
-  app.add_option("--prompt",
-                 edits.prompts,
+  app.add_option("--prompt", edits.prompts,
                  "Loss on this text and next tokens, before and after; repeatable")
       ->allow_extra_args(false);
-  app.add_option("--prompts",
-                 edits.prompts_file,
+  app.add_option("--prompts", edits.prompts_file,
                  "A text file with one prompt a line; blanks at the end of a line are left out")
       ->check(lorsa::tools::filled("a file"));
   app.add_option("--prompt-tokens", edits.prompt_tokens, "Tokens listed of a prompt")
@@ -118,38 +111,33 @@ void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits
 
 void define(CLI::App& app, Arguments& arguments) {
   lorsa::eval::EvalOptions& options = arguments.options;
-  app.add_option("CHECKPOINT",
-                 arguments.checkpoints,
+  app.add_option("CHECKPOINT", arguments.checkpoints,
                  "Checkpoint folders (lorsa.json, model.safetensors) of one layer")
       ->required()
       ->check(lorsa::tools::filled("a folder"));
   app.add_option("--cache", options.cache, "Activation cache of the same layer")
       ->required()
       ->check(lorsa::tools::filled("a folder"));
-  app.add_option(
-         "--model", options.model, "Hugging Face folder of the language model: adds ce_* and kl")
+  app.add_option("--model", options.model,
+                 "Hugging Face folder of the language model: adds ce_* and kl")
       ->check(lorsa::tools::filled("a folder"));
-  app.add_option("--out",
-                 arguments.out,
+  app.add_option("--out", arguments.out,
                  "Write the report as JSON to this file; of several checkpoints a list")
       ->check(lorsa::tools::filled("a file"));
   app.add_option("--html", arguments.html, "Write the report as one page with plots to this file")
       ->check(lorsa::tools::filled("a file"));
-  app.add_flag("--families",
-               arguments.families,
+  app.add_flag("--families", arguments.families,
                "Score every head for nine families (induction, successor, arithmetic ...) on probe "
                "sequences; needs --model");
   define_interventions(app, options.interventions);
   app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
       ->transform(lorsa::tools::count_from(0));
-  app.add_option("--pattern-rows",
-                 options.pattern_rows,
+  app.add_option("--pattern-rows", options.pattern_rows,
                  "Held-out rows on which attention patterns are compared with the layer's; 0: none")
       ->capture_default_str()
       ->transform(lorsa::tools::count_from(0));
   app.add_option(
-         "--context-lengths",
-         options.context_lengths,
+         "--context-lengths", options.context_lengths,
          "Comma-separated: also fvu on rows of so many tokens, made of held-out ones (needs "
          "--model)")
       ->delimiter(',')
@@ -170,9 +158,7 @@ void define(CLI::App& app, Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   return lorsa::tools::run_command(
-      argc,
-      argv,
-      "lorsa-eval",
+      argc, argv, "lorsa-eval",
       "Judges trained checkpoints on the held-out rows of a cache; with --model also by what the "
       "language model loses. Several are printed side by side.\nExample: lorsa-eval "
       "quickstart/run/final --cache quickstart/cache/layer-17 --model "

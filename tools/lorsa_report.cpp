@@ -11,9 +11,7 @@ int main(int argc, char** argv) {
   std::vector<std::filesystem::path> runs;
   std::filesystem::path out;
   return lorsa::tools::run_command(
-      argc,
-      argv,
-      "lorsa-report",
+      argc, argv, "lorsa-report",
       "Shows runs of lorsa-train side by side: one HTML page with their curves, last numbers and "
       "the settings in which they differ.",
       [&](CLI::App& app) {

@@ -32,9 +32,7 @@ void run_sweep(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   return lorsa::tools::run_command(
-      argc,
-      argv,
-      "lorsa-sweep",
+      argc, argv, "lorsa-sweep",
       "Trains over a grid of settings and measures all runs alike: a table, a page and what stands "
       "behind them. An interrupted sweep goes on when the same command is run again; several "
       "processes that run it share the work.\nExample: lorsa-sweep sweep.yaml --set "
@@ -42,8 +40,7 @@ int main(int argc, char** argv) {
       [&](CLI::App& app) {
         lorsa::tools::add_config_arguments(
             app, arguments.config, lorsa::tools::config_keys<lorsa::experiments::SweepConfig>());
-        app.add_flag("--dry-run",
-                     arguments.dry_run,
+        app.add_flag("--dry-run", arguments.dry_run,
                      "Print the runs, what trains together and what is done; write nothing");
         app.callback([&] { run_sweep(arguments); });
       });

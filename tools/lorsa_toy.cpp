@@ -25,16 +25,14 @@ void run_toy(const lorsa::tools::ConfigArguments& arguments) {
 int main(int argc, char** argv) {
   lorsa::tools::ConfigArguments arguments;
   return lorsa::tools::run_command(
-      argc,
-      argv,
-      "lorsa-toy",
+      argc, argv, "lorsa-toy",
       "Trains a small target model whose attention follows planted rules, and writes it as a "
       "Hugging Face folder with a corpus and truth.json: where every rule applies.\nExample: "
       "lorsa-toy configs/toy-superposition.yaml && lorsa-cache extract "
       "configs/toy-superposition-cache.yaml",
       [&](CLI::App& app) {
-        lorsa::tools::add_config_arguments(
-            app, arguments, lorsa::tools::config_keys<lorsa::toy::ToyConfig>());
+        lorsa::tools::add_config_arguments(app, arguments,
+                                           lorsa::tools::config_keys<lorsa::toy::ToyConfig>());
         app.callback([&] { run_toy(arguments); });
       });
 }

@@ -39,17 +39,14 @@ void run_train(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   return lorsa::tools::run_command(
-      argc,
-      argv,
-      "lorsa-train",
+      argc, argv, "lorsa-train",
       "Trains Low-Rank Sparse Attention on an activation cache. An interrupted run goes on when "
       "the same command is "
       "run again.\nExample: lorsa-train configs/smollm2-train.yaml --set train.tokens=1M",
       [&](CLI::App& app) {
-        lorsa::tools::add_config_arguments(
-            app, arguments.config, lorsa::tools::config_keys<lorsa::train::RunConfig>());
-        app.add_flag("--dry-run",
-                     arguments.dry_run,
+        lorsa::tools::add_config_arguments(app, arguments.config,
+                                           lorsa::tools::config_keys<lorsa::train::RunConfig>());
+        app.add_flag("--dry-run", arguments.dry_run,
                      "Print parameters, memory, FLOPs a token and steps; write nothing");
         app.callback([&] { run_train(arguments); });
       });

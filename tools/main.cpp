@@ -31,7 +31,7 @@ int fail(int exit_code) {
 }
 
 int report(const std::exception& error) {
-  log_error(is_out_of_memory(error) ? "this machine's memory does not suffice: " : "",
+  log_error("{}{}", is_out_of_memory(error) ? "this machine's memory does not suffice: " : "",
             first_line(error.what()));
   return fail(static_cast<int>(exit_code_for(error)));
 }
@@ -50,7 +50,7 @@ int run(int argc,
     if (error.get_exit_code() == 0) {
       app.exit(error, std::cout, std::cerr);
     } else {
-      log_error(usage_message(app, error));
+      log_error("{}", usage_message(app, error));
       return static_cast<int>(ExitCode::kConfig);
     }
   }
@@ -81,8 +81,7 @@ void add_config_arguments(CLI::App& app, ConfigArguments& arguments, const std::
   app.add_option("CONFIG.yaml", arguments.path, "Configuration file (keys below)")
       ->required()
       ->check(filled("a configuration file"));
-  app.add_option("--set",
-                 arguments.overrides,
+  app.add_option("--set", arguments.overrides,
                  "Override one key: --set section.key=value; may be repeated, later ones win")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);

@@ -77,23 +77,23 @@ std::string missing(const CLI::App& app, const CLI::App& command) {
     }
   }
   if (names.empty()) {
-    return concat(
-        name_of(app, command), " needs a command: ", join(command_names(command), " or "));
+    return formatted("{} needs a command: {}", name_of(app, command),
+                     join(command_names(command), " or "));
   }
-  return concat(name_of(app, command), " needs ", join(names, " and "));
+  return formatted("{} needs {}", name_of(app, command), join(names, " and "));
 }
 
 /// "unknown option --max-row; did you mean --max-rows?"
 std::string unexpected(const CLI::App& app, const CLI::App& command) {
   const std::vector<std::string> rest = app.remaining(true);
-  const auto dashed = std::find_if(
-      rest.begin(), rest.end(), [](const std::string& each) { return each.starts_with('-'); });
+  const auto dashed = std::find_if(rest.begin(), rest.end(),
+                                   [](const std::string& each) { return each.starts_with('-'); });
   if (dashed == rest.end()) {
     const std::vector<std::string> commands = command_names(command);
     const std::string found = rest.empty() ? "" : rest.front();
     return commands.empty()
-               ? concat("unexpected argument '", found, "'")
-               : concat("unknown command '", found, "'; commands: ", join(commands, ", "));
+               ? formatted("unexpected argument '{}'", found)
+               : formatted("unknown command '{}'; commands: {}", found, join(commands, ", "));
   }
   const std::string name = dashed->substr(0, dashed->find('='));
   std::vector<std::string> known;
@@ -105,24 +105,23 @@ std::string unexpected(const CLI::App& app, const CLI::App& command) {
     }
   }
   const std::string near = config::nearest(name, known);
-  return concat("unknown option ",
-                name,
-                !near.empty() ? "; did you mean " + near + "?"
-                : has_keys && name.find('.') != std::string::npos
-                    ? "; keys are set by --set KEY=VALUE"
-                    : std::string());
+  return formatted("unknown option {}{}", name,
+                   !near.empty() ? "; did you mean " + near + "?"
+                   : has_keys && name.find('.') != std::string::npos
+                       ? "; keys are set by --set KEY=VALUE"
+                       : std::string());
 }
 
 /// CLI11's "--out: 1 required FILE missing" and "--out: At Most 1 required but received 2".
 std::string mismatch(const std::string& message) {
   const std::string name = message.substr(0, message.find(':'));
   if (message.ends_with(" missing")) {
-    return concat(name, ": expected a value behind it, found nothing");
+    return formatted("{}: expected a value behind it, found nothing", name);
   }
   const size_t received = message.rfind("received ");
   return received == std::string::npos
              ? message
-             : concat(name, ": expected once, found ", message.substr(received + 9), " times");
+             : formatted("{}: expected once, found {} times", name, message.substr(received + 9));
 }
 
 /// CLI11's "Could not convert: --quiet = maybe", which only flags are left to say.
@@ -131,10 +130,8 @@ std::string conversion(const std::string& message) {
   const size_t equals = message.find(" = ");
   return name == std::string::npos || equals == std::string::npos
              ? message
-             : concat(message.substr(name + 2, equals - name - 2),
-                      ": expected no value, found '",
-                      message.substr(equals + 3),
-                      "'");
+             : formatted("{}: expected no value, found '{}'",
+                         message.substr(name + 2, equals - name - 2), message.substr(equals + 3));
 }
 
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
@@ -180,14 +177,14 @@ CLI::Validator one_of(std::initializer_list<const char*> words) {
                           std::vector<std::string>(words.begin(), words.end())](std::string& text) {
     return std::find(known.begin(), known.end(), text) != known.end()
                ? std::string()
-               : concat("expected one of ", join(known, ", "), ", found '", text, "'");
+               : formatted("expected one of {}, found '{}'", join(known, ", "), text);
   };
   return {check, std::string()};
 }
 
 CLI::Validator filled(const std::string& what) {
   const auto check = [what](std::string& text) {
-    return text.empty() ? concat("expected ", what, ", found an empty text (is a variable unset?)")
+    return text.empty() ? formatted("expected {}, found an empty text (is a variable unset?)", what)
                         : std::string();
   };
   return {check, std::string()};
@@ -198,7 +195,7 @@ std::string first_line(const std::string& text) {
 }
 
 std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
-  return concat(what_is_wrong(app, error), " (see ", name_of(app, command_of(app)), " --help)");
+  return formatted("{} (see {} --help)", what_is_wrong(app, error), name_of(app, command_of(app)));
 }
 
 }  // namespace lorsa::tools

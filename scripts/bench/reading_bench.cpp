@@ -106,8 +106,8 @@ class PlainReader {
 
  private:
   void work(std::atomic<int64_t>& next) const {
-    static constexpr std::array<data::ShardPart, 4> kParts = {
-        data::kInput, data::kTarget, data::kTokens, data::kScored};
+    static constexpr std::array<data::ShardPart, 4> kParts = {data::kInput, data::kTarget,
+                                                              data::kTokens, data::kScored};
     const data::ShardFile& first = shards_.front();
     std::array<std::vector<char>, kParts.size()> buffers;
     for (size_t part = 0; part < kParts.size(); ++part) {
@@ -123,9 +123,7 @@ class PlainReader {
           char* slot = buffers[part].data() +
                        first.row_bytes(kParts[part]) * static_cast<size_t>(i % options_.batch);
           const ssize_t got = ::pread(
-              files_[shard].get(),
-              slot,
-              first.row_bytes(kParts[part]),
+              files_[shard].get(), slot, first.row_bytes(kParts[part]),
               static_cast<off_t>(shards_[shard].offset(kParts[part], row % first.num_rows())));
           if (got != static_cast<ssize_t>(first.row_bytes(kParts[part]))) {
             std::abort();
@@ -173,13 +171,8 @@ nlohmann::json measure(const Options& options, int64_t threads) {
   const double base = median(pread_rates);
   const double again = median(again_rates);
   const double first = median(first_rates);
-  std::printf("%7ld %10.0f %10.0f %6.2f %10.0f %6.2f\n",
-              static_cast<long>(threads),
-              base,
-              again,
-              again / base,
-              first,
-              first / base);
+  std::printf("%7ld %10.0f %10.0f %6.2f %10.0f %6.2f\n", static_cast<long>(threads), base, again,
+              again / base, first, first / base);
   return {{"threads", threads},
           {"pread_rows_per_s", base},
           {"loader_rows_per_s", again},
@@ -194,17 +187,10 @@ void run(Options& options) {
     write_cache(options);
   }
   std::printf("rows of %ld tokens, width %ld, bfloat16; batches of %ld; medians of %ld rounds\n",
-              static_cast<long>(options.context_length),
-              static_cast<long>(options.d_model),
-              static_cast<long>(options.batch),
-              static_cast<long>(options.rounds));
-  std::printf("%7s %10s %10s %6s %10s %6s\n",
-              "threads",
-              "pread/s",
-              "loader/s",
-              "ratio",
-              "1st time/s",
-              "ratio");
+              static_cast<long>(options.context_length), static_cast<long>(options.d_model),
+              static_cast<long>(options.batch), static_cast<long>(options.rounds));
+  std::printf("%7s %10s %10s %6s %10s %6s\n", "threads", "pread/s", "loader/s", "ratio",
+              "1st time/s", "ratio");
   nlohmann::json results = nlohmann::json::array();
   for (const int64_t threads : options.threads) {
     results.push_back(measure(options, threads));

@@ -23,21 +23,18 @@
 namespace lorsa::bench {
 namespace {
 
-constexpr std::array<const char*, kernels::kNumParts> kPartNames = {"projections",
-                                                                    "rope",
-                                                                    "attention forward",
-                                                                    "top-k",
-                                                                    "decode and loss",
-                                                                    "decode backward",
-                                                                    "attention backward",
-                                                                    "weight gradients",
-                                                                    "norm and Adam"};
+constexpr std::array<const char*, kernels::kNumParts> kPartNames = {
+    "projections",        "rope",
+    "attention forward",  "top-k",
+    "decode and loss",    "decode backward",
+    "attention backward", "weight gradients",
+    "norm and Adam"};
 
 struct Size {
   int64_t D, H, S, E, K, T, B;
 
   [[nodiscard]] std::string name() const {
-    return concat("D ", D, ", H ", H, ", S ", S, ", E ", E, ", K ", K, ", T ", T, ", B ", B);
+    return formatted("D {}, H {}, S {}, E {}, K {}, T {}, B {}", D, H, S, E, K, T, B);
   }
 };
 
@@ -76,7 +73,7 @@ struct Figures {
   [[nodiscard]] double byte_floor_s() const { return bytes / bytes_per_s; }
 
   /// What the step is measured against: the FLOPs', on CUDA also the sparse kernels' and Adam's
-  /// bytes (design section 11).
+  /// bytes.
   [[nodiscard]] double floor_s() const { return flop_floor_s() + added_bytes / bytes_per_s; }
 
   [[nodiscard]] double other_s() const {
@@ -120,12 +117,8 @@ Figures measure(const Size& size, int threads, int64_t repeats, c10::Device devi
   const double sparse_loss = sparse.run(batch);
   const double dense_loss = dense.run(batch);
   const double tolerance = device.is_cuda() ? 1e-2 : 1e-4;
-  LORSA_CHECK(std::abs(sparse_loss - dense_loss) < tolerance * dense_loss,
-              Error,
-              "the two implementations disagree: loss ",
-              sparse_loss,
-              " and ",
-              dense_loss);
+  LORSA_CHECK(std::abs(sparse_loss - dense_loss) < tolerance * dense_loss, Error,
+              "the two implementations disagree: loss {} and {}", sparse_loss, dense_loss);
   std::vector<double> sparse_s, dense_s, flops_per_s, bytes_per_s;
   std::array<std::vector<double>, kernels::kNumParts> parts_s;
   for (int64_t i = 0; i < repeats; ++i) {
@@ -176,16 +169,9 @@ void print(const std::vector<Figures>& all) {
       "|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (const Figures& f : all) {
     std::printf("| %s | %d | %.0f | %.0f | %.2f | %.0f | %.1f | %.1f | %.1f | %.1f | %.2f |\n",
-                f.size.c_str(),
-                f.threads,
-                f.tokens / f.lorsa_s,
-                f.tokens / f.dense_s,
-                f.dense_s / f.lorsa_s,
-                f.flops_per_s * 1e-9,
-                f.bytes_per_s * 1e-9,
-                f.flop_floor_s() * 1e3,
-                f.byte_floor_s() * 1e3,
-                f.lorsa_s * 1e3,
+                f.size.c_str(), f.threads, f.tokens / f.lorsa_s, f.tokens / f.dense_s,
+                f.dense_s / f.lorsa_s, f.flops_per_s * 1e-9, f.bytes_per_s * 1e-9,
+                f.flop_floor_s() * 1e3, f.byte_floor_s() * 1e3, f.lorsa_s * 1e3,
                 f.floor_s() / f.lorsa_s);
   }
   std::printf("\n| ms of a step |");
@@ -239,20 +225,9 @@ nlohmann::json as_json(const Figures& f) {
 Size parse_size(const std::string& text) {
   Size s{};
   char rest = 0;
-  LORSA_CHECK(std::sscanf(text.c_str(),
-                          "%ld,%ld,%ld,%ld,%ld,%ld,%ld%c",
-                          &s.D,
-                          &s.H,
-                          &s.S,
-                          &s.E,
-                          &s.K,
-                          &s.T,
-                          &s.B,
-                          &rest) == 7,
-              ConfigError,
-              "--size ",
-              text,
-              ": expected seven numbers D,H,S,E,K,T,batch");
+  LORSA_CHECK(std::sscanf(text.c_str(), "%ld,%ld,%ld,%ld,%ld,%ld,%ld%c", &s.D, &s.H, &s.S, &s.E,
+                          &s.K, &s.T, &s.B, &rest) == 7,
+              ConfigError, "--size {}: expected seven numbers D,H,S,E,K,T,batch", text);
   return s;
 }
 
@@ -287,8 +262,7 @@ int run(int argc, char** argv) {
   }
   std::printf("%s, %s, random data, medians of %ld interleaved repeats\n",
               device_description(o.device).c_str(),
-              o.device.is_cuda() ? "bfloat16 products" : "float32",
-              o.repeats);
+              o.device.is_cuda() ? "bfloat16 products" : "float32", o.repeats);
   print(all);
   if (!o.out.empty()) {
     nlohmann::json out = nlohmann::json::array();

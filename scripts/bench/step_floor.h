@@ -121,8 +121,8 @@ inline double dense_attention_flops(const model::LorsaShape& s, int64_t B, int64
          causal * 2.0 * (E + G + 3.0 * E + 2.0 * G);
 }
 
-/// Bytes that the bandwidth-bound kernels of the step on CUDA must move beside the products
-/// (design section 11): z read by the top-k, kept rows of W_O read for output and value gradient
+/// Bytes that the bandwidth-bound kernels of the step on CUDA must move beside the products:
+/// z read by the top-k, kept rows of W_O read for output and value gradient
 /// and of the output's gradient for W_O's, dz written; Adam reads and writes float32 weights and
 /// moments, reads gradients (twice, for the norm) and writes bfloat16 copies.
 inline double sparse_bytes(const model::LorsaShape& s, int64_t B, int64_t T) {

@@ -71,12 +71,8 @@ class SparseStep {
     const auto first = optimizer_.first_moment.named();
     const auto second = optimizer_.second_moment.named();
     for (size_t i = 0; i < weights.size(); ++i) {
-      kernels::adam_step_(*weights[i].second,
-                          *gradients[i].second,
-                          *first[i].second,
-                          *second[i].second,
-                          hyper,
-                          options_.bfloat16_weights.at(weights[i].first));
+      kernels::adam_step_(*weights[i].second, *gradients[i].second, *first[i].second,
+                          *second[i].second, hyper, options_.bfloat16_weights.at(weights[i].first));
     }
     kept_ = step.kept;
     return step.squared_error * scale + 0.0 * square;
@@ -153,19 +149,8 @@ class DenseAutogradStep {
     for (at::Tensor& step : steps_) {
       step.add_(1);
     }
-    at::_fused_adam_(parameters_,
-                     gradients,
-                     first_,
-                     second_,
-                     {},
-                     steps_,
-                     1e-6,
-                     0.9,
-                     0.999,
-                     0.0,
-                     1e-8,
-                     false,
-                     false);
+    at::_fused_adam_(parameters_, gradients, first_, second_, {}, steps_, 1e-6, 0.9, 0.999, 0.0,
+                     1e-8, false, false);
     return loss.item<double>();
   }
 

@@ -11,7 +11,7 @@ tests/golden/experiments/measures.safetensors  inputs, targets, tokens, scored a
 tests/golden/experiments/measures.json         "stability" of the two Lorsas, "errors" of the first against the SAE, with
                                                the keys of the library's JSON
 
-The formulas are written down here from design section 3 and the docstrings in include/lorsa/experiments/.
+The formulas are written down here from the paper (arXiv 2504.20938) and the docstrings in include/lorsa/experiments/.
 """
 import json
 import pathlib

@@ -11,7 +11,7 @@ tests/golden/metrics/usage.safetensors            the activations of 64 heads wi
 tests/golden/metrics/errors.safetensors           three reconstructions of the same targets, the third one exact at some
                                                   tokens, and what their errors have in common
 tests/golden/metrics/attention.safetensors        an MHSA of 4 heads on 2 key heads and a Lorsa of 6 QK heads, both with
-                                                  RoPE, written down here from design section 3; their patterns' KL and
+                                                  RoPE, written down here from the paper (arXiv 2504.20938); their patterns' KL and
                                                   mass on the first token, output shares and their spread; a second case
                                                   of the Lorsa has virtual keys
 tests/golden/metrics/predictions.safetensors      logits of a model untouched and with its layer replaced in three ways,

@@ -36,11 +36,9 @@ class Pass {
       : in_(in), options_(options), state_(state), delphi_(delphi) {}
 
   bool run(const std::function<void()>& after_batch) {
-    Progress progress("activations",
-                      static_cast<int64_t>(in_.rows.size()) * in_.cache.manifest().context_length,
-                      "tokens",
-                      state_.rows_done * in_.cache.manifest().context_length,
-                      options_.progress);
+    Progress progress(
+        "activations", static_cast<int64_t>(in_.rows.size()) * in_.cache.manifest().context_length,
+        "tokens", state_.rows_done * in_.cache.manifest().context_length, options_.progress);
     bool complete = false;
     {
       const std::jthread reader([this, first = state_.rows_done] { read_rows(first); });

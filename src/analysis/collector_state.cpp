@@ -45,13 +45,8 @@ class Reader {
   void items(Items& items, size_t expected = 0) {
     static_assert(std::is_trivially_copyable_v<typename Items::value_type>);
     const size_t size = count();
-    LORSA_CHECK(expected == 0 || size == expected,
-                FormatError,
-                where_,
-                ": expected ",
-                expected,
-                " entries, found ",
-                size);
+    LORSA_CHECK(expected == 0 || size == expected, FormatError, "{}: expected {} entries, found {}",
+                where_, expected, size);
     items.resize(size);
     read(items.data(), size * sizeof(*items.data()));
   }
@@ -60,14 +55,14 @@ class Reader {
   size_t count() {
     uint64_t size = 0;
     value(size);
-    LORSA_CHECK(size < (uint64_t{1} << 34), FormatError, where_, ": is damaged");
+    LORSA_CHECK(size < (uint64_t{1} << 34), FormatError, "{}: is damaged", where_);
     return static_cast<size_t>(size);
   }
 
  private:
   void read(void* data, size_t bytes) {
     in_.read(static_cast<char*>(data), static_cast<std::streamsize>(bytes));
-    LORSA_CHECK(in_.good(), FormatError, where_, ": is cut");
+    LORSA_CHECK(in_.good(), FormatError, "{}: is cut", where_);
   }
 
   std::istream& in_;

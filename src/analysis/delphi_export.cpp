@@ -30,7 +30,7 @@ void append(std::vector<char>& bytes, T value) {
 
 void write(std::ofstream& file, std::vector<char>& bytes, const fs::path& folder) {
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  LORSA_CHECK(file.good(), IoError, folder.string(), ": cannot write");
+  LORSA_CHECK(file.good(), IoError, "{}: cannot write", folder);
   bytes.clear();
 }
 
@@ -41,7 +41,7 @@ void append_file(std::ofstream& out, const fs::path& path) {
   while (in.read(buffer.data(), buffer.size()) || in.gcount() > 0) {
     out.write(buffer.data(), in.gcount());
   }
-  LORSA_CHECK(in.eof() && out.good(), IoError, path.string(), ": cannot copy");
+  LORSA_CHECK(in.eof() && out.good(), IoError, "{}: cannot copy", path);
 }
 
 bool is_export(const fs::path& folder) {
@@ -70,28 +70,20 @@ DelphiExport::DelphiExport(const DelphiPlan& plan, const std::vector<int64_t>& w
       wide_(plan.num_rows > kNarrow || plan.context_length > kNarrow ||
             plan.num_heads > kNarrow * plan.num_splits),
       split_of_head_(static_cast<size_t>(plan.num_heads)) {
-  LORSA_CHECK(!fs::exists(final_) || is_export(final_),
-              ConfigError,
-              final_.string(),
-              ": exists and is no export of heads; give another --delphi");
+  LORSA_CHECK(!fs::exists(final_) || is_export(final_), ConfigError,
+              "{}: exists and is no export of heads; give another --delphi", final_);
   const fs::path pending = pending_path(plan);
-  LORSA_CHECK(!fs::exists(pending) || is_leftover_export(pending),
-              ConfigError,
-              pending.string(),
-              ": is in the way and holds other files; remove it or give another --delphi");
+  LORSA_CHECK(!fs::exists(pending) || is_leftover_export(pending), ConfigError,
+              "{}: is in the way and holds other files; remove it or give another --delphi",
+              pending);
   if (written.empty()) {
     io::remove_tree(pending);
   }
   pending_ = std::make_unique<io::PendingFolder>(final_, io::PendingFolder::Leftover::kContinue);
   if (!written.empty()) {
     pending_->keep_unfinished();
-    LORSA_CHECK(static_cast<int64_t>(written.size()) == plan.num_splits + 1,
-                FormatError,
-                pending.string(),
-                ": expected ",
-                plan.num_splits,
-                " splits, found ",
-                written.size() - 1);
+    LORSA_CHECK(static_cast<int64_t>(written.size()) == plan.num_splits + 1, FormatError,
+                "{}: expected {} splits, found {}", pending, plan.num_splits, written.size() - 1);
     rows_ = written.front();
   }
   splits_.resize(static_cast<size_t>(plan.num_splits));
@@ -100,8 +92,7 @@ DelphiExport::DelphiExport(const DelphiPlan& plan, const std::vector<int64_t>& w
     split.begin = i * plan.num_heads / plan.num_splits;
     split.end = (i + 1) * plan.num_heads / plan.num_splits;
     split.activations = written.empty() ? 0 : written[static_cast<size_t>(i) + 1];
-    std::fill(split_of_head_.begin() + split.begin,
-              split_of_head_.begin() + split.end,
+    std::fill(split_of_head_.begin() + split.begin, split_of_head_.begin() + split.end,
               static_cast<int32_t>(i));
     open(split.locations, spill(split, ".locations"), split.activations * (wide_ ? 12 : 6));
     open(split.values, spill(split, ".values"), split.activations * 2);
@@ -114,7 +105,7 @@ bool DelphiExport::is_unfinished(const DelphiPlan& plan) {
 }
 
 fs::path DelphiExport::spill(const Split& split, const char* what) const {
-  return pending_->path() / concat(split.begin, "_", split.end - 1, what);
+  return pending_->path() / formatted("{}_{}{}", split.begin, split.end - 1, what);
 }
 
 void DelphiExport::open(std::ofstream& file, const fs::path& path, int64_t bytes) const {
@@ -122,16 +113,12 @@ void DelphiExport::open(std::ofstream& file, const fs::path& path, int64_t bytes
     // What came behind the state that is gone on with will come again.
     std::error_code error;
     const auto found = fs::file_size(path, error);
-    LORSA_CHECK(!error && found >= static_cast<uintmax_t>(bytes),
-                FormatError,
-                path.string(),
-                ": expected at least ",
-                bytes,
-                " bytes; begin anew with --restart");
+    LORSA_CHECK(!error && found >= static_cast<uintmax_t>(bytes), FormatError,
+                "{}: expected at least {} bytes; begin anew with --restart", path, bytes);
     fs::resize_file(path, static_cast<uintmax_t>(bytes));
   }
   file.open(path, std::ios::binary | (bytes > 0 ? std::ios::app : std::ios::trunc));
-  LORSA_CHECK(file.good(), IoError, path.string(), ": cannot be opened for writing");
+  LORSA_CHECK(file.good(), IoError, "{}: cannot be opened for writing", path);
 }
 
 template <typename Index>
@@ -181,7 +168,7 @@ std::vector<int64_t> DelphiExport::sync() {
   std::vector<int64_t> written{rows_};
   const auto sync_file = [](std::ofstream& file, const fs::path& path) {
     file.flush();
-    LORSA_CHECK(file.good(), IoError, path.string(), ": cannot write");
+    LORSA_CHECK(file.good(), IoError, "{}: cannot write", path);
     io::sync_path(path);
   };
   for (Split& split : splits_) {
@@ -221,7 +208,7 @@ void DelphiExport::write_split(const Split& split) const {
   append_file(out, spill(split, ".locations"));
   append_file(out, spill(split, ".values"));
   out.close();
-  LORSA_CHECK(out.good(), IoError, pending.temporary_path().string(), ": cannot write");
+  LORSA_CHECK(out.good(), IoError, "{}: cannot write", pending.temporary_path());
   pending.commit();
 }
 

@@ -32,17 +32,14 @@ constexpr size_t kMhsaShares = 3;
 constexpr const char* kDelphiSchema = "lorsa-delphi-1";
 
 HeadCollector new_collector(const DumpInputs& in, const DumpOptions& options) {
-  return HeadCollector({in.loaded.lorsa.shape().num_ov_heads,
-                        options.num_contexts,
-                        options.window_tokens,
-                        options.num_quantiles,
-                        options.num_non_firing,
+  return HeadCollector({in.loaded.lorsa.shape().num_ov_heads, options.num_contexts,
+                        options.window_tokens, options.num_quantiles, options.num_non_firing,
                         options.seed});
 }
 
 DelphiPlan delphi_plan(const DumpInputs& in, const DumpOptions& options) {
   return {options.delphi,
-          concat("layers.", in.cache.manifest().layer, ".self_attn"),
+          formatted("layers.{}.self_attn", in.cache.manifest().layer),
           in.loaded.lorsa.shape().num_ov_heads,
           options.num_delphi_splits,
           static_cast<int64_t>(in.rows.size()),
@@ -80,12 +77,12 @@ PassState run_pass(const DumpInputs& in,
   if (folder.has_state()) {
     load_state(folder, identity, state);
     if (!options.delphi.empty() && !DelphiExport::is_unfinished(delphi_plan(in, options))) {
-      log_warning("dump: the export to ", options.delphi.string(), " is gone: begins anew");
+      log_warning("dump: the export to {} is gone: begins anew", options.delphi);
       state = PassState{new_collector(in, options)};
       // It speaks of an export that the next one will replace.
       io::remove_tree(folder.state_path());
     }
-    log_info("dump: goes on behind row ", state.rows_done, " of ", in.rows.size());
+    log_info("dump: goes on behind row {} of {}", state.rows_done, in.rows.size());
   }
   if (!options.delphi.empty()) {
     delphi.emplace(delphi_plan(in, options), state.exported);
@@ -106,11 +103,9 @@ PassState run_pass(const DumpInputs& in,
   });
   if (!complete) {
     save();
-    throw Interrupted(concat("stopped by a signal behind row ",
-                             state.rows_done,
-                             " of ",
-                             in.rows.size(),
-                             ": run the same command again to go on"));
+    throw Interrupted(
+        formatted("stopped by a signal behind row {} of {}: run the same command again to go on",
+                  state.rows_done, in.rows.size()));
   }
   return state;
 }
@@ -126,9 +121,8 @@ std::vector<std::vector<MhsaShare>> largest_shares(const DumpInputs& in) {
     for (int64_t n = 0; n < N; ++n) {
       shares.push_back({n, *share++});
     }
-    std::stable_sort(shares.begin(), shares.end(), [](const MhsaShare& a, const MhsaShare& b) {
-      return a.share > b.share;
-    });
+    std::stable_sort(shares.begin(), shares.end(),
+                     [](const MhsaShare& a, const MhsaShare& b) { return a.share > b.share; });
     shares.resize(std::min<size_t>(shares.size(), kMhsaShares));
   }
   return largest;
@@ -181,8 +175,8 @@ int64_t write_heads(const DumpInputs& in,
   const auto effects_of = [&](int64_t begin) {
     return std::async(std::launch::async, [&, begin] {
       const int64_t count = std::min(kHeadsPerShard, H - begin);
-      return logit_effects(
-          in.model, lorsa.weights().W_O.narrow(0, begin, count), options.num_logit_tokens);
+      return logit_effects(in.model, lorsa.weights().W_O.narrow(0, begin, count),
+                           options.num_logit_tokens);
     });
   };
   int64_t num_contexts = 0;
@@ -240,18 +234,13 @@ DumpReport report_of(const DumpInputs& in, const HeadCollector& collector) {
 
 DumpReport dump_heads(const DumpOptions& options) {
   const auto start = Clock::now();
-  DumpFolder folder(options.out,
-                    options.unfinished == DumpOptions::Unfinished::kContinue
-                        ? DumpFolder::Start::kContinue
-                        : DumpFolder::Start::kRestart);
+  DumpFolder folder(options.out, options.unfinished == DumpOptions::Unfinished::kContinue
+                                     ? DumpFolder::Start::kContinue
+                                     : DumpFolder::Start::kRestart);
   const DumpInputs in = open_inputs(options);
   const int64_t bytes = dump_bytes(options, in.loaded.lorsa.shape().num_ov_heads);
-  log_info("dump: ",
-           in.rows.size(),
-           " rows of ",
-           in.cache.manifest().context_length,
-           " tokens; counts and contexts take at most ",
-           format_bytes(static_cast<double>(bytes)));
+  log_info("dump: {} rows of {} tokens; counts and contexts take at most {}", in.rows.size(),
+           in.cache.manifest().context_length, format_bytes(static_cast<double>(bytes)));
 
   const auto pass_start = Clock::now();
   std::optional<DelphiExport> delphi;
@@ -298,42 +287,16 @@ std::string report_text(const DumpReport& report) {
   const auto rate = [&](double seconds) {
     return format_si(seconds > 0.0 ? static_cast<double>(report.num_tokens) / seconds : 0.0);
   };
-  return concat("heads     ",
-                report.num_heads,
-                ", of which ",
-                report.num_firing_heads,
-                " act\n",
-                "tokens    ",
-                report.num_tokens,
-                " in ",
-                report.num_rows,
-                " rows, ",
-                report.num_scored_tokens,
-                " scored\n",
-                "contexts  ",
-                report.num_contexts,
-                "\n",
-                "time      ",
-                format_duration(report.seconds),
-                ": ",
-                rate(report.seconds),
-                " tokens/s; the pass over the rows ",
-                rate(report.pass_seconds),
-                ", the model in it ",
-                rate(report.forward_seconds),
-                "\n",
-                "memory    ",
-                format_bytes(static_cast<double>(report.peak_bytes)),
-                " at most in all; counts and contexts at most ",
-                format_bytes(static_cast<double>(report.state_bytes)),
-                "\n",
-                "dump      ",
-                report.out.string(),
-                "\n",
-                "explorer  ",
-                report.explorer.string(),
-                report.delphi.empty() ? "" : "\ndelphi    " + report.delphi.string(),
-                "\n");
+  return formatted(
+      "heads     {}, of which {} act\ntokens    {} in {} rows, {} scored\ncontexts  {}\ntime      "
+      "{}: {} tokens/s; the pass over the rows {}, the model in it {}\nmemory    {} at most in "
+      "all; counts and contexts at most {}\ndump      {}\nexplorer  {}{}\n",
+      report.num_heads, report.num_firing_heads, report.num_tokens, report.num_rows,
+      report.num_scored_tokens, report.num_contexts, format_duration(report.seconds),
+      rate(report.seconds), rate(report.pass_seconds), rate(report.forward_seconds),
+      format_bytes(static_cast<double>(report.peak_bytes)),
+      format_bytes(static_cast<double>(report.state_bytes)), report.out, report.explorer,
+      report.delphi.empty() ? "" : "\ndelphi    " + report.delphi.string());
 }
 
 }  // namespace lorsa::analysis

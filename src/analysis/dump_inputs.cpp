@@ -12,8 +12,8 @@ namespace {
 
 void check_options(const DumpOptions& o) {
   const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    LORSA_CHECK(
-        value >= least, ConfigError, name, ": expected at least ", least, ", found ", value);
+    LORSA_CHECK(value >= least, ConfigError, "{}: expected at least {}, found {}", name, least,
+                value);
   };
   at_least("contexts", o.num_contexts, 1);
   at_least("quantile-contexts", o.num_quantiles, 0);
@@ -32,20 +32,14 @@ struct ModelIdentity {
   std::string sha256;
 
   [[nodiscard]] std::string text() const {
-    return concat(name, sha256.empty() ? "" : " (sha256 " + sha256.substr(0, 12) + ")");
+    return formatted("{}{}", name, sha256.empty() ? "" : " (sha256 " + sha256.substr(0, 12) + ")");
   }
 };
 
 void check_same_model(const ModelIdentity& a, const ModelIdentity& b) {
   const bool digests = !a.sha256.empty() && !b.sha256.empty();
-  LORSA_CHECK(digests ? a.sha256 == b.sha256 : a.name == b.name,
-              ConfigError,
-              a.where,
-              " belongs to the language model ",
-              a.text(),
-              ", but ",
-              b.where,
-              " to ",
+  LORSA_CHECK(digests ? a.sha256 == b.sha256 : a.name == b.name, ConfigError,
+              "{} belongs to the language model {}, but {} to {}", a.where, a.text(), b.where,
               b.text());
 }
 
@@ -53,25 +47,14 @@ void check_checkpoint(const DumpOptions& options,
                       const model::LoadedLorsa& loaded,
                       const data::Manifest& manifest) {
   const auto differ = [&](const char* what, const auto& checkpoint, const auto& cache) {
-    LORSA_CHECK(checkpoint == cache,
-                ConfigError,
-                "checkpoint ",
-                options.checkpoint.string(),
-                " has ",
-                what,
-                " ",
-                checkpoint,
-                ", cache ",
-                options.cache.string(),
-                " has ",
-                cache);
+    LORSA_CHECK(checkpoint == cache, ConfigError, "checkpoint {} has {} {}, cache {} has {}",
+                options.checkpoint, what, checkpoint, options.cache, cache);
   };
   differ("d_model", loaded.lorsa.shape().d_model, manifest.d_model);
   differ("layer", loaded.info.layer, manifest.layer);
   differ("input convention", loaded.info.input_convention, manifest.input_convention);
   check_same_model(
-      {"checkpoint " + options.checkpoint.string(),
-       loaded.info.model_name,
+      {"checkpoint " + options.checkpoint.string(), loaded.info.model_name,
        loaded.info.weights_sha256},
       {"cache " + options.cache.string(), manifest.model_name, manifest.weights_sha256});
 }
@@ -100,8 +83,7 @@ void check_context_memory(const DumpOptions& options,
     *count = std::min(*count, manifest.num_tokens);
   }
   possible.window_tokens = std::min(possible.window_tokens, manifest.context_length);
-  check_memory(static_cast<double>(dump_bytes(possible, num_heads)),
-               c10::kCPU,
+  check_memory(static_cast<double>(dump_bytes(possible, num_heads)), c10::kCPU,
                "contexts of all heads (--contexts, --quantile-contexts, --non-firing-contexts, "
                "--window)");
 }
@@ -126,19 +108,12 @@ DumpInputs open_inputs(const DumpOptions& options) {
   check_checkpoint(options, loaded, cache.manifest());
   LORSA_CHECK(
       options.delphi.empty() || options.num_delphi_splits <= loaded.lorsa.shape().num_ov_heads,
-      ConfigError,
-      "delphi-splits: ",
-      options.num_delphi_splits,
-      " are more than the checkpoint's ",
-      loaded.lorsa.shape().num_ov_heads,
-      " heads");
+      ConfigError, "delphi-splits: {} are more than the checkpoint's {} heads",
+      options.num_delphi_splits, loaded.lorsa.shape().num_ov_heads);
   check_context_memory(options, cache.manifest(), loaded.lorsa.shape().num_ov_heads);
   const auto num_scores = static_cast<int64_t>(options.family_scores.size());
-  LORSA_CHECK(num_scores == 0 || num_scores == loaded.lorsa.shape().num_ov_heads,
-              ConfigError,
-              "family scores of ",
-              num_scores,
-              " heads, but the checkpoint has ",
+  LORSA_CHECK(num_scores == 0 || num_scores == loaded.lorsa.shape().num_ov_heads, ConfigError,
+              "family scores of {} heads, but the checkpoint has {}", num_scores,
               loaded.lorsa.shape().num_ov_heads);
   lm::Tokenizer tokenizer(options.model);
   lm::LoadOptions head_only;
@@ -148,12 +123,8 @@ DumpInputs open_inputs(const DumpOptions& options) {
   loaded.lorsa.to_unit_form();
   move_to(loaded.lorsa, device);
   std::vector<int64_t> rows = spread_rows(cache.manifest().num_rows, options.max_rows);
-  return {std::move(loaded),
-          std::move(cache),
-          std::move(model),
-          std::move(tokenizer),
-          std::move(rows),
-          device};
+  return {std::move(loaded),    std::move(cache), std::move(model),
+          std::move(tokenizer), std::move(rows),  device};
 }
 
 }  // namespace lorsa::analysis

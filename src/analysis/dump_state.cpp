@@ -16,17 +16,9 @@ constexpr const char* kRestart = "run the same command again, or discard that du
 
 void check_identity(const io::Json& saved, const io::Json& now, const std::string& where) {
   for (const auto& [key, value] : now.items()) {
-    LORSA_CHECK(saved.contains(key) && saved[key] == value,
-                ConfigError,
-                where,
-                ": is of an unfinished dump with ",
-                key,
-                " ",
-                saved.value(key, io::Json()).dump(),
-                ", this one has ",
-                value.dump(),
-                ": ",
-                kRestart);
+    LORSA_CHECK(saved.contains(key) && saved[key] == value, ConfigError,
+                "{}: is of an unfinished dump with {} {}, this one has {}: {}", where, key,
+                saved.value(key, io::Json()).dump(), value.dump(), kRestart);
   }
 }
 
@@ -63,7 +55,7 @@ void save_state(DumpFolder& folder, const io::Json& identity, const PassState& s
   out << '\n';
   state.collector.save(out);
   out.close();
-  LORSA_CHECK(out.good(), IoError, pending.temporary_path().string(), ": cannot write");
+  LORSA_CHECK(out.good(), IoError, "{}: cannot write", pending.temporary_path());
   pending.commit();
   folder.keep_state();
 }
@@ -72,16 +64,16 @@ void load_state(const DumpFolder& folder, const io::Json& identity, PassState& s
   const std::string where = folder.state_path().string();
   std::ifstream in(folder.state_path(), std::ios::binary);
   std::string saved;
-  LORSA_CHECK(std::getline(in, saved), FormatError, where, ": is cut: ", kRestart);
+  LORSA_CHECK(std::getline(in, saved), FormatError, "{}: is cut: {}", where, kRestart);
   check_identity(io::parse_json(saved, where), identity, where);
   size_t num_exported = 0;
   in >> state.rows_done >> state.forward_seconds >> num_exported;
-  LORSA_CHECK(num_exported < kMostSplits, FormatError, where, ": is damaged: ", kRestart);
+  LORSA_CHECK(num_exported < kMostSplits, FormatError, "{}: is damaged: {}", where, kRestart);
   state.exported.resize(num_exported);
   for (int64_t& count : state.exported) {
     in >> count;
   }
-  LORSA_CHECK(in.get() == '\n', FormatError, where, ": is damaged: ", kRestart);
+  LORSA_CHECK(in.get() == '\n', FormatError, "{}: is damaged: {}", where, kRestart);
   state.collector.load(in, where + " (--restart discards it)");
 }
 

@@ -41,7 +41,7 @@ DumpWriter::DumpWriter(std::filesystem::path folder, TokenTexts& texts)
 void DumpWriter::write_shard(const std::vector<HeadRecord>& records) {
   const std::string name = shard_name(shards_.size());
   std::string lines;
-  std::string script = concat("lorsaHeads(", shards_.size(), ",[\n");
+  std::string script = formatted("lorsaHeads({},[\n", shards_.size());
   for (const HeadRecord& record : records) {
     const std::string line = record_line(record, texts_);
     lines += line + "\n";

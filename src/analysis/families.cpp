@@ -48,9 +48,8 @@ std::vector<std::pair<int64_t, int64_t>> under_mhsa(const FamilyReport& report,
     ++counts[report.closest_mhsa_S[static_cast<size_t>(head / report.group)]];
   }
   std::vector<std::pair<int64_t, int64_t>> sorted(counts.begin(), counts.end());
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
-    return a.second > b.second;
-  });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   return sorted;
 }
 
@@ -67,11 +66,10 @@ io::Json family_json(const FamilyReport& report, const FamilyScores& family) {
   io::Json list = io::Json::array();
   for (const int64_t head : heads) {
     const auto h = static_cast<size_t>(head);
-    list.push_back(
-        {{"head", head},
-         {"score", family.score_H[h]},
-         {"share_of_positions",
-          static_cast<double>(family.acts_H[h]) / static_cast<double>(family.num_positions)}});
+    list.push_back({{"head", head},
+                    {"score", family.score_H[h]},
+                    {"share_of_positions", static_cast<double>(family.acts_H[h]) /
+                                               static_cast<double>(family.num_positions)}});
   }
   json["heads"] = std::move(list);
   if (!report.closest_mhsa_S.empty()) {
@@ -109,28 +107,18 @@ FamilyReport head_families(const FamilyOptions& options) {
                   cache.manifest().weights_sha256 == loaded.info.weights_sha256 &&
                   cache.manifest().layer == loaded.info.layer,
               ConfigError,
-              options.checkpoint.string(),
-              ", ",
-              options.cache.string(),
-              " and ",
-              options.model.string(),
-              " do not belong together: SHA-256 of the language model's weights ",
-              loaded.info.weights_sha256,
-              ", ",
-              cache.manifest().weights_sha256,
-              " and ",
-              model.weights_sha256(),
-              "; layer ",
-              loaded.info.layer,
-              " and ",
+              "{}, {} and {} do not belong together: SHA-256 of the language model's weights {}, "
+              "{} and {}; layer {} and {}",
+              options.checkpoint, options.cache, options.model, loaded.info.weights_sha256,
+              cache.manifest().weights_sha256, model.weights_sha256(), loaded.info.layer,
               cache.manifest().layer);
   loaded.lorsa.to_unit_form();
   for (const auto& [name, tensor] : loaded.lorsa.weights().named()) {
     *tensor = tensor->to(device);
   }
   const lm::Tokenizer tokenizer(options.model);
-  FamilyReport report = score_families(
-      model, tokenizer, loaded.lorsa, loaded.info.layer, options.probes, options.progress);
+  FamilyReport report = score_families(model, tokenizer, loaded.lorsa, loaded.info.layer,
+                                       options.probes, options.progress);
   report.closest_mhsa_S = closest_heads(loaded.lorsa, cache, options.pattern_rows);
   return report;
 }

@@ -161,10 +161,7 @@ std::vector<OperandPlot> operand_plots(const FamilyScores& scores,
   for (const int64_t head : heads) {
     const size_t first = plots.size();
     for (const std::string& sign : probe.signs) {
-      plots.push_back({head,
-                       scores.score_H[static_cast<size_t>(head)],
-                       sign,
-                       probe.operands,
+      plots.push_back({head, scores.score_H[static_cast<size_t>(head)], sign, probe.operands,
                        std::vector<std::vector<float>>(n, std::vector<float>(n))});
     }
     for (const Act& act : acts) {
@@ -180,15 +177,10 @@ std::vector<OperandPlot> operand_plots(const FamilyScores& scores,
 }  // namespace
 
 const std::vector<std::string>& family_names() {
-  static const std::vector<std::string> names = {"induction",
-                                                 "duplicate_token",
-                                                 "previous_token",
-                                                 "attention_sink",
-                                                 "subtoken_induction",
-                                                 "character_induction",
-                                                 "successor",
-                                                 "topic",
-                                                 "arithmetic"};
+  static const std::vector<std::string> names = {
+      "induction",          "duplicate_token",     "previous_token", "attention_sink",
+      "subtoken_induction", "character_induction", "successor",      "topic",
+      "arithmetic"};
   return names;
 }
 
@@ -215,8 +207,7 @@ FamilyReport score_families(const lm::LanguageModel& model,
                             int64_t layer,
                             const ProbeOptions& options,
                             Progress::Visible progress) {
-  LORSA_CHECK(folded.shape().has_attention(),
-              ConfigError,
+  LORSA_CHECK(folded.shape().has_attention(), ConfigError,
               "head families are told apart by where heads read; an SAE's features do not attend");
   std::vector<Probe> probes = random_token_probes(tokenizer, options);
   for (Probe& probe : text_probes(tokenizer, options)) {

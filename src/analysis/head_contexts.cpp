@@ -93,22 +93,14 @@ void HeadCollector::add(const kernels::TopK& kept,
   const int64_t K = kept.head_PK.size(1);
   LORSA_CHECK(kept.head_PK.size(0) == B * T && kept.value_PK.sizes() == kept.head_PK.sizes() &&
                   static_cast<int64_t>(rows.size()) == B,
-              ShapeError,
-              "HeadCollector: kept ",
-              kept.head_PK.sizes(),
-              ", scored ",
-              scored_BT.sizes(),
-              " and ",
-              rows.size(),
-              " rows do not belong together");
+              ShapeError, "HeadCollector: kept {}, scored {} and {} rows do not belong together",
+              kept.head_PK.sizes(), scored_BT.sizes(), rows.size());
   const at::Tensor head = kept.head_PK.to(at::kCPU).contiguous();
   const at::Tensor value = kept.value_PK.to(at::kCPU, at::kFloat).contiguous();
   const at::Tensor scored = scored_BT.to(at::kCPU, at::kBool).contiguous();
   for (int64_t b = 0; b < B; ++b) {
-    add_row(head.const_data_ptr<int32_t>() + b * T * K,
-            value.const_data_ptr<float>() + b * T * K,
-            K,
-            {rows[static_cast<size_t>(b)], T, scored.const_data_ptr<bool>() + b * T});
+    add_row(head.const_data_ptr<int32_t>() + b * T * K, value.const_data_ptr<float>() + b * T * K,
+            K, {rows[static_cast<size_t>(b)], T, scored.const_data_ptr<bool>() + b * T});
   }
 }
 

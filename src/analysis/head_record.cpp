@@ -19,9 +19,9 @@ class RecordWriter {
     open(",\"count\":", record.usage.count);
     number(",\"rate\":", record.rate);
     number(",\"max\":", record.usage.max);
-    number(
-        ",\"mean\":",
-        record.usage.count == 0 ? 0.0 : record.usage.sum / static_cast<double>(record.usage.count));
+    number(",\"mean\":", record.usage.count == 0
+                             ? 0.0
+                             : record.usage.sum / static_cast<double>(record.usage.count));
     histogram(record.histogram);
     out_ += ",\"logit_effect\":{\"top\":";
     effects(record.effect.top);
@@ -58,8 +58,7 @@ class RecordWriter {
     const bool empty = first == counts.end();
     open(",\"histogram\":{\"first_bin\":", empty ? 0 : first - counts.begin());
     out_ += ",\"counts\":";
-    append_list(out_,
-                empty ? std::vector<int64_t>() : std::vector<int64_t>(first, last),
+    append_list(out_, empty ? std::vector<int64_t>() : std::vector<int64_t>(first, last),
                 [&](int64_t count) { append_integer(out_, count); });
     out_ += '}';
   }
@@ -160,10 +159,9 @@ int32_t source_token(const HeadRecord& record) {
     return -1;
   }
   const HeadContext& c = record.contexts.front();
-  const Source& heaviest =
-      *std::max_element(c.pattern.begin(), c.pattern.end(), [](const Source& a, const Source& b) {
-        return std::abs(a.weight) < std::abs(b.weight);
-      });
+  const Source& heaviest = *std::max_element(
+      c.pattern.begin(), c.pattern.end(),
+      [](const Source& a, const Source& b) { return std::abs(a.weight) < std::abs(b.weight); });
   if (heaviest.position >= c.first) {
     return c.tokens[static_cast<size_t>(heaviest.position - c.first)];
   }

@@ -27,7 +27,7 @@ std::string json_string(std::string_view text) {
 }
 
 void append_number(std::string& out, double value) {
-  LORSA_CHECK(std::isfinite(value), Error, "JSON has no ", value);
+  LORSA_CHECK(std::isfinite(value), Error, "JSON has no {}", value);
   char buffer[32];
   const auto result =
       std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::general, 6);
@@ -47,7 +47,7 @@ const std::string& TokenTexts::quoted(int32_t id) {
   const auto index = static_cast<size_t>(id);
   if (index >= quoted_.size()) {
     // Models pad their vocabulary beyond the tokenizer's.
-    LORSA_CHECK(id >= 0 && id < (1 << 24), FormatError, "token id ", id, " is not a token's");
+    LORSA_CHECK(id >= 0 && id < (1 << 24), FormatError, "token id {} is not a token's", id);
     quoted_.resize(index + 1);
   }
   if (quoted_[index].empty()) {

@@ -86,9 +86,8 @@ void fill_context(HeadContext& context, const float* z_T, const int32_t* tokens_
     rest -= source.weight;
   }
   context.pattern_rest = static_cast<float>(rest);
-  std::sort(context.pattern.begin(), context.pattern.end(), [](const Source& a, const Source& b) {
-    return a.position < b.position;
-  });
+  std::sort(context.pattern.begin(), context.pattern.end(),
+            [](const Source& a, const Source& b) { return a.position < b.position; });
 }
 
 void fill_contexts(const model::Lorsa& lorsa,

@@ -25,13 +25,10 @@ Span ProbeText::append(std::string_view piece) {
 CutText::CutText(const lm::Tokenizer& tokenizer, const std::string& text) {
   const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
   const lm::DecodedText decoded = tokenizer.decode_with_offsets(ids);
-  LORSA_CHECK(decoded.bytes == text,
-              FormatError,
-              "the tokenizer does not give back the probe \"",
-              text,
-              "\" but \"",
-              decoded.bytes,
-              "\": its normaliser changes text, and answers cannot be found by characters");
+  LORSA_CHECK(decoded.bytes == text, FormatError,
+              "the tokenizer does not give back the probe \"{}\" but \"{}\": its normaliser "
+              "changes text, and answers cannot be found by characters",
+              text, decoded.bytes);
   if (const auto bos = tokenizer.bos_id()) {
     tokens_.push_back(*bos);
     first_ = 1;
@@ -82,8 +79,8 @@ Probe ProbeBuilder::build() const {
   for (const std::vector<int32_t>& row : rows_) {
     longest = std::max(longest, row.size());
   }
-  probe.tokens_BT = at::full(
-      {static_cast<int64_t>(rows_.size()), static_cast<int64_t>(longest)}, filler_, at::kInt);
+  probe.tokens_BT = at::full({static_cast<int64_t>(rows_.size()), static_cast<int64_t>(longest)},
+                             filler_, at::kInt);
   int32_t* out = probe.tokens_BT.mutable_data_ptr<int32_t>();
   for (const std::vector<int32_t>& row : rows_) {
     std::copy(row.begin(), row.end(), out);

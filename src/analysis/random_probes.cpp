@@ -43,12 +43,9 @@ std::vector<Probe> random_token_probes(const lm::Tokenizer& tokenizer,
                                        const ProbeOptions& options) {
   const std::vector<int32_t> ordinary = tokenizer.ordinary_ids();
   constexpr size_t kFewest = kShortestCopy + kCopyLengths;
-  LORSA_CHECK(ordinary.size() >= kFewest,
-              ConfigError,
-              "the tokenizer has ",
-              ordinary.size(),
-              " tokens that stand for text; probes of random tokens need ",
-              kFewest);
+  LORSA_CHECK(ordinary.size() >= kFewest, ConfigError,
+              "the tokenizer has {} tokens that stand for text; probes of random tokens need {}",
+              ordinary.size(), kFewest);
   const int32_t filler = filler_token(tokenizer);
   const int32_t first = tokenizer.bos_id() ? 1 : 0;
   Draw draw(options.seed, "random token probes");
@@ -70,9 +67,8 @@ std::vector<Probe> random_token_probes(const lm::Tokenizer& tokenizer,
     }
     draw.shuffle(order);
     std::vector<int32_t> shuffled;
-    std::transform(order.begin(), order.end(), std::back_inserter(shuffled), [&](int32_t i) {
-      return tokens[static_cast<size_t>(i)];
-    });
+    std::transform(order.begin(), order.end(), std::back_inserter(shuffled),
+                   [&](int32_t i) { return tokens[static_cast<size_t>(i)]; });
     duplicate.start_row(joined(tokenizer, tokens, shuffled));
     for (int32_t i = 0; i < n; ++i) {
       duplicate.ask(first + n + i, {first + order[static_cast<size_t>(i)]});

@@ -25,41 +25,13 @@ const std::vector<Series>& series() {
   static const std::vector<Series> all = [] {
     std::vector<Series> list = {
         {{"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"}, true},
-        {{"January",
-          "February",
-          "March",
-          "April",
-          "May",
-          "June",
-          "July",
-          "August",
-          "September",
-          "October",
-          "November",
-          "December"},
+        {{"January", "February", "March", "April", "May", "June", "July", "August", "September",
+          "October", "November", "December"},
          true},
-        {{"one",
-          "two",
-          "three",
-          "four",
-          "five",
-          "six",
-          "seven",
-          "eight",
-          "nine",
-          "ten",
-          "eleven",
+        {{"one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
           "twelve"},
          false},
-        {{"first",
-          "second",
-          "third",
-          "fourth",
-          "fifth",
-          "sixth",
-          "seventh",
-          "eighth",
-          "ninth",
+        {{"first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth",
           "tenth"},
          false},
         {{"I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"}, false}};
@@ -80,66 +52,18 @@ const std::vector<Series>& series() {
 
 /// Nouns of a subject each.
 const std::vector<Words>& topics() {
-  static const std::vector<Words> all = {{"doctor",
-                                          "hospital",
-                                          "patient",
-                                          "nurse",
-                                          "surgery",
-                                          "medicine",
-                                          "fever",
-                                          "clinic",
-                                          "vaccine",
-                                          "diagnosis"},
-                                         {"ship",
-                                          "sailor",
-                                          "harbour",
-                                          "captain",
-                                          "anchor",
-                                          "voyage",
-                                          "storm",
-                                          "deck",
-                                          "island",
-                                          "compass"},
-                                         {"court",
-                                          "judge",
-                                          "lawyer",
-                                          "verdict",
-                                          "witness",
-                                          "trial",
-                                          "jury",
-                                          "crime",
-                                          "evidence",
-                                          "prison"},
-                                         {"guitar",
-                                          "concert",
-                                          "melody",
-                                          "singer",
-                                          "orchestra",
-                                          "piano",
-                                          "violin",
-                                          "rhythm",
-                                          "drum",
-                                          "composer"},
-                                         {"farmer",
-                                          "harvest",
-                                          "tractor",
-                                          "wheat",
-                                          "barn",
-                                          "cattle",
-                                          "orchard",
-                                          "soil",
-                                          "meadow",
-                                          "seed"},
-                                         {"planet",
-                                          "telescope",
-                                          "galaxy",
-                                          "comet",
-                                          "orbit",
-                                          "astronaut",
-                                          "rocket",
-                                          "moon",
-                                          "asteroid",
-                                          "gravity"}};
+  static const std::vector<Words> all = {{"doctor", "hospital", "patient", "nurse", "surgery",
+                                          "medicine", "fever", "clinic", "vaccine", "diagnosis"},
+                                         {"ship", "sailor", "harbour", "captain", "anchor",
+                                          "voyage", "storm", "deck", "island", "compass"},
+                                         {"court", "judge", "lawyer", "verdict", "witness", "trial",
+                                          "jury", "crime", "evidence", "prison"},
+                                         {"guitar", "concert", "melody", "singer", "orchestra",
+                                          "piano", "violin", "rhythm", "drum", "composer"},
+                                         {"farmer", "harvest", "tractor", "wheat", "barn", "cattle",
+                                          "orchard", "soil", "meadow", "seed"},
+                                         {"planet", "telescope", "galaxy", "comet", "orbit",
+                                          "astronaut", "rocket", "moon", "asteroid", "gravity"}};
   return all;
 }
 
@@ -239,8 +163,8 @@ Probe character_induction(const lm::Tokenizer& tokenizer, const ProbeOptions& op
 
 Probe successor(const lm::Tokenizer& tokenizer, const ProbeOptions& options) {
   Draw draw(options.seed, "successor");
-  ProbeBuilder probe(
-      "successor", "the series' member before the one that comes next", filler_token(tokenizer));
+  ProbeBuilder probe("successor", "the series' member before the one that comes next",
+                     filler_token(tokenizer));
   constexpr int64_t kMembers = 9;
   for (const Series& kind : series()) {
     for (int64_t r = 0; r < std::max<int64_t>(1, options.num_rows / 4); ++r) {
@@ -276,8 +200,8 @@ Probe successor(const lm::Tokenizer& tokenizer, const ProbeOptions& options) {
 
 Probe topic(const lm::Tokenizer& tokenizer, const ProbeOptions& options) {
   Draw draw(options.seed, "topic");
-  ProbeBuilder probe(
-      "topic", "nouns of the text's subject at least 32 tokens back", filler_token(tokenizer));
+  ProbeBuilder probe("topic", "nouns of the text's subject at least 32 tokens back",
+                     filler_token(tokenizer));
   constexpr int64_t kNumSentences = 14;
   for (int64_t r = 0; r < options.num_rows; ++r) {
     Words nouns = topics()[static_cast<size_t>(r) % topics().size()];
@@ -301,9 +225,8 @@ Probe topic(const lm::Tokenizer& tokenizer, const ProbeOptions& options) {
     const auto size = static_cast<int32_t>(cut.tokens().size());
     for (int32_t position = size / 2; position < size; ++position) {
       std::vector<int32_t> sources;
-      std::copy_if(far.begin(), far.end(), std::back_inserter(sources), [&](int32_t source) {
-        return source + kFarTokens <= position;
-      });
+      std::copy_if(far.begin(), far.end(), std::back_inserter(sources),
+                   [&](int32_t source) { return source + kFarTokens <= position; });
       probe.ask(position, std::move(sources));
     }
   }
@@ -313,10 +236,8 @@ Probe topic(const lm::Tokenizer& tokenizer, const ProbeOptions& options) {
 }  // namespace
 
 std::vector<Probe> text_probes(const lm::Tokenizer& tokenizer, const ProbeOptions& options) {
-  return {subtoken_induction(tokenizer, options),
-          character_induction(tokenizer, options),
-          successor(tokenizer, options),
-          topic(tokenizer, options)};
+  return {subtoken_induction(tokenizer, options), character_induction(tokenizer, options),
+          successor(tokenizer, options), topic(tokenizer, options)};
 }
 
 ArithmeticProbe arithmetic_probe(const lm::Tokenizer& tokenizer, const ProbeOptions& options) {

@@ -47,9 +47,9 @@ io::Json stats_json(const data::ActivationStats& stats) {
 class Lines {
  public:
   template <typename... Parts>
-  void add(const std::string& key, const Parts&... parts) {
+  void add(const std::string& key, MessageFormat<sizeof...(Parts)> format, const Parts&... parts) {
     out_ << "  " << key << std::string(key.size() < 12 ? 12 - key.size() : 1, ' ')
-         << concat(parts...) << '\n';
+         << format_parts(format.text, {parts...}) << '\n';
   }
 
   [[nodiscard]] std::string text() const { return out_.str(); }
@@ -72,10 +72,8 @@ std::vector<std::filesystem::path> cache_folders(const std::filesystem::path& pa
       found.emplace_back(*layer, entry.path());
     }
   }
-  LORSA_CHECK(!found.empty(),
-              IoError,
-              path.string(),
-              ": expected a cache (manifest.json) or folders layer-N with one, ",
+  LORSA_CHECK(!found.empty(), IoError,
+              "{}: expected a cache (manifest.json) or folders layer-N with one, {}", path,
               io::found_instead(path, io::Place::kCache));
   std::sort(found.begin(), found.end());
   std::vector<std::filesystem::path> folders;
@@ -87,36 +85,20 @@ std::vector<std::filesystem::path> cache_folders(const std::filesystem::path& pa
 
 std::string cache_text(const std::filesystem::path& folder, const data::Manifest& manifest) {
   Lines lines;
-  lines.add("model", manifest.model_name, " (", manifest.architecture, ")");
-  lines.add("weights", "sha256 ", manifest.weights_sha256);
-  lines.add("layer", manifest.layer, ", inputs ", manifest.input_convention);
-  lines.add("rows",
-            manifest.num_rows,
-            " of ",
-            manifest.context_length,
-            " tokens, ",
-            manifest.num_heldout_rows,
-            " held out");
-  lines.add("tokens", manifest.num_tokens, ", ", manifest.num_scored_tokens, " scored");
-  lines.add("stored",
-            to_string(manifest.store),
-            ", ",
-            to_string(manifest.dtype),
-            ", ",
-            manifest.shards.size(),
-            " shards, ",
-            format_bytes(static_cast<double>(bytes_on_disk(folder))));
-  lines.add("mean norms",
-            "input ",
-            manifest.input_stats.mean_norm,
-            ", target ",
-            manifest.target_stats.mean_norm,
-            " at width ",
-            manifest.d_model);
+  lines.add("model", "{} ({})", manifest.model_name, manifest.architecture);
+  lines.add("weights", "sha256 {}", manifest.weights_sha256);
+  lines.add("layer", "{}, inputs {}", manifest.layer, manifest.input_convention);
+  lines.add("rows", "{} of {} tokens, {} held out", manifest.num_rows, manifest.context_length,
+            manifest.num_heldout_rows);
+  lines.add("tokens", "{}, {} scored", manifest.num_tokens, manifest.num_scored_tokens);
+  lines.add("stored", "{}, {}, {} shards, {}", to_string(manifest.store), to_string(manifest.dtype),
+            manifest.shards.size(), format_bytes(static_cast<double>(bytes_on_disk(folder))));
+  lines.add("mean norms", "input {}, target {} at width {}", manifest.input_stats.mean_norm,
+            manifest.target_stats.mean_norm, manifest.d_model);
   for (const std::string& digest : manifest.corpus_digests) {
-    lines.add("corpus", digest);
+    lines.add("corpus", "{}", digest);
   }
-  lines.add("state",
+  lines.add("state", "{}",
             manifest.complete ? "complete" : "unfinished: run lorsa-cache extract again to go on");
   return folder.string() + "\n" + lines.text();
 }
@@ -155,20 +137,19 @@ std::string plan_text(const ExtractPlan& plan) {
   const std::string rows_note = plan.rows_are_estimated  ? " (estimated, the corpus ends there)"
                                 : plan.corpus_ends_first ? " (the corpus ends there)"
                                                          : "";
-  lines.add("layers", plan.num_layers);
-  lines.add("rows", plan.num_rows, rows_note);
+  lines.add("layers", "{}", plan.num_layers);
+  lines.add("rows", "{}{}", plan.num_rows, rows_note);
   if (plan.rows_done > 0) {
-    lines.add("done", plan.rows_done, " rows in finished shards");
+    lines.add("done", "{} rows in finished shards", plan.rows_done);
   }
-  lines.add("tokens", plan.num_tokens);
-  lines.add("a layer", format_bytes(static_cast<double>(plan.bytes_per_layer)));
-  lines.add("needed", format_bytes(static_cast<double>(plan.needed_bytes)));
-  lines.add("free",
-            format_bytes(static_cast<double>(plan.free_bytes)),
+  lines.add("tokens", "{}", plan.num_tokens);
+  lines.add("a layer", "{}", format_bytes(static_cast<double>(plan.bytes_per_layer)));
+  lines.add("needed", "{}", format_bytes(static_cast<double>(plan.needed_bytes)));
+  lines.add("free", "{}{}", format_bytes(static_cast<double>(plan.free_bytes)),
             plan.fits() ? "" : ": not enough, the extraction would be refused");
   if (plan.tokens_per_s > 0) {
-    lines.add("speed", format_si(plan.tokens_per_s), " tokens/s, measured on one batch");
-    lines.add("time", "about ", format_duration(plan.seconds));
+    lines.add("speed", "{} tokens/s, measured on one batch", format_si(plan.tokens_per_s));
+    lines.add("time", "about {}", format_duration(plan.seconds));
   } else {
     lines.add("time", "none: all layers are complete");
   }

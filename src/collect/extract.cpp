@@ -29,18 +29,11 @@ namespace {
 void check_space(const Job& job) {
   const int64_t needed = job.needed_bytes(job.max_rows);
   const int64_t free = job.free_bytes();
-  LORSA_CHECK(needed <= free,
-              IoError,
-              job.config.out.path,
-              ": the disk cannot hold the cache: ",
-              needed,
-              " bytes needed (",
-              format_bytes(static_cast<double>(needed)),
-              "), ",
-              free,
-              " bytes free (",
-              format_bytes(static_cast<double>(free)),
-              "); lower data.max_tokens or set out.store = input");
+  LORSA_CHECK(needed <= free, IoError,
+              "{}: the disk cannot hold the cache: {} bytes needed ({}), {} bytes free ({}); lower "
+              "data.max_tokens or set out.store = input",
+              job.config.out.path, needed, format_bytes(static_cast<double>(needed)), free,
+              format_bytes(static_cast<double>(free)));
 }
 
 /// Opens (or continues) the folders of the open layers.
@@ -57,10 +50,7 @@ std::vector<std::unique_ptr<data::CacheWriter>> open_writers(
     const data::Manifest manifest =
         make_manifest(job, state.layer, tokenizer, model.weights_sha256(), corpus_digests);
     writers.push_back(std::make_unique<data::CacheWriter>(
-        state.folder,
-        manifest,
-        model.attention(state.layer),
-        job.rows_per_shard,
+        state.folder, manifest, model.attention(state.layer), job.rows_per_shard,
         data::WriterRank{job.rank.rank, job.rank.world_size, job.config.run.rank_timeout_s}));
   }
   return writers;
@@ -106,12 +96,10 @@ int64_t run_pass(const Job& job,
     if (StopSignal::requested() && rows < job.max_rows) {
       writers.drain();
       progress.finish();
-      throw Interrupted(concat("stopped by a signal after ",
-                               rows,
-                               " of about ",
-                               expected,
-                               " rows; finished shards are kept, run the same command again to go "
-                               "on"));
+      throw Interrupted(
+          formatted("stopped by a signal after {} of about {} rows; finished shards are kept, run "
+                    "the same command again to go on",
+                    rows, expected));
     }
   }
   progress.finish();
@@ -137,19 +125,18 @@ std::string token_line(const Job& job, const lm::Tokenizer& tokenizer) {
   const data::CorpusConfig& config = job.config.data;
   const data::SpecialIds special = special_ids(tokenizer);
   const auto named = [&](std::optional<int32_t> id) {
-    return id ? concat(tokenizer.token_text(*id), " (id ", *id, ")") : "nothing";
+    return id ? formatted("{} (id {})", tokenizer.token_text(*id), *id) : "nothing";
   };
   std::string unscored;
   for (const int32_t id : special.unscored) {
-    unscored += concat(unscored.empty() ? "" : ", ", id);
+    unscored += formatted("{}{}", unscored.empty() ? "" : ", ", id);
   }
-  return concat("rows begin with ",
-                config.prepend_bos ? named(special.bos) : "text",
-                config.packing == data::Packing::kPack
-                    ? concat(", ", named(data::Packer::separator(special)), " between documents")
-                    : "",
-                "; not scored: ",
-                unscored.empty() ? "none" : unscored);
+  return formatted(
+      "rows begin with {}{}; not scored: {}", config.prepend_bos ? named(special.bos) : "text",
+      config.packing == data::Packing::kPack
+          ? formatted(", {} between documents", named(data::Packer::separator(special)))
+          : "",
+      unscored.empty() ? "none" : unscored);
 }
 
 void warn_about(const Job& job, const ExtractReport& report) {
@@ -157,16 +144,16 @@ void warn_about(const Job& job, const ExtractReport& report) {
     return;
   }
   if (report.corpus_ended) {
-    log_warning("the corpus ended after ",
-                report.num_tokens,
-                " of data.max_tokens = ",
-                job.config.data.max_tokens,
-                " tokens; the cache is complete with those");
+    log_warning(
+        "the corpus ended after {} of data.max_tokens = {} tokens; the cache is complete with "
+        "those",
+        report.num_tokens, job.config.data.max_tokens);
   }
   if (report.num_heldout_rows == 0 && job.config.data.holdout_fraction > 0) {
-    log_warning("no row is held out: data.holdout_fraction = ",
-                job.config.data.holdout_fraction,
-                " of so few documents does not fill one; evaluation needs some");
+    log_warning(
+        "no row is held out: data.holdout_fraction = {} of so few documents does not fill one; "
+        "evaluation needs some",
+        job.config.data.holdout_fraction);
   }
   if (report.num_heldout_rows == report.num_rows) {
     log_warning("every row is held out: nothing is left to train on");
@@ -176,14 +163,14 @@ void warn_about(const Job& job, const ExtractReport& report) {
 /// Damage shows where packed data are read; what max_tokens leaves unread is not known to be sound.
 void say_what_was_not_read(const Job& job, const RowSource& source, int64_t num_rows) {
   const std::vector<std::string>& files = job.config.data.files;
-  const bool packed = std::any_of(
-      files.begin(), files.end(), [](const std::string& file) { return io::is_packed(file); });
+  const bool packed = std::any_of(files.begin(), files.end(),
+                                  [](const std::string& file) { return io::is_packed(file); });
   if (packed && num_rows >= job.max_rows && source.corpus_bytes_read() < source.corpus_bytes()) {
-    log_info("data.max_tokens is reached after ",
-             format_bytes(static_cast<double>(source.corpus_bytes_read())),
-             " of the corpus's ",
-             format_bytes(static_cast<double>(source.corpus_bytes())),
-             "; the packed data behind were not read, nor checked for damage");
+    log_info(
+        "data.max_tokens is reached after {} of the corpus's {}; the packed data behind were not "
+        "read, nor checked for damage",
+        format_bytes(static_cast<double>(source.corpus_bytes_read())),
+        format_bytes(static_cast<double>(source.corpus_bytes())));
   }
 }
 
@@ -226,24 +213,18 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
   rows.wanted = [&job](int64_t row) { return job.wants(row); };
   RowSource source(config.data, tokenizer, rows);
   RowBatch first = source.next();
-  LORSA_CHECK(!first.rows.empty() || first.first_row > 0,
-              FormatError,
-              "data.files: the corpus does not fill one row of data.context_length = ",
-              config.data.context_length,
-              " tokens");
+  LORSA_CHECK(!first.rows.empty() || first.first_row > 0, FormatError,
+              "data.files: the corpus does not fill one row of data.context_length = {} tokens",
+              config.data.context_length);
   check_same_sources(job, *sha256.get(), digests);
-  log_info(
-      "extract: ",
-      job.open_layers().size(),
-      job.open_layers().size() == 1 ? " layer of " : " layers of ",
-      job.model.name,
-      " in ",
-      job.config.model.dtype,
-      " on ",
-      device_description(job.device),
-      first.first_row > 0 ? concat(", from row ", first.first_row, " on") : "",
-      job.rank.world_size > 1 ? concat(", rank ", job.rank.rank, " of ", job.rank.world_size) : "");
-  log_info("extract: ", token_line(job, tokenizer));
+  log_info("extract: {}{}{} in {} on {}{}{}", job.open_layers().size(),
+           job.open_layers().size() == 1 ? " layer of " : " layers of ", job.model.name,
+           job.config.model.dtype, device_description(job.device),
+           first.first_row > 0 ? formatted(", from row {} on", first.first_row) : "",
+           job.rank.world_size > 1
+               ? formatted(", rank {} of {}", job.rank.rank, job.rank.world_size)
+               : "");
+  log_info("extract: {}", token_line(job, tokenizer));
   LayerWriters writers(
       open_writers(job, model, tokenizer, digests),
       config.out.dtype == data::StoreDtype::kBFloat16 ? at::kBFloat16 : at::kFloat);

@@ -4,20 +4,17 @@ namespace lorsa::collect {
 
 void describe(config::Fields& fields, ExtractConfig& config) {
   fields
-      .count_list("layers",
-                  config.layers,
+      .count_list("layers", config.layers,
                   "Layers whose attention is cached, counted from 0; one folder layer-N each.")
       .required();
 
   fields.section("model", "The language model.");
   fields
-      .text("path",
-            config.model.path,
+      .text("path", config.model.path,
             "Hugging Face folder: config.json, tokenizer.json, *.safetensors.")
       .required();
   fields.choice<std::string>(
-      "dtype",
-      config.model.dtype,
+      "dtype", config.model.dtype,
       {{"auto", "auto"}, {"float32", "float32"}, {"bfloat16", "bfloat16"}},
       "What the model computes in; auto is float32 on the CPU and bfloat16 on CUDA.");
 
@@ -26,43 +23,37 @@ void describe(config::Fields& fields, ExtractConfig& config) {
 
   fields.section("out", "The cache that is written.");
   fields
-      .text("path",
-            config.out.path,
+      .text("path", config.out.path,
             "Folder that gets a folder layer-N per layer; an unfinished one is continued.")
       .required();
   fields.choice(
-      "store",
-      config.out.store,
+      "store", config.out.store,
       {{"input_and_target", data::StoreMode::kInputAndTarget}, {"input", data::StoreMode::kInput}},
       "input halves the space: the target is then recomputed from the layer's weights "
       "when it is read.");
   fields.choice(
-      "dtype",
-      config.out.dtype,
+      "dtype", config.out.dtype,
       {{"bfloat16", data::StoreDtype::kBFloat16},
        {"float32", data::StoreDtype::kFloat32},
        {"int8", data::StoreDtype::kInt8}},
       "What activations are stored in; int8 has a float32 scale per position and activation.");
   fields
-      .bytes("shard_bytes",
-             config.out.shard_bytes,
+      .bytes("shard_bytes", config.out.shard_bytes,
              "Size of a shard file; a killed extraction goes on behind the last finished shard.")
       .at_least(1);
 
   fields.section("run", "Where and how the extraction runs.");
   fields.text("device", config.run.device, "auto, cpu, cuda or cuda:N.");
   fields
-      .count(
-          "batch_sequences", config.run.batch_sequences, "Rows in one forward pass of the model.")
+      .count("batch_sequences", config.run.batch_sequences,
+             "Rows in one forward pass of the model.")
       .between(1, 65536);
   fields
-      .count("threads",
-             config.run.threads,
+      .count("threads", config.run.threads,
              "CPU threads of the model's forward pass; 0 leaves the choice to LibTorch.")
       .between(0, 1024);
   fields
-      .number("rank_timeout_s",
-              config.run.rank_timeout_s,
+      .number("rank_timeout_s", config.run.rank_timeout_s,
               "How long one of several processes (torchrun, mpirun, srun) waits for another.")
       .at_least(1.0);
 }

@@ -36,20 +36,15 @@ void check_same_configuration(const std::filesystem::path& folder,
     const std::string found_value = found_fields.all()[i].get();
     const std::string wanted_value = wanted_fields.all()[i].get();
     if (found_value != wanted_value) {
-      differences += concat(differences.empty() ? "" : "; ",
-                            wanted_fields.all()[i].key,
-                            ": cache has ",
-                            found_value,
-                            ", configuration says ",
-                            wanted_value);
+      differences +=
+          formatted("{}{}: cache has {}, configuration says {}", differences.empty() ? "" : "; ",
+                    wanted_fields.all()[i].key, found_value, wanted_value);
     }
   }
-  LORSA_CHECK(differences.empty(),
-              ConfigError,
-              folder.string(),
-              ": holds a cache of another configuration (",
-              differences,
-              "); choose another out.path or remove the folder");
+  LORSA_CHECK(differences.empty(), ConfigError,
+              "{}: holds a cache of another configuration ({}); choose another out.path or remove "
+              "the folder",
+              folder, differences);
 }
 
 }  // namespace lorsa::collect

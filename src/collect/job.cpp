@@ -21,22 +21,11 @@ std::vector<int64_t> checked_layers(const ExtractConfig& config, const lm::Model
   LORSA_CHECK(!layers.empty(), ConfigError, "layers: expected at least one layer");
   std::sort(layers.begin(), layers.end());
   for (size_t i = 0; i < layers.size(); ++i) {
-    LORSA_CHECK(layers[i] >= 0 && layers[i] < model.num_layers,
-                ConfigError,
-                "layers: ",
-                layers[i],
-                ": expected 0 to ",
-                model.num_layers - 1,
-                ", for ",
-                config.model.path,
-                " has ",
-                model.num_layers,
-                " layers");
-    LORSA_CHECK(i == 0 || layers[i] != layers[i - 1],
-                ConfigError,
-                "layers: ",
-                layers[i],
-                " stands there twice");
+    LORSA_CHECK(layers[i] >= 0 && layers[i] < model.num_layers, ConfigError,
+                "layers: {}: expected 0 to {}, for {} has {} layers", layers[i],
+                model.num_layers - 1, config.model.path, model.num_layers);
+    LORSA_CHECK(i == 0 || layers[i] != layers[i - 1], ConfigError, "layers: {} stands there twice",
+                layers[i]);
   }
   return layers;
 }
@@ -73,7 +62,7 @@ int64_t attention_bytes(const lm::ModelConfig& model) {
 LayerState find_state(const ExtractConfig& config, int64_t layer) {
   LayerState state;
   state.layer = layer;
-  state.folder = std::filesystem::path(config.out.path) / concat("layer-", layer);
+  state.folder = std::filesystem::path(config.out.path) / formatted("layer-{}", layer);
   if (std::filesystem::exists(state.folder / "manifest.json")) {
     const data::Manifest manifest = data::read_manifest(state.folder);
     check_same_configuration(state.folder, manifest.config_yaml, identity_yaml(config, layer));
@@ -107,7 +96,7 @@ int64_t temporary_bytes(const std::filesystem::path& folder) {
 }
 
 std::string input_convention(const std::string& architecture) {
-  // Design section 5: RMSNorm models before the gain, LayerNorm models behind the norm.
+  // RMSNorm models before the gain, LayerNorm models behind the norm.
   return architecture == "GPTNeoXForCausalLM" ? "layer_norm_output" : "rms_normalized";
 }
 
@@ -173,13 +162,9 @@ void check_batch_memory(const Job& job) {
       static_cast<double>(rows) * static_cast<double>(job.config.data.context_length);
   const double width = static_cast<double>(3 * job.model.d_model + 2 * job.model.d_mlp);
   const double item = job.config.model.dtype == "float32" ? 4.0 : 2.0;
-  check_memory(tokens * width * item,
-               job.device,
-               concat("batches of ",
-                      rows,
-                      " rows of ",
-                      job.config.data.context_length,
-                      " tokens (run.batch_sequences)"));
+  check_memory(tokens * width * item, job.device,
+               formatted("batches of {} rows of {} tokens (run.batch_sequences)", rows,
+                         job.config.data.context_length));
 }
 
 Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
@@ -191,14 +176,9 @@ Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
   job.model = lm::read_model_config(config.model.path);
   job.config.layers = checked_layers(config, job.model);
   const int64_t context = config.data.context_length;
-  LORSA_CHECK(context <= job.model.max_positions,
-              ConfigError,
-              "data.context_length = ",
-              context,
-              " exceeds the ",
-              job.model.max_positions,
-              " positions of ",
-              config.model.path);
+  LORSA_CHECK(context <= job.model.max_positions, ConfigError,
+              "data.context_length = {} exceeds the {} positions of {}", context,
+              job.model.max_positions, config.model.path);
   // Rounded up: "until the rows hold max_tokens".
   job.max_rows =
       std::min((config.data.max_tokens - 1) / context + 1, most_rows_of_corpus(config.data));
@@ -262,26 +242,14 @@ void check_same_sources(const Job& job,
       continue;
     }
     const std::string refusal = "; choose another out.path or remove the folder";
-    LORSA_CHECK(state.weights_sha256 == weights_sha256,
-                ConfigError,
-                state.folder.string(),
-                ": holds a cache of other weights (model.path: cache has sha256 ",
-                state.weights_sha256,
-                ", found ",
-                weights_sha256,
-                ")",
-                refusal);
+    LORSA_CHECK(state.weights_sha256 == weights_sha256, ConfigError,
+                "{}: holds a cache of other weights (model.path: cache has sha256 {}, found {}){}",
+                state.folder, state.weights_sha256, weights_sha256, refusal);
     for (size_t i = 0; i < corpus_digests.size(); ++i) {
       // The number of files is the same, or data.files would have differed.
-      LORSA_CHECK(state.corpus_digests.at(i) == corpus_digests[i],
-                  ConfigError,
-                  state.folder.string(),
-                  ": holds a cache of another corpus (data.files: cache has ",
-                  state.corpus_digests.at(i),
-                  ", found ",
-                  corpus_digests[i],
-                  ")",
-                  refusal);
+      LORSA_CHECK(state.corpus_digests.at(i) == corpus_digests[i], ConfigError,
+                  "{}: holds a cache of another corpus (data.files: cache has {}, found {}){}",
+                  state.folder, state.corpus_digests.at(i), corpus_digests[i], refusal);
     }
   }
 }

@@ -66,11 +66,9 @@ ExtractPlan plan_extraction(const ExtractConfig& config) {
   const lm::Tokenizer tokenizer(config.model.path);
   ExtractPlan plan;
   const RowBatch batch = count_rows(job, tokenizer, plan);
-  LORSA_CHECK(!batch.rows.empty(),
-              FormatError,
-              "data.files: the corpus does not fill one row of data.context_length = ",
-              config.data.context_length,
-              " tokens");
+  LORSA_CHECK(!batch.rows.empty(), FormatError,
+              "data.files: the corpus does not fill one row of data.context_length = {} tokens",
+              config.data.context_length);
   plan.num_layers = static_cast<int64_t>(job.layers.size());
   plan.rows_done = job.rows_done(plan.num_rows);
   plan.bytes_per_layer = job.bytes_per_layer(plan.num_rows);

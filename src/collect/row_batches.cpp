@@ -18,8 +18,8 @@ data::RowBlock without_activations(const std::vector<data::Row>& rows) {
   auto* scored = block.scored_BT.data_ptr<bool>();
   for (const data::Row& row : rows) {
     tokens = std::copy(row.tokens.begin(), row.tokens.end(), tokens);
-    scored = std::transform(
-        row.scored.begin(), row.scored.end(), scored, [](uint8_t flag) { return flag != 0; });
+    scored = std::transform(row.scored.begin(), row.scored.end(), scored,
+                            [](uint8_t flag) { return flag != 0; });
     block.document.push_back(row.document);
     block.heldout.push_back(row.heldout ? 1 : 0);
   }

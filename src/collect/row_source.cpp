@@ -57,24 +57,17 @@ TokenizedTask tokenize(Task task, const lm::Tokenizer& tokenizer, double holdout
     done.documents.push_back({document.ids
                                   ? std::move(*document.ids)
                                   : tokenizer.encode(document.text, lm::SpecialTokens::kNone),
-                              document.index,
-                              heldout});
+                              document.index, heldout});
   }
   return done;
 }
 
 void check_ids(const TokenizedDocument& document, int64_t vocabulary_size) {
   const auto largest = std::max_element(document.ids.begin(), document.ids.end());
-  LORSA_CHECK(largest == document.ids.end() || *largest < vocabulary_size,
-              FormatError,
-              "document ",
-              document.index,
-              ": found id ",
-              *largest,
-              ", but the model's vocabulary has ",
-              vocabulary_size,
-              " entries (do the tokenizer, or the tokens of the corpus, and the weights belong "
-              "together?)");
+  LORSA_CHECK(largest == document.ids.end() || *largest < vocabulary_size, FormatError,
+              "document {}: found id {}, but the model's vocabulary has {} entries (do the "
+              "tokenizer, or the tokens of the corpus, and the weights belong together?)",
+              document.index, *largest, vocabulary_size);
 }
 
 }  // namespace
@@ -157,22 +150,14 @@ void RowSource::say_what_is_left_out() {
   const auto say = [&](bool& said, const data::LeftOut& left_out, const char* where) {
     if (!said && left_out.documents > 0) {
       said = true;
-      log_info("corpus: document ",
-               left_out.first,
-               " brings ",
-               tokenizer_.token_text(left_out.token),
-               " (id ",
-               left_out.token,
-               ") itself ",
-               where,
-               ": left out there and in others like it");
+      log_info(
+          "corpus: document {} brings {} (id {}) itself {}: left out there and in others like it",
+          left_out.first, tokenizer_.token_text(left_out.token), left_out.token, where);
     }
   };
-  say(own_beginning_said_,
-      packer_.own_beginnings(),
+  say(own_beginning_said_, packer_.own_beginnings(),
       "at its beginning, though data.prepend_bos = true begins every row with BOS");
-  say(own_end_said_,
-      packer_.own_ends(),
+  say(own_end_said_, packer_.own_ends(),
       "at its end, though data.packing = pack puts a separator between documents");
 }
 

@@ -24,7 +24,7 @@ Field scalar_field(const char* type, Value& value, const Parse& parse, const Pri
   field.check = [parse](const std::string& text) { static_cast<void>(parse(text)); };
   field.set = [&value, parse](const std::vector<std::string>& texts) {
     if (texts.size() != 1) {
-      throw std::invalid_argument(concat("expected one value, found ", texts.size()));
+      throw std::invalid_argument(formatted("expected one value, found {}", texts.size()));
     }
     value = parse(texts.front());
   };
@@ -80,11 +80,9 @@ auto within(const std::shared_ptr<Range>& range, Parse parse) {
 
 void Fields::Range::require(double value, const std::string& text) const {
   if (!(value >= low && value <= high)) {
-    throw std::invalid_argument(concat("expected ",
-                                       print_limit(low),
-                                       std::isinf(high) ? " or more" : " to " + print_limit(high),
-                                       ", found ",
-                                       text));
+    throw std::invalid_argument(
+        formatted("expected {}{}, found {}", print_limit(low),
+                  std::isinf(high) ? " or more" : " to " + print_limit(high), text));
   }
 }
 
@@ -114,26 +112,18 @@ Fields::Last& Fields::Last::required() {
 }
 
 void Fields::set_range(size_t index, double low, double high) {
-  LORSA_CHECK(ranges_[index] != nullptr,
-              Error,
-              "config key ",
-              fields_[index].key,
-              " of type ",
-              fields_[index].type,
-              " cannot have a range");
+  LORSA_CHECK(ranges_[index] != nullptr, Error, "config key {} of type {} cannot have a range",
+              fields_[index].key, fields_[index].type);
   *ranges_[index] = {low, high};
   fields_[index].range = ranges_[index]->describe();
 }
 
 void Fields::section(const std::string& name, const std::string& help) {
   for (const auto& [known, unused] : sections_) {
-    LORSA_CHECK(known != name, Error, "config section ", name, " is described twice");
+    LORSA_CHECK(known != name, Error, "config section {} is described twice", name);
   }
-  LORSA_CHECK(!name.empty() && name.find('.') == std::string::npos,
-              Error,
-              "config section '",
-              name,
-              "': expected a name without a point");
+  LORSA_CHECK(!name.empty() && name.find('.') == std::string::npos, Error,
+              "config section '{}': expected a name without a point", name);
   sections_.emplace_back(name, help);
 }
 
@@ -141,10 +131,10 @@ Fields::Last Fields::add(const std::string& key,
                          const std::string& help,
                          Field field,
                          std::shared_ptr<Range> range) {
-  field.key = sections_.empty() ? key : concat(sections_.back().first, ".", key);
+  field.key = sections_.empty() ? key : formatted("{}.{}", sections_.back().first, key);
   field.help = help;
   for (const Field& known : fields_) {
-    LORSA_CHECK(known.key != field.key, Error, "config key ", field.key, " is described twice");
+    LORSA_CHECK(known.key != field.key, Error, "config key {} is described twice", field.key);
   }
   if (field.default_text.empty()) {
     field.default_text = field.get();
@@ -178,8 +168,8 @@ Fields::Last Fields::number(const std::string& key, double& value, const std::st
 }
 
 Fields::Last Fields::boolean(const std::string& key, bool& value, const std::string& help) {
-  Field field = scalar_field(
-      "boolean", value, parse_boolean, [](bool set) { return set ? "true" : "false"; });
+  Field field = scalar_field("boolean", value, parse_boolean,
+                             [](bool set) { return set ? "true" : "false"; });
   return add(key, help, std::move(field), nullptr);
 }
 
@@ -218,7 +208,7 @@ Fields::Last Fields::add_choice(const std::string& key,
         expected += expected.empty() ? "" : ", ";
         expected += candidate;
       }
-      throw std::invalid_argument(concat("expected one of ", expected, ", found '", text, "'"));
+      throw std::invalid_argument(formatted("expected one of {}, found '{}'", expected, text));
     }
     return static_cast<size_t>(word - words.begin());
   };
@@ -229,13 +219,13 @@ Fields::Last Fields::add_choice(const std::string& key,
   field.check = [find](const std::string& text) { static_cast<void>(find(text)); };
   field.set = [find, set_index](const std::vector<std::string>& texts) {
     if (texts.size() != 1) {
-      throw std::invalid_argument(concat("expected one value, found ", texts.size()));
+      throw std::invalid_argument(formatted("expected one value, found {}", texts.size()));
     }
     set_index(find(texts.front()));
   };
   field.get = [key, words, get_index] {
     const size_t index = get_index();
-    LORSA_CHECK(index < words.size(), Error, "config key ", key, " holds a value without a word");
+    LORSA_CHECK(index < words.size(), Error, "config key {} holds a value without a word", key);
     return print_text(words[index]);
   };
   return add(key, help, std::move(field), nullptr);

@@ -35,8 +35,8 @@ const Field* find_field(const Fields& fields, const std::string& key) {
 
 bool is_section(const Fields& fields, const std::string& name) {
   const auto& sections = fields.sections();
-  return std::any_of(
-      sections.begin(), sections.end(), [&name](const auto& s) { return s.first == name; });
+  return std::any_of(sections.begin(), sections.end(),
+                     [&name](const auto& s) { return s.first == name; });
 }
 
 std::string join(const std::vector<std::string>& words) {
@@ -100,22 +100,18 @@ void set_field(const Field& field,
   };
   if (field.is_list != (node.kind == YamlNode::Kind::kList)) {
     const bool lone_scalar = field.is_list && node.kind == YamlNode::Kind::kScalar;
-    refuse(place,
-           concat("expected ",
-                  expected(),
-                  ", found ",
-                  describe(node),
-                  lone_scalar ? concat("; write [", node.text, "]") : ""));
+    refuse(place, formatted("expected {}, found {}{}", expected(), describe(node),
+                            lone_scalar ? formatted("; write [{}]", node.text) : ""));
   }
   const std::vector<YamlNode> lone = {node};
   std::vector<std::string> texts;
   for (const YamlNode& item : field.is_list ? node.items : lone) {
     const Position position = field.is_list ? item.position : place;
     if (item.kind != YamlNode::Kind::kScalar) {
-      refuse(position, concat("expected ", expected(), ", found ", describe(item)));
+      refuse(position, formatted("expected {}, found {}", expected(), describe(item)));
     }
     if (item.quoted && !field.takes_quoted) {
-      refuse(position, concat("expected ", expected(), ", found quoted text \"", item.text, "\""));
+      refuse(position, formatted("expected {}, found quoted text \"{}\"", expected(), item.text));
     }
     try {
       field.check(item.text);
@@ -140,18 +136,16 @@ void set_section(const Fields& fields, const YamlEntry& section, const Source& s
     return;
   }
   if (section.value.kind != YamlNode::Kind::kMap) {
-    throw ConfigError(concat(at(source, section.value.position),
-                             "section ",
-                             section.key,
-                             ": expected keys with values, found ",
-                             describe(section.value)));
+    throw ConfigError(formatted("{}section {}: expected keys with values, found {}",
+                                at(source, section.value.position), section.key,
+                                describe(section.value)));
   }
   for (const YamlEntry& entry : section.value.entries) {
     const std::string key = section.key + "." + entry.key;
     const Field* field = find_field(fields, key);
     if (field == nullptr) {
       throw ConfigError(
-          concat(at(source, entry.position), "unknown key ", key, hint_for(fields, key)));
+          formatted("{}unknown key {}{}", at(source, entry.position), key, hint_for(fields, key)));
     }
     set_field(*field, entry.value, entry.position, source);
     seen.keys.insert(key);
@@ -162,8 +156,8 @@ Seen set_file(const Fields& fields, const std::string& text, const Source& sourc
   const YamlNode root = parse_yaml(text, source);
   Seen seen;
   if (root.kind != YamlNode::Kind::kMap && root.kind != YamlNode::Kind::kNull) {
-    throw ConfigError(
-        concat(at(source, root.position), "expected keys with values, found ", describe(root)));
+    throw ConfigError(formatted("{}expected keys with values, found {}", at(source, root.position),
+                                describe(root)));
   }
   for (const YamlEntry& entry : root.entries) {
     if (is_section(fields, entry.key)) {
@@ -173,17 +167,13 @@ Seen set_file(const Fields& fields, const std::string& text, const Source& sourc
     const Field* field = find_field(fields, entry.key);
     const bool dotted = entry.key.find('.') != std::string::npos;
     if (field != nullptr && dotted) {
-      throw ConfigError(concat(at(source, entry.position),
-                               "unknown key '",
-                               entry.key,
-                               "'; write ",
-                               name_of(entry.key),
-                               " inside the section ",
-                               section_of(entry.key)));
+      throw ConfigError(formatted("{}unknown key '{}'; write {} inside the section {}",
+                                  at(source, entry.position), entry.key, name_of(entry.key),
+                                  section_of(entry.key)));
     }
     if (field == nullptr) {
-      throw ConfigError(concat(
-          at(source, entry.position), "unknown key ", entry.key, hint_for(fields, entry.key)));
+      throw ConfigError(formatted("{}unknown key {}{}", at(source, entry.position), entry.key,
+                                  hint_for(fields, entry.key)));
     }
     set_field(*field, entry.value, entry.position, source);
     seen.keys.insert(entry.key);
@@ -193,25 +183,20 @@ Seen set_file(const Fields& fields, const std::string& text, const Source& sourc
 
 void set_override(const Fields& fields, const std::string& argument, Seen& seen) {
   const size_t equals = argument.find('=');
-  LORSA_CHECK(equals != std::string::npos && equals > 0,
-              ConfigError,
-              "--set ",
-              argument,
-              ": expected key=value, such as train.tokens=400k");
+  LORSA_CHECK(equals != std::string::npos && equals > 0, ConfigError,
+              "--set {}: expected key=value, such as train.tokens=400k", argument);
   const std::string key = argument.substr(0, equals);
   const Source source{.name = "--set " + key};
   const Field* field = find_field(fields, key);
   if (field == nullptr) {
     const std::string section = section_of(key);
-    LORSA_CHECK(!is_section(fields, key),
-                ConfigError,
-                "--set ",
-                key,
-                ": this is a section; name one of its keys");
+    LORSA_CHECK(!is_section(fields, key), ConfigError,
+                "--set {}: this is a section; name one of its keys", key);
     const bool lost = !section.empty() && !is_section(fields, section);
-    throw ConfigError(concat(at(source, {}),
-                             lost ? "unknown section " + section + hint_for_section(fields, section)
-                                  : "unknown key" + hint_for(fields, key)));
+    throw ConfigError(
+        formatted("{}{}", at(source, {}),
+                  lost ? "unknown section " + section + hint_for_section(fields, section)
+                       : "unknown key" + hint_for(fields, key)));
   }
   set_field(*field, parse_yaml(argument.substr(equals + 1), source), {}, source);
   seen.keys.insert(key);
@@ -228,26 +213,21 @@ void require_keys(const Fields& fields, const Seen& seen, const std::string& nam
         position = place;
       }
     }
-    throw ConfigError(concat(at(Source{.name = name, .has_positions = true}, position),
-                             "missing key ",
-                             field.key,
-                             " (",
-                             field.type,
-                             "): ",
-                             field.help));
+    throw ConfigError(formatted("{}missing key {} ({}): {}",
+                                at(Source{.name = name, .has_positions = true}, position),
+                                field.key, field.type, field.help));
   }
 }
 
 std::string read_configuration(const std::filesystem::path& path) {
   const auto refuse = [&path](const std::string& reason) {
-    throw IoError(concat("cannot read the configuration ", path.string(), ": ", reason));
+    throw IoError(formatted("cannot read the configuration {}: {}", path, reason));
   };
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {
     refuse("it is a folder");
   }
-  refuse_other_content(path,
-                       "a YAML configuration",
+  refuse_other_content(path, "a YAML configuration",
                        {Content::kText, Content::kJson, Content::kUtf16, Content::kEmpty});
   errno = 0;
   std::ifstream file(path, std::ios::binary);

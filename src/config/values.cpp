@@ -23,8 +23,8 @@ struct Suffix {
   int64_t factor;
 };
 
-constexpr std::array kCountSuffixes = {
-    Suffix{"k", 1'000}, Suffix{"M", 1'000'000}, Suffix{"B", 1'000'000'000}};
+constexpr std::array kCountSuffixes = {Suffix{"k", 1'000}, Suffix{"M", 1'000'000},
+                                       Suffix{"B", 1'000'000'000}};
 constexpr std::array kByteSuffixes = {Suffix{"B", 1},
                                       Suffix{"kB", 1'000},
                                       Suffix{"MB", 1'000'000},
@@ -36,7 +36,7 @@ constexpr std::array kByteSuffixes = {Suffix{"B", 1},
                                       Suffix{"TiB", int64_t{1} << 40}};
 
 [[noreturn]] void refuse(std::string_view expected, std::string_view found) {
-  throw std::invalid_argument(concat("expected ", expected, ", found '", found, "'"));
+  throw std::invalid_argument(formatted("expected {}, found '{}'", expected, found));
 }
 
 std::string_view take_digits(std::string_view& text) {
@@ -48,7 +48,7 @@ std::string_view take_digits(std::string_view& text) {
 
 void refuse_octal(std::string_view digits, std::string_view expected, std::string_view found) {
   if (digits.size() > 1 && digits.front() == '0') {
-    refuse(concat(expected, " without a leading zero (octal or decimal?)"), found);
+    refuse(formatted("{} without a leading zero (octal or decimal?)", expected), found);
   }
 }
 
@@ -68,8 +68,8 @@ int64_t parse_scaled(const std::string& text,
   }
   int64_t factor = 1;
   if (!rest.empty()) {
-    const auto suffix = std::find_if(
-        suffixes.begin(), suffixes.end(), [rest](const Suffix& s) { return s.text == rest; });
+    const auto suffix = std::find_if(suffixes.begin(), suffixes.end(),
+                                     [rest](const Suffix& s) { return s.text == rest; });
     if (suffix == suffixes.end()) {
       refuse(expected, text);
     }
@@ -81,7 +81,7 @@ int64_t parse_scaled(const std::string& text,
   refuse_octal(whole, expected, text);
   // 25 digits times 2^40 stay below 2^124.
   if (whole.size() + fraction.size() > 25) {
-    refuse(concat(expected, " that fits 64 bits"), text);
+    refuse(formatted("{} that fits 64 bits", expected), text);
   }
   Wide mantissa = 0;
   Wide scale = 1;
@@ -97,15 +97,15 @@ int64_t parse_scaled(const std::string& text,
     refuse(expected, text);
   }
   if (product / scale > static_cast<Wide>(std::numeric_limits<int64_t>::max())) {
-    refuse(concat(expected, " that fits 64 bits"), text);
+    refuse(formatted("{} that fits 64 bits", expected), text);
   }
   const auto value = static_cast<int64_t>(product / scale);
   return negative ? -value : value;
 }
 
 bool is_plain_text(std::string_view text) {
-  static constexpr std::array<std::string_view, 8> kReserved = {
-      "null", "true", "false", "yes", "no", "on", "off", "y"};
+  static constexpr std::array<std::string_view, 8> kReserved = {"null", "true", "false", "yes",
+                                                                "no",   "on",   "off",   "y"};
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -192,7 +192,7 @@ std::string print_short_count(int64_t value) {
   for (size_t i = kCountSuffixes.size(); i-- > 0;) {
     const auto& [text, factor] = kCountSuffixes[i];
     if (value >= 10'000 && value % factor == 0) {
-      return concat(value / factor, text);
+      return formatted("{}{}", value / factor, text);
     }
   }
   return std::to_string(value);

@@ -48,7 +48,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   void OnAnchor(const YAML::Mark& mark, const std::string& name) override {
-    refuse(mark, concat("anchors (&", name, ") are not supported; write the value out"));
+    refuse(mark, formatted("anchors (&{}) are not supported; write the value out", name));
   }
 
   void OnScalar(const YAML::Mark& mark,
@@ -103,7 +103,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void refuse_tag(const YAML::Mark& mark, const std::string& tag) const {
     if (!tag.empty() && tag != "?" && tag != "!") {
-      refuse(mark, concat("tags (", tag, ") are not supported"));
+      refuse(mark, formatted("tags ({}) are not supported", tag));
     }
   }
 
@@ -148,11 +148,8 @@ class TreeBuilder final : public YAML::EventHandler {
     }
     for (const YamlEntry& entry : level.node.entries) {
       if (entry.key == node.text) {
-        throw ConfigError(concat(at(source_, node.position),
-                                 "duplicate key '",
-                                 node.text,
-                                 "', first given in line ",
-                                 entry.position.line));
+        throw ConfigError(formatted("{}duplicate key '{}', first given in line {}",
+                                    at(source_, node.position), node.text, entry.position.line));
       }
     }
     level.has_key = true;
@@ -175,7 +172,8 @@ YamlNode build(const std::string& text, const Source& source) {
     while (parser.HandleNextDocument(builder)) {
     }
   } catch (const YAML::Exception& error) {
-    throw ConfigError(concat(at(source, to_position(error.mark)), "not valid YAML: ", error.msg));
+    throw ConfigError(
+        formatted("{}not valid YAML: {}", at(source, to_position(error.mark)), error.msg));
   }
   return builder.take();
 }
@@ -183,7 +181,7 @@ YamlNode build(const std::string& text, const Source& source) {
 }  // namespace
 
 std::string at(const Source& source, const Position& position) {
-  return source.has_positions ? concat(source.name, ":", position.line, ":", position.column, ": ")
+  return source.has_positions ? formatted("{}:{}:{}: ", source.name, position.line, position.column)
                               : source.name + ": ";
 }
 
@@ -192,7 +190,7 @@ std::string describe(const YamlNode& node) {
     case YamlNode::Kind::kNull:
       return "nothing";
     case YamlNode::Kind::kScalar:
-      return concat("'", node.text, "'");
+      return formatted("'{}'", node.text);
     case YamlNode::Kind::kList:
       return "a list";
     case YamlNode::Kind::kMap:

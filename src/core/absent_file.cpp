@@ -14,8 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kUnfinishedSuffixes = {
-    ".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2"};
+constexpr std::array kUnfinishedSuffixes = {".incomplete", ".part",     ".partial",
+                                            ".crdownload", ".download", ".aria2"};
 constexpr std::array kPackedSuffixes = {".gz", ".zst", ".xz", ".bz2", ".zip", ".tar.gz"};
 
 fs::path with_suffix(const fs::path& path, const char* suffix) {
@@ -60,13 +60,11 @@ std::string about_link(const fs::path& path) {
   const std::string target = fs::read_symlink(path, ignored).string();
   const bool hub = target.find("blobs/") != std::string::npos;
   const bool annex = target.find(".git/annex/") != std::string::npos;
-  return concat("; it is a symbolic link to ",
-                target,
-                ", which is not there",
-                hub     ? ": a Hugging Face cache keeps its files in blobs/; fetch it again, and "
-                          "copy caches with cp -rL"
-                : annex ? ": the file itself was not fetched; run git annex get (or datalad get)"
-                        : "");
+  return formatted("; it is a symbolic link to {}, which is not there{}", target,
+                   hub ? ": a Hugging Face cache keeps its files in blobs/; fetch it again, and "
+                         "copy caches with cp -rL"
+                   : annex ? ": the file itself was not fetched; run git annex get (or datalad get)"
+                           : "");
 }
 
 /// The first part of the path that is no folder, if it is not the last one.
@@ -77,10 +75,10 @@ std::string about_folders(const fs::path& path) {
     std::error_code ignored;
     const fs::file_status status = fs::status(before, ignored);
     if (!fs::exists(status)) {
-      return concat("; there is no folder ", before.string());
+      return formatted("; there is no folder {}", before);
     }
     if (!fs::is_directory(status)) {
-      return concat("; ", before.string(), " is a file, no folder");
+      return formatted("; {} is a file, no folder", before);
     }
   }
   return "";
@@ -101,9 +99,10 @@ std::string about_permission(const fs::path& path) {
       continue;
     }
     return last ? "; its owner can give the permission with chmod a+r"
-                : concat("; the folder ",
-                         before.string(),
-                         " may not be entered: its owner can give the permission with chmod a+rx");
+                : formatted(
+                      "; the folder {} may not be entered: its owner can give the permission with "
+                      "chmod a+rx",
+                      before);
   }
   return "";
 }
@@ -143,11 +142,11 @@ std::string why_absent(const fs::path& path) {
   }
   const fs::path part = unfinished_part_of(path);
   if (!part.empty()) {
-    return concat("; found ", part.string(), ": an unfinished download, to be gone on with");
+    return formatted("; found {}: an unfinished download, to be gone on with", part);
   }
   for (const char* suffix : kPackedSuffixes) {
     if (is_there(with_suffix(path, suffix))) {
-      return concat("; found ", with_suffix(path, suffix).string(), ": unpack it");
+      return formatted("; found {}: unpack it", with_suffix(path, suffix));
     }
   }
   return "";
@@ -155,12 +154,10 @@ std::string why_absent(const fs::path& path) {
 
 void refuse_unfinished_download(const fs::path& path) {
   const fs::path record = with_suffix(path, ".aria2");
-  LORSA_CHECK(!is_there(record),
-              FormatError,
-              path.string(),
-              ": expected a finished file, found ",
-              record.filename().string(),
-              " beside it: aria2 has not finished the download; run the same aria2c command again");
+  LORSA_CHECK(!is_there(record), FormatError,
+              "{}: expected a finished file, found {} beside it: aria2 has not finished the "
+              "download; run the same aria2c command again",
+              path, record.filename());
 }
 
 }  // namespace lorsa

@@ -25,8 +25,7 @@ lorsa::TensorMemory tensor_memory(int device) {
   const c10::CachingDeviceAllocator::DeviceStats stats =
       allocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
   constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  return {stats.allocated_bytes[kAll].current,
-          stats.allocated_bytes[kAll].peak,
+  return {stats.allocated_bytes[kAll].current, stats.allocated_bytes[kAll].peak,
           stats.num_device_alloc};
 }
 
@@ -38,6 +37,6 @@ void synchronize() {
 
 extern "C" {
 extern const lorsa::CudaDevices lorsa_cuda_devices;
-const lorsa::CudaDevices lorsa_cuda_devices = {
-    count, name, memory_bytes, tensor_memory, synchronize};
+const lorsa::CudaDevices lorsa_cuda_devices = {count, name, memory_bytes, tensor_memory,
+                                               synchronize};
 }

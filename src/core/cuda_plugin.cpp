@@ -17,29 +17,22 @@ fs::path plugin_path() {
   Dl_info here{};
   LORSA_CHECK(::dladdr(reinterpret_cast<const void*>(&cuda_symbol), &here) != 0 &&
                   here.dli_fname != nullptr,
-              DeviceError,
-              kFile,
-              ": cannot tell where this program lies");
+              DeviceError, "{}: cannot tell where this program lies", kFile);
   const fs::path folder = fs::absolute(here.dli_fname).parent_path();
   const fs::path beside = folder / kFile;
   const fs::path in_lib = folder.parent_path() / "lib" / kFile;
-  LORSA_CHECK(fs::exists(beside) || fs::exists(in_lib),
-              DeviceError,
-              "the CUDA part of lorsa is neither ",
-              beside.string(),
-              " nor ",
-              in_lib.string());
+  LORSA_CHECK(fs::exists(beside) || fs::exists(in_lib), DeviceError,
+              "the CUDA part of lorsa is neither {} nor {}", beside, in_lib);
   return fs::exists(beside) ? beside : in_lib;
 }
 
 void* open_plugin() {
-  LORSA_CHECK(LORSA_HAS_CUDA,
-              DeviceError,
+  LORSA_CHECK(LORSA_HAS_CUDA, DeviceError,
               "this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON");
   const fs::path path = plugin_path();
   void* plugin = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  LORSA_CHECK(
-      plugin != nullptr, DeviceError, "the CUDA part of lorsa cannot be loaded: ", ::dlerror());
+  LORSA_CHECK(plugin != nullptr, DeviceError, "the CUDA part of lorsa cannot be loaded: {}",
+              ::dlerror());
   return plugin;
 }
 
@@ -49,7 +42,7 @@ const void* cuda_symbol(const char* name) {
   // Never closed: LibTorch's CUDA part registers itself for good.
   static void* const plugin = open_plugin();
   const void* symbol = ::dlsym(plugin, name);
-  LORSA_CHECK(symbol != nullptr, DeviceError, kFile, " has no ", name, ": it is of another build");
+  LORSA_CHECK(symbol != nullptr, DeviceError, "{} has no {}: it is of another build", kFile, name);
   return symbol;
 }
 

@@ -64,40 +64,29 @@ c10::Device resolve_device(const std::string& name, int64_t local_rank) {
   if (name == "auto") {
     const c10::Device device =
         num_cuda_devices() > 0 ? resolve_device("cuda", local_rank) : c10::Device(c10::kCPU);
-    log_info("device: auto -> ", device_description(device));
+    log_info("device: auto -> {}", device_description(device));
     return device;
   }
   std::optional<int> index = cuda_index(name);
-  LORSA_CHECK(index.has_value(),
-              ConfigError,
-              "device: expected auto, cpu, cuda or cuda:N, found '",
-              name,
-              "'");
-  LORSA_CHECK(LORSA_HAS_CUDA,
-              DeviceError,
-              "device ",
-              name,
-              ": this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON");
+  LORSA_CHECK(index.has_value(), ConfigError,
+              "device: expected auto, cpu, cuda or cuda:N, found '{}'", name);
+  LORSA_CHECK(
+      LORSA_HAS_CUDA, DeviceError,
+      "device {}: this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON",
+      name);
   const int count = num_cuda_devices();
   if (name == "cuda" && count > 1) {
     index = static_cast<int>(std::min<int64_t>(local_rank, 127));
   }
-  LORSA_CHECK(*index < count,
-              DeviceError,
-              "device ",
-              name,
-              name == "cuda" ? concat(" for local rank ", *index) : std::string(),
-              ": this machine has ",
-              count,
-              " usable CUDA devices; use auto or cpu");
+  LORSA_CHECK(*index < count, DeviceError,
+              "device {}{}: this machine has {} usable CUDA devices; use auto or cpu", name,
+              name == "cuda" ? formatted(" for local rank {}", *index) : std::string(), count);
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(*index));
 }
 
 void set_num_threads(int num_threads) {
-  LORSA_CHECK(num_threads >= 0,
-              ConfigError,
-              "threads: expected 0 (automatic) or a positive number, found ",
-              num_threads);
+  LORSA_CHECK(num_threads >= 0, ConfigError,
+              "threads: expected 0 (automatic) or a positive number, found {}", num_threads);
   if (num_threads > 0) {
     at::set_num_threads(num_threads);
   }
@@ -105,11 +94,11 @@ void set_num_threads(int num_threads) {
 
 std::string device_description(c10::Device device) {
   if (device.is_cuda()) {
-    return concat(device.str(), ", ", cuda_devices().name(device.index()));
+    return formatted("{}, {}", device.str(), cuda_devices().name(device.index()));
   }
   const int threads = at::get_num_threads();
-  return concat(
-      device.str(), ", ", threads, threads == 1 ? " thread, " : " threads, ", processor_name());
+  return formatted("{}, {}{}{}", device.str(), threads, threads == 1 ? " thread, " : " threads, ",
+                   processor_name());
 }
 
 int64_t device_memory_bytes(c10::Device device) {
@@ -122,14 +111,8 @@ int64_t device_memory_bytes(c10::Device device) {
 
 void check_memory(double bytes, c10::Device device, const std::string& what) {
   const auto there = static_cast<double>(device_memory_bytes(device));
-  LORSA_CHECK(bytes <= there,
-              ConfigError,
-              what,
-              ": ",
-              format_bytes(bytes),
-              " of memory needed, ",
-              device.is_cuda() ? "the device" : "this machine",
-              " has ",
+  LORSA_CHECK(bytes <= there, ConfigError, "{}: {} of memory needed, {} has {}", what,
+              format_bytes(bytes), device.is_cuda() ? "the device" : "this machine",
               format_bytes(there));
 }
 

@@ -45,10 +45,17 @@ bool is_out_of_memory(const std::exception& error) noexcept {
           std::strstr(error.what(), "DefaultCPUAllocator: can't allocate memory") != nullptr);
 }
 
-std::string concat_parts(std::initializer_list<MessagePart> parts) {
+std::string format_parts(const char* format, std::initializer_list<MessagePart> parts) {
   std::ostringstream out;
-  for (const MessagePart& part : parts) {
-    part.write(out);
+  const MessagePart* next = parts.begin();
+  for (const char* at = format; *at != '\0'; ++at) {
+    if (*at != '{' && *at != '}') {
+      out << *at;
+    } else if (*++at == '}' && at[-1] == '{') {
+      (next++)->write(out);
+    } else {
+      out << *at;
+    }
   }
   return out.str();
 }

@@ -42,20 +42,13 @@ constexpr std::array kSignatures = {
     Signature{257, "ustar"sv, Content::kTar, "a tar archive", "unpack it"},
     Signature{5,
               "\0\0\0"sv,  // behind "GGUF" and a small version
-              Content::kGguf,
-              "a GGUF file",
+              Content::kGguf, "a GGUF file",
               "scripts/gguf_to_hf.py makes a Hugging Face folder of it"},
     Signature{0, "\x89HDF\r\n\x1a\n"sv, Content::kHdf5, "an HDF5 file", ""},
     Signature{0, "\x93NUMPY"sv, Content::kNumpy, "a .npy file of NumPy", ""},
-    Signature{0,
-              "PAR1\x15"sv,
-              Content::kOtherFormat,
-              "a Parquet file",
+    Signature{0, "PAR1\x15"sv, Content::kOtherFormat, "a Parquet file",
               "write its text as .jsonl, one object a line"},
-    Signature{0,
-              "ARROW1\0\0"sv,
-              Content::kOtherFormat,
-              "an Arrow file",
+    Signature{0, "ARROW1\0\0"sv, Content::kOtherFormat, "an Arrow file",
               "write its text as .jsonl, one object a line"},
     Signature{0, "SQLite format 3\0"sv, Content::kOtherFormat, "an SQLite database", ""},
     Signature{0, "%PDF-"sv, Content::kOtherFormat, "a PDF file", ""},
@@ -92,8 +85,7 @@ std::optional<FileContent> by_zip_entry(std::string_view head) {
       head.substr(kNameAt, static_cast<size_t>(little_endian(head.substr(26, 2))));
   // torch.save writes <name>/data.pkl first, newer ones with <name>/byteorder behind it.
   if (name.ends_with("/data.pkl") || name.ends_with("/byteorder") || name.ends_with("/version")) {
-    return FileContent{Content::kTorchZip,
-                       "an archive of torch.save",
+    return FileContent{Content::kTorchZip, "an archive of torch.save",
                        "write its tensors with safetensors.torch.save_file(torch.load(FILE, "
                        "map_location=\"cpu\", weights_only=True), NEW)"};
   }
@@ -144,7 +136,7 @@ std::string quoted_beginning(std::string_view text, size_t longest) {
   while (!line.empty() && line.back() == ' ') {
     line.pop_back();
   }
-  return concat('"', line, text.size() > longest ? "..." : "", '"');
+  return formatted("{}{}{}{}", '"', line, text.size() > longest ? "..." : "", '"');
 }
 
 /// What stands between `open` and `close`, empty if it does not.
@@ -164,9 +156,8 @@ FileContent git_lfs_pointer(std::string_view head) {
     size += head[i];
   }
   return {Content::kGitLfsPointer,
-          concat("a Git LFS pointer: the file itself",
-                 size.empty() ? "" : concat(", ", size, " bytes,"),
-                 " was not fetched"),
+          formatted("a Git LFS pointer: the file itself{} was not fetched",
+                    size.empty() ? "" : formatted(", {} bytes,", size)),
           "run git lfs pull in the clone (git lfs install before that, once), or download the file "
           "itself"};
 }
@@ -178,19 +169,20 @@ std::optional<FileContent> by_markup(std::string_view text) {
       const std::string_view title = between(text, "<title>", "</title>");
       return FileContent{
           Content::kWebPage,
-          concat("a web page (HTML)",
-                 title.empty() ? "" : concat(" with the title ", quoted_beginning(title, 80))),
+          formatted(
+              "a web page (HTML){}",
+              title.empty() ? "" : formatted(" with the title {}", quoted_beginning(title, 80))),
           "the address gave a page instead of the file: log in or accept the terms there, and take "
           "the address of the file itself (.../resolve/main/...)"};
     }
   }
   if (small.starts_with("<?xml") || small.starts_with("<error>")) {
     const std::string_view code = between(text, "<code>", "</code>");
-    return FileContent{
-        Content::kXml,
-        concat("an XML document", code.empty() ? "" : concat(" with the error code ", code)),
-        "a store answers so when it refuses a file: renew the address or the "
-        "permission and download again"};
+    return FileContent{Content::kXml,
+                       formatted("an XML document{}",
+                                 code.empty() ? "" : formatted(" with the error code {}", code)),
+                       "a store answers so when it refuses a file: renew the address or the "
+                       "permission and download again"};
   }
   return std::nullopt;
 }
@@ -201,8 +193,8 @@ bool is_server_answer(std::string_view text, uint64_t file_bytes) {
     return false;
   }
   const std::string_view key = between(text, "\"", "\"");
-  constexpr std::array kKeys = {
-      "error"sv, "errors"sv, "message"sv, "detail"sv, "error_message"sv, "statusCode"sv};
+  constexpr std::array kKeys = {"error"sv,  "errors"sv,        "message"sv,
+                                "detail"sv, "error_message"sv, "statusCode"sv};
   return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end();
 }
 
@@ -228,19 +220,18 @@ std::optional<FileContent> by_text(std::string_view head, uint64_t file_bytes) {
   constexpr size_t kShown = 120;
   if (is_server_answer(text, file_bytes)) {
     return FileContent{Content::kServerAnswer,
-                       concat("the answer of a server, ", quoted_beginning(text, kShown)),
+                       formatted("the answer of a server, {}", quoted_beginning(text, kShown)),
                        "do what it asks for (log in, accept the model's terms, check the name) and "
                        "download again"};
   }
   if (text.starts_with('{') || text.starts_with('[')) {
     return FileContent{Content::kJson, "JSON", ""};
   }
-  return FileContent{
-      Content::kText,
-      text.empty()
-          ? std::string("blank text")
-          : concat("text of ", file_bytes, " bytes that begins ", quoted_beginning(text, 60)),
-      "is it the right file? A failed download leaves such a text, too"};
+  return FileContent{Content::kText,
+                     text.empty() ? std::string("blank text")
+                                  : formatted("text of {} bytes that begins {}", file_bytes,
+                                              quoted_beginning(text, 60)),
+                     "is it the right file? A failed download leaves such a text, too"};
 }
 
 bool is_utf16(std::string_view head) {
@@ -260,8 +251,7 @@ FileContent content_of(std::string_view head, uint64_t file_bytes) {
     return {Content::kEmpty, "an empty file (0 bytes)", kFetchAgain};
   }
   if (std::all_of(head.begin(), head.end(), [](char c) { return c == 0; })) {
-    return {Content::kZeros,
-            "zero bytes",
+    return {Content::kZeros, "zero bytes",
             "a download that never came to its bytes, or a damaged disk: fetch it again"};
   }
   // First, for the length of a header may look like another format's mark.
@@ -281,8 +271,7 @@ FileContent content_of(std::string_view head, uint64_t file_bytes) {
     return {Content::kUtf16, "text in UTF-16", "save it as UTF-8"};
   }
   if (is_pickle(head)) {
-    return {Content::kPickle,
-            "a pickle of Python, as torch.save wrote before PyTorch 1.6",
+    return {Content::kPickle, "a pickle of Python, as torch.save wrote before PyTorch 1.6",
             "load and save it once in Python with a newer torch"};
   }
   return {};
@@ -313,13 +302,8 @@ void refuse_other_content(const std::filesystem::path& path,
       std::find(accepted.begin(), accepted.end(), file.content) != accepted.end()) {
     return;
   }
-  throw FormatError(concat(path.string(),
-                           ": expected ",
-                           expected,
-                           ", found ",
-                           file.found,
-                           file.next.empty() ? "" : "; ",
-                           file.next));
+  throw FormatError(formatted("{}: expected {}, found {}{}{}", path, expected, file.found,
+                              file.next.empty() ? "" : "; ", file.next));
 }
 
 }  // namespace lorsa

@@ -87,7 +87,7 @@ LogFile::LogFile(const std::filesystem::path& path) : impl_(std::make_unique<Imp
   try {
     impl_->sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
   } catch (const spdlog::spdlog_ex& error) {
-    throw IoError(concat("cannot open the log file ", path.string(), ": ", error.what()));
+    throw IoError(formatted("cannot open the log file {}: {}", path, error.what()));
   }
   impl_->sink->set_level(spdlog::level::info);
   impl_->sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l: %v");

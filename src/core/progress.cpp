@@ -142,8 +142,8 @@ std::string format_si(double value) {
 }
 
 std::string format_bytes(double bytes) {
-  static constexpr std::array<const char*, 6> kSuffixes = {
-      "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  static constexpr std::array<const char*, 6> kSuffixes = {"KiB", "MiB", "GiB",
+                                                           "TiB", "PiB", "EiB"};
   if (std::abs(bytes) < 1024.0) {
     return print("%.0f B", bytes);
   }

@@ -48,7 +48,7 @@ bool is_interactive() {
 void write_line(const std::string& line) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
-  write_all(concat(s.line_open ? "\r\x1b[K" : "", line, "\n"));
+  write_all(formatted("{}{}\n", s.line_open ? "\r\x1b[K" : "", line));
   s.line_open = false;
 }
 
@@ -56,7 +56,7 @@ void redraw(const std::string& line) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
   // A full line would wrap and leave its head behind at the next redraw.
-  write_all(concat("\r", std::string_view(line).substr(0, width() - 1), "\x1b[K"));
+  write_all(formatted("\r{}\x1b[K", std::string_view(line).substr(0, width() - 1)));
   s.line_open = true;
 }
 

@@ -43,23 +43,19 @@ std::string hex_byte(char byte) {
 
 /// "where:line".
 std::string place(const std::string& where, std::string_view text, size_t at) {
-  return concat(where,
-                ":",
-                1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+  return formatted(
+      "{}:{}", where,
+      1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
 }
 
 /// A file of another format is named as such, not by the first byte that no text has.
 void refuse_other_format(std::string_view bytes, const std::string& where) {
   const FileContent what = content_of(bytes.substr(0, kContentBytes), bytes.size());
-  constexpr std::array kText = {Content::kUnknown,
-                                Content::kWebPage,
-                                Content::kXml,
-                                Content::kServerAnswer,
-                                Content::kJson,
-                                Content::kText,
+  constexpr std::array kText = {Content::kUnknown,      Content::kWebPage, Content::kXml,
+                                Content::kServerAnswer, Content::kJson,    Content::kText,
                                 Content::kUtf16};
   const bool text = std::find(kText.begin(), kText.end(), what.content) != kText.end();
-  LORSA_CHECK(text, FormatError, where, ": expected text, found ", what.found, "; ", what.next);
+  LORSA_CHECK(text, FormatError, "{}: expected text, found {}; {}", where, what.found, what.next);
 }
 
 }  // namespace
@@ -69,14 +65,10 @@ size_t byte_order_mark(std::string_view beginning, const std::string& where) {
   if (!wide.empty()) {
     refuse_other_format(beginning, where);
   }
-  LORSA_CHECK(wide.empty(),
-              FormatError,
-              where,
-              ": expected UTF-8, found ",
-              wide,
-              " (save the text as UTF-8, or convert it: iconv -f ",
-              wide,
-              " -t UTF-8)");
+  LORSA_CHECK(
+      wide.empty(), FormatError,
+      "{}: expected UTF-8, found {} (save the text as UTF-8, or convert it: iconv -f {} -t UTF-8)",
+      where, wide, wide);
   return beginning.starts_with(kUtf8Mark) ? kUtf8Mark.size() : 0;
 }
 
@@ -87,16 +79,13 @@ std::string checked_text(std::string bytes, const std::string& where) {
   if (zero != std::string::npos || invalid != std::string::npos) {
     refuse_other_format(bytes, where);
   }
-  LORSA_CHECK(zero == std::string::npos,
-              FormatError,
-              place(where, bytes, zero),
-              ": expected text, found a NUL byte (is this a binary file?)");
-  LORSA_CHECK(invalid == std::string::npos,
-              FormatError,
-              place(where, bytes, invalid),
-              ": expected UTF-8, found byte ",
-              hex_byte(bytes[invalid]),
-              " (Latin-1 or Windows-1252? convert it: iconv -f WINDOWS-1252 -t UTF-8)");
+  LORSA_CHECK(zero == std::string::npos, FormatError,
+              "{}: expected text, found a NUL byte (is this a binary file?)",
+              place(where, bytes, zero));
+  LORSA_CHECK(invalid == std::string::npos, FormatError,
+              "{}: expected UTF-8, found byte {} (Latin-1 or Windows-1252? convert it: iconv -f "
+              "WINDOWS-1252 -t UTF-8)",
+              place(where, bytes, invalid), hex_byte(bytes[invalid]));
   return bytes;
 }
 
@@ -109,6 +98,12 @@ std::string with_line_feeds(std::string text) {
   }
   text.resize(kept);
   return text;
+}
+
+std::string hex_digits(uint32_t value) {
+  std::ostringstream out;
+  out << std::hex << value;
+  return out.str();
 }
 
 std::vector<std::string> filled_lines(std::string_view text) {

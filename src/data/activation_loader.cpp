@@ -24,8 +24,8 @@ constexpr std::chrono::microseconds kBriefly{300};
 
 void check_options(const LoaderOptions& options) {
   const auto at_least = [](const char* name, int64_t value, int64_t low) {
-    LORSA_CHECK(
-        value >= low, ConfigError, "loader: ", name, ": expected >= ", low, ", found ", value);
+    LORSA_CHECK(value >= low, ConfigError, "loader: {}: expected >= {}, found {}", name, low,
+                value);
   };
   at_least("batch_rows", options.batch_rows, 1);
   at_least("start_position", options.start_position, 0);
@@ -33,21 +33,14 @@ void check_options(const LoaderOptions& options) {
   at_least("rank", options.rank, 0);
   at_least("depth", options.depth, 1);
   at_least("num_threads", options.num_threads, 1);
-  LORSA_CHECK(options.rank < options.world_size,
-              ConfigError,
-              "loader: rank: expected below world_size = ",
-              options.world_size,
-              ", found ",
+  LORSA_CHECK(options.rank < options.world_size, ConfigError,
+              "loader: rank: expected below world_size = {}, found {}", options.world_size,
               options.rank);
 }
 
 std::array<const at::Tensor*, 6> tensors_of(const Batch& batch) {
-  return {&batch.input_BTD,
-          &batch.target_BTD,
-          &batch.tokens_BT,
-          &batch.scored_BT,
-          &batch.heldout_B,
-          &batch.document_B};
+  return {&batch.input_BTD, &batch.target_BTD, &batch.tokens_BT,
+          &batch.scored_BT, &batch.heldout_B,  &batch.document_B};
 }
 
 /// Memory of batches that the consumer is done with: fresh memory costs a page fault every 4 KiB,
@@ -93,10 +86,8 @@ struct ActivationLoader::Impl {
   Impl(const CacheReader& cache_reader, const LoaderOptions& loader_options)
       : reader(cache_reader), options(loader_options) {
     check_options(options);
-    LORSA_CHECK(!reader.rows(Side::kTraining).empty(),
-                FormatError,
-                reader.folder().string(),
-                ": expected rows to train on, found only held-out ones");
+    LORSA_CHECK(!reader.rows(Side::kTraining).empty(), FormatError,
+                "{}: expected rows to train on, found only held-out ones", reader.folder());
     for (int64_t i = 0; i < std::min(options.num_threads, options.depth); ++i) {
       workers.emplace_back([this] { work(); });
     }

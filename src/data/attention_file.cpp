@@ -42,29 +42,22 @@ AttentionInfo save_attention(const std::filesystem::path& folder,
                              int64_t d_model) {
   LORSA_CHECK(attention.W_Q.defined() && attention.W_Q.dim() == 3 && attention.W_K.defined() &&
                   attention.W_K.dim() == 3,
-              ShapeError,
-              "the layer's attention: expected W_Q [N, D, A] and W_K [Nkv, D, A]");
+              ShapeError, "the layer's attention: expected W_Q [N, D, A] and W_K [Nkv, D, A]");
   io::NamedTensors tensors;
-  for (const Expected& expected : expected_tensors(
-           attention.num_heads(), attention.num_kv_heads(), d_model, attention.head_width())) {
+  for (const Expected& expected : expected_tensors(attention.num_heads(), attention.num_kv_heads(),
+                                                   d_model, attention.head_width())) {
     const at::Tensor& tensor = attention.*expected.tensor;
     if (!tensor.defined() && !expected.required) {
       continue;
     }
-    LORSA_CHECK(tensor.defined() && tensor.sizes() == at::IntArrayRef(expected.shape),
-                ShapeError,
-                "the layer's attention: ",
-                expected.name,
-                ": expected shape ",
+    LORSA_CHECK(tensor.defined() && tensor.sizes() == at::IntArrayRef(expected.shape), ShapeError,
+                "the layer's attention: {}: expected shape {}, found {}", expected.name,
                 at::IntArrayRef(expected.shape),
-                ", found ",
-                tensor.defined() ? concat(tensor.sizes()) : std::string("nothing"));
+                tensor.defined() ? formatted("{}", tensor.sizes()) : std::string("nothing"));
     tensors.emplace_back(expected.name, tensor.detach().to(at::kCPU, at::kFloat));
   }
   io::write_safetensors(folder / kAttentionFile, tensors);
-  return {io::file_xxh3(folder / kAttentionFile),
-          attention.attn_scale,
-          attention.qk_norm_eps,
+  return {io::file_xxh3(folder / kAttentionFile), attention.attn_scale, attention.qk_norm_eps,
           attention.rope};
 }
 
@@ -72,25 +65,17 @@ kernels::Mhsa load_attention(const std::filesystem::path& folder, const Manifest
   const std::filesystem::path path = folder / kAttentionFile;
   const io::SafetensorsReader reader(path);
   const std::string checksum = io::file_xxh3(path);
-  LORSA_CHECK(checksum == manifest.attention.checksum,
-              FormatError,
-              path.string(),
-              ": expected checksum ",
-              manifest.attention.checksum,
-              " as in the manifest, found ",
-              checksum);
+  LORSA_CHECK(checksum == manifest.attention.checksum, FormatError,
+              "{}: expected checksum {} as in the manifest, found {}", path,
+              manifest.attention.checksum, checksum);
   const std::vector<int64_t> q_shape = reader.shape("W_Q");
   const std::vector<int64_t> k_shape = reader.shape("W_K");
-  LORSA_CHECK(q_shape.size() == 3 && k_shape.size() == 3 && k_shape[0] > 0 &&
-                  q_shape[0] % k_shape[0] == 0 && q_shape[1] == manifest.d_model,
-              FormatError,
-              path.string(),
-              ": expected W_Q [N, ",
-              manifest.d_model,
-              ", A] and W_K [Nkv, D, A] with N a multiple of Nkv, found ",
-              at::IntArrayRef(q_shape),
-              " and ",
-              at::IntArrayRef(k_shape));
+  LORSA_CHECK(
+      q_shape.size() == 3 && k_shape.size() == 3 && k_shape[0] > 0 &&
+          q_shape[0] % k_shape[0] == 0 && q_shape[1] == manifest.d_model,
+      FormatError,
+      "{}: expected W_Q [N, {}, A] and W_K [Nkv, D, A] with N a multiple of Nkv, found {} and {}",
+      path, manifest.d_model, at::IntArrayRef(q_shape), at::IntArrayRef(k_shape));
   kernels::Mhsa attention;
   for (const Expected& expected :
        expected_tensors(q_shape[0], k_shape[0], manifest.d_model, q_shape[2])) {
@@ -101,13 +86,9 @@ kernels::Mhsa load_attention(const std::filesystem::path& folder, const Manifest
   attention.attn_scale = manifest.attention.attn_scale;
   attention.qk_norm_eps = manifest.attention.qk_norm_eps;
   attention.rope = manifest.attention.rope;
-  LORSA_CHECK(attention.rope.rotary_dim <= q_shape[2],
-              FormatError,
-              path.string(),
-              ": expected heads of at least rotary_dim = ",
-              attention.rope.rotary_dim,
-              ", found ",
-              q_shape[2]);
+  LORSA_CHECK(attention.rope.rotary_dim <= q_shape[2], FormatError,
+              "{}: expected heads of at least rotary_dim = {}, found {}", path,
+              attention.rope.rotary_dim, q_shape[2]);
   return attention;
 }
 

@@ -24,12 +24,10 @@ constexpr size_t kMaxOpenFiles = 512;
 
 Manifest finished_manifest(const std::filesystem::path& folder) {
   Manifest manifest = read_manifest(folder);
-  LORSA_CHECK(manifest.complete,
-              FormatError,
-              (folder / kManifestFile).string(),
-              ": expected a complete cache, found an unfinished one with ",
-              manifest.num_rows,
-              " rows: run the extraction again to finish it");
+  LORSA_CHECK(manifest.complete, FormatError,
+              "{}: expected a complete cache, found an unfinished one with {} rows: run the "
+              "extraction again to finish it",
+              (folder / kManifestFile), manifest.num_rows);
   return manifest;
 }
 
@@ -72,13 +70,8 @@ struct CacheReader::Impl {
     shard.read(file, kDocument, 0, info.num_rows, document.data() + before);
     shard.read(file, kChecksum, 0, info.num_rows, checksum.data() + num_sums * before);
     for (size_t row = before; row < after; ++row) {
-      LORSA_CHECK(heldout[row] <= 1,
-                  FormatError,
-                  shard.path().string(),
-                  ": /heldout: row ",
-                  row - before,
-                  ": expected 0 or 1, found ",
-                  static_cast<int>(heldout[row]));
+      LORSA_CHECK(heldout[row] <= 1, FormatError, "{}: /heldout: row {}: expected 0 or 1, found {}",
+                  shard.path(), row - before, static_cast<int>(heldout[row]));
     }
     if (files.size() < kMaxOpenFiles) {
       files.push_back(std::move(file));
@@ -138,14 +131,10 @@ struct CacheReader::Impl {
   }
 
   void check_sum(const Place& place, RowSum which, const io::Xxh3& hash, const char* what) const {
-    LORSA_CHECK(hash.digest() == checksum[num_sums * place.row + which],
-                FormatError,
-                place.shard.path().string(),
-                ": ",
-                what,
-                ": row ",
-                place.local,
-                ": expected the bytes of its checksum, found others (run lorsa-cache verify)");
+    LORSA_CHECK(
+        hash.digest() == checksum[num_sums * place.row + which], FormatError,
+        "{}: {}: row {}: expected the bytes of its checksum, found others (run lorsa-cache verify)",
+        place.shard.path(), what, place.local);
   }
 
   void read_activation(const Place& place,
@@ -175,9 +164,7 @@ struct CacheReader::Impl {
       read(part, stored.data());
       read(scale_part, scale.data());
       for (size_t t = 0; t < length; ++t) {
-        dequantize_int8(stored.data() + t * width,
-                        scale[t],
-                        manifest.d_model,
+        dequantize_int8(stored.data() + t * width, scale[t], manifest.d_model,
                         reinterpret_cast<float*>(data) + t * width);
       }
     }
@@ -196,11 +183,8 @@ struct CacheReader::Impl {
     const auto [scored, length] = read(kScored, batch.scored_BT);
     // Any other byte in a bool is undefined behaviour.
     LORSA_CHECK(std::all_of(scored, scored + length, [](char one) { return one == 0 || one == 1; }),
-                FormatError,
-                place.shard.path().string(),
-                ": /scored: row ",
-                place.local,
-                ": expected zeros and ones, found another value");
+                FormatError, "{}: /scored: row {}: expected zeros and ones, found another value",
+                place.shard.path(), place.local);
     if (place.check && num_sums > kLabelSum) {
       io::Xxh3 hash;
       hash.update(tokens, token_bytes);
@@ -265,19 +249,12 @@ Batch CacheReader::read(const std::vector<int64_t>& rows) const {
 }
 
 void CacheReader::read_into(const std::vector<int64_t>& rows, Batch& batch) const {
-  LORSA_CHECK(batch.tokens_BT.size(0) == static_cast<int64_t>(rows.size()),
-              ShapeError,
-              "batch of a cache: expected room for ",
-              rows.size(),
-              " rows, found ",
+  LORSA_CHECK(batch.tokens_BT.size(0) == static_cast<int64_t>(rows.size()), ShapeError,
+              "batch of a cache: expected room for {} rows, found {}", rows.size(),
               batch.tokens_BT.size(0));
   for (const int64_t row : rows) {
-    LORSA_CHECK(row >= 0 && row < impl_->manifest.num_rows,
-                FormatError,
-                impl_->folder.string(),
-                ": expected a row in [0, ",
-                impl_->manifest.num_rows,
-                "), found ",
+    LORSA_CHECK(row >= 0 && row < impl_->manifest.num_rows, FormatError,
+                "{}: expected a row in [0, {}), found {}", impl_->folder, impl_->manifest.num_rows,
                 row);
   }
   batch.rows = rows;

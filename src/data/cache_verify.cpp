@@ -45,12 +45,11 @@ class ShardVerifier {
   void check_structure(const std::string& expected) const {
     const std::string found = structure_checksum(label_file_, shard_.path(), shard_.datasets());
     if (found != expected) {
-      report_(name_,
-              -1,
-              concat("bytes outside the rows (HDF5 structures, /checksum): expected checksum ",
-                     expected,
-                     ", found ",
-                     found));
+      report_(
+          name_, -1,
+          formatted(
+              "bytes outside the rows (HDF5 structures, /checksum): expected checksum {}, found {}",
+              expected, found));
     }
   }
 
@@ -86,7 +85,8 @@ class ShardVerifier {
       shard_.read_hashed(file, scale_part, row, 1, bytes_.data(), hash);
     }
     if (hash.digest() != expected) {
-      report_(name_, row, concat(dataset, ": expected the bytes of its checksum, found others"));
+      report_(name_, row,
+              formatted("{}: expected the bytes of its checksum, found others", dataset));
     }
   }
 
@@ -103,13 +103,13 @@ class ShardVerifier {
     shard_.read_hashed(label_file_, kHeldout, row, 1, &heldout, hash);
     if (expected != nullptr && hash.digest() != *expected) {
       report_(
-          name_,
-          row,
+          name_, row,
           "/tokens, /scored, /document or /heldout: expected the bytes of their checksum, found "
           "others");
     }
     if (heldout > 1) {
-      report_(name_, row, concat("/heldout: expected 0 or 1, found ", static_cast<int>(heldout)));
+      report_(name_, row,
+              formatted("/heldout: expected 0 or 1, found {}", static_cast<int>(heldout)));
     }
     totals.heldout_rows += heldout;
     for (const uint8_t one : scored) {
@@ -125,20 +125,14 @@ class ShardVerifier {
     for (size_t i = 0; i < tokens.size(); ++i) {
       const bool special = std::find(unscored.begin(), unscored.end(), tokens[i]) != unscored.end();
       if (tokens[i] < 0) {
-        report_(name_, row, concat("/tokens: position ", i, ": expected an id, found ", tokens[i]));
+        report_(name_, row,
+                formatted("/tokens: position {}: expected an id, found {}", i, tokens[i]));
         return;
       }
       if (scored[i] != (special ? 0 : 1)) {
-        report_(name_,
-                row,
-                concat("/scored: position ",
-                       i,
-                       ": expected ",
-                       special ? 0 : 1,
-                       " for token ",
-                       tokens[i],
-                       ", found ",
-                       static_cast<int>(scored[i])));
+        report_(name_, row,
+                formatted("/scored: position {}: expected {} for token {}, found {}", i,
+                          special ? 0 : 1, tokens[i], static_cast<int>(scored[i])));
         return;
       }
     }
@@ -218,8 +212,7 @@ class Verifier {
   void check_names() {
     for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
       const std::string name = entry.path().filename().string();
-      const bool listed = std::any_of(manifest_.shards.begin(),
-                                      manifest_.shards.end(),
+      const bool listed = std::any_of(manifest_.shards.begin(), manifest_.shards.end(),
                                       [&](const ShardInfo& shard) { return shard.file == name; });
       if (listed || !manifest_.complete) {
         continue;
@@ -234,9 +227,8 @@ class Verifier {
 
   void check_count(const std::string& key, int64_t expected, int64_t found) {
     if (expected != found) {
-      add(kManifestFile,
-          -1,
-          concat(key, ": expected ", expected, ", found ", found, " in the rows"));
+      add(kManifestFile, -1,
+          formatted("{}: expected {}, found {} in the rows", key, expected, found));
     }
   }
 
@@ -248,7 +240,7 @@ class Verifier {
     if (manifest_.schema == 1) {
       const std::string checksum = io::file_xxh3(folder_ / info.file);
       if (checksum != info.checksum) {
-        add(info.file, -1, concat("expected checksum ", info.checksum, ", found ", checksum));
+        add(info.file, -1, formatted("expected checksum {}, found {}", info.checksum, checksum));
       }
     }
     ShardVerifier verifier(folder_, info, manifest_, report);

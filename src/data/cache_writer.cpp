@@ -50,14 +50,10 @@ std::optional<int64_t> shard_of_file(const std::string& name) {
 }
 
 void check_plan(const Manifest& plan, int64_t rows_per_shard, const WriterRank& rank) {
-  LORSA_CHECK(rank.world_size >= 1 && rank.rank >= 0 && rank.rank < rank.world_size,
-              ConfigError,
-              "rank: expected 0 to ",
-              rank.world_size - 1,
-              ", found ",
-              rank.rank);
+  LORSA_CHECK(rank.world_size >= 1 && rank.rank >= 0 && rank.rank < rank.world_size, ConfigError,
+              "rank: expected 0 to {}, found {}", rank.world_size - 1, rank.rank);
   const auto positive = [](const char* name, int64_t value) {
-    LORSA_CHECK(value > 0, ConfigError, name, ": expected 1 or more, found ", value);
+    LORSA_CHECK(value > 0, ConfigError, "{}: expected 1 or more, found {}", name, value);
   };
   positive("rows_per_shard", rows_per_shard);
   positive("context_length", plan.context_length);
@@ -84,9 +80,8 @@ struct CacheWriter::Impl {
       return;
     }
     if (!there) {
-      wait_for("rank 0 to begin the cache", 0, [&] {
-        return std::filesystem::exists(folder / kManifestFile);
-      });
+      wait_for("rank 0 to begin the cache", 0,
+               [&] { return std::filesystem::exists(folder / kManifestFile); });
     }
     continue_cache();
   }
@@ -105,11 +100,8 @@ struct CacheWriter::Impl {
       const std::string name = entry.path().filename().string();
       LORSA_CHECK(name == kAttentionFile || is_temporary(name) || is_lock_file_name(name),
                   ConfigError,
-                  folder.string(),
-                  ": expected an empty folder or an activation cache, found ",
-                  name,
-                  " without ",
-                  kManifestFile);
+                  "{}: expected an empty folder or an activation cache, found {} without {}",
+                  folder, name, kManifestFile);
     }
     remove_leftovers();
     manifest.complete = false;
@@ -119,28 +111,20 @@ struct CacheWriter::Impl {
 
   void continue_cache() {
     Manifest before = read_manifest(folder);
-    LORSA_CHECK(before.complete || before.schema == Manifest::kSchema,
-                ConfigError,
-                folder.string(),
-                ": holds an unfinished cache of format ",
-                before.schema,
-                ", which this version cannot continue (take another folder, or delete this one)");
+    LORSA_CHECK(before.complete || before.schema == Manifest::kSchema, ConfigError,
+                "{}: holds an unfinished cache of format {}, which this version cannot continue "
+                "(take another folder, or delete this one)",
+                folder, before.schema);
     const std::string differences = plan_difference(before, manifest);
-    LORSA_CHECK(differences.empty(),
-                ConfigError,
-                folder.string(),
-                ": expected the configuration that this cache was begun with, found other values "
-                "(take another folder, or delete this one):",
-                differences);
+    LORSA_CHECK(differences.empty(), ConfigError,
+                "{}: expected the configuration that this cache was begun with, found other values "
+                "(take another folder, or delete this one):{}",
+                folder, differences);
     manifest = std::move(before);
     const std::string checksum = io::file_xxh3(folder / kAttentionFile);
-    LORSA_CHECK(checksum == manifest.attention.checksum,
-                FormatError,
-                (folder / kAttentionFile).string(),
-                ": expected checksum ",
-                manifest.attention.checksum,
-                ", found ",
-                checksum);
+    LORSA_CHECK(checksum == manifest.attention.checksum, FormatError,
+                "{}: expected checksum {}, found {}", (folder / kAttentionFile),
+                manifest.attention.checksum, checksum);
     for (const ShardInfo& info : manifest.shards) {
       const int64_t number = data::shard_number(info);
       if (owns(number)) {
@@ -183,13 +167,13 @@ struct CacheWriter::Impl {
     for (const std::filesystem::path& path : leftovers) {
       std::error_code error;
       std::filesystem::remove(path, error);
-      LORSA_CHECK(!error, IoError, path.string(), ": cannot remove: ", error.message());
+      LORSA_CHECK(!error, IoError, "{}: cannot remove: {}", path, error.message());
     }
   }
 
   void append(int64_t first_row, const RowBlock& rows) {
-    LORSA_CHECK(lock.has_value(), Error, folder.string(), ": rows behind the end of the cache");
-    LORSA_CHECK(!failed, IoError, folder.string(), ": an earlier write failed");
+    LORSA_CHECK(lock.has_value(), Error, "{}: rows behind the end of the cache", folder);
+    LORSA_CHECK(!failed, IoError, "{}: an earlier write failed", folder);
     check_rows(rows, manifest);
 
     // All of it is checked before any of it is written.
@@ -228,13 +212,9 @@ struct CacheWriter::Impl {
     if (!shard) {
       open_shard(number);
     }
-    LORSA_CHECK(number == open_number && in_shard == shard->num_rows(),
-                Error,
-                folder.string(),
-                ": expected row ",
-                open_number * manifest.rows_per_shard + shard->num_rows(),
-                " next, found row ",
-                first_row);
+    LORSA_CHECK(number == open_number && in_shard == shard->num_rows(), Error,
+                "{}: expected row {} next, found row {}", folder,
+                open_number * manifest.rows_per_shard + shard->num_rows(), first_row);
     shard->append(rows, 0, rows.num_rows());
     for (size_t row = 0; row < rows.document.size(); ++row) {
       add_sums(record.sums, rows.sums[row]);
@@ -269,22 +249,14 @@ struct CacheWriter::Impl {
     if (!lock) {
       return;
     }
-    LORSA_CHECK(!failed, IoError, folder.string(), ": an earlier write failed");
-    LORSA_CHECK(total_rows > 0,
-                FormatError,
-                folder.string(),
-                ": expected at least one row of ",
-                manifest.context_length,
-                " tokens, found none");
+    LORSA_CHECK(!failed, IoError, "{}: an earlier write failed", folder);
+    LORSA_CHECK(total_rows > 0, FormatError,
+                "{}: expected at least one row of {} tokens, found none", folder,
+                manifest.context_length);
     if (shard) {
       const int64_t end = open_number * manifest.rows_per_shard + shard->num_rows();
-      LORSA_CHECK(end == total_rows,
-                  Error,
-                  folder.string(),
-                  ": expected rows up to ",
-                  total_rows,
-                  ", found them up to ",
-                  end);
+      LORSA_CHECK(end == total_rows, Error, "{}: expected rows up to {}, found them up to {}",
+                  folder, total_rows, end);
       try {
         close_shard();
       } catch (...) {
@@ -295,12 +267,8 @@ struct CacheWriter::Impl {
     }
     const int64_t num_shards = (total_rows + manifest.rows_per_shard - 1) / manifest.rows_per_shard;
     for (int64_t number = rank.rank; number < num_shards; number += rank.world_size) {
-      LORSA_CHECK(finished.contains(number),
-                  Error,
-                  folder.string(),
-                  ": rows of ",
-                  shard_file_name(static_cast<size_t>(number)),
-                  " were never appended");
+      LORSA_CHECK(finished.contains(number), Error, "{}: rows of {} were never appended", folder,
+                  shard_file_name(static_cast<size_t>(number)));
     }
     if (rank.rank == 0) {
       wait_for_shards(num_shards);
@@ -315,9 +283,8 @@ struct CacheWriter::Impl {
         const std::filesystem::path path = folder / record_file_name(number);
         const int64_t owner = number % rank.world_size;
         wait_for(
-            concat("rank ", owner, " to finish ", shard_file_name(static_cast<size_t>(number))),
-            owner,
-            [&] { return std::filesystem::exists(path); });
+            formatted("rank {} to finish {}", owner, shard_file_name(static_cast<size_t>(number))),
+            owner, [&] { return std::filesystem::exists(path); });
       }
     }
   }
@@ -332,28 +299,21 @@ struct CacheWriter::Impl {
     bool said = false;
     while (!done()) {
       const bool alive = WriterLock::is_held(folder, other);
-      LORSA_CHECK(alive || !was_alive || done(),
-                  DeviceError,
-                  folder.string(),
-                  ": waiting for ",
-                  what,
-                  ", but that rank has ended; run the same command again to go on");
+      LORSA_CHECK(
+          alive || !was_alive || done(), DeviceError,
+          "{}: waiting for {}, but that rank has ended; run the same command again to go on",
+          folder, what);
       was_alive = was_alive || alive;
       const double waited = std::chrono::duration<double>(Clock::now() - start).count();
-      LORSA_CHECK(waited < rank.timeout_s,
-                  DeviceError,
-                  folder.string(),
-                  ": waited ",
-                  format_duration(waited),
-                  " for ",
-                  what,
-                  "; run the same command again to go on");
+      LORSA_CHECK(waited < rank.timeout_s, DeviceError,
+                  "{}: waited {} for {}; run the same command again to go on", folder,
+                  format_duration(waited), what);
       if (StopSignal::requested()) {
-        throw Interrupted(concat("stopped by a signal while waiting for ", what));
+        throw Interrupted(formatted("stopped by a signal while waiting for {}", what));
       }
       if (waited > 5.0 && !said) {
         said = true;
-        log_info(folder.string(), ": waiting for ", what);
+        log_info("{}: waiting for {}", folder, what);
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
@@ -365,16 +325,8 @@ struct CacheWriter::Impl {
     Manifest whole = manifest;
     set_totals(whole, records);
     LORSA_CHECK(whole.num_rows == total_rows && static_cast<int64_t>(records.size()) == num_shards,
-                FormatError,
-                folder.string(),
-                ": expected ",
-                total_rows,
-                " rows in ",
-                num_shards,
-                " shards, found records of ",
-                whole.num_rows,
-                " in ",
-                records.size());
+                FormatError, "{}: expected {} rows in {} shards, found records of {} in {}", folder,
+                total_rows, num_shards, whole.num_rows, records.size());
     whole.complete = true;
     write_manifest(folder, whole);
     manifest = std::move(whole);
@@ -451,7 +403,7 @@ void remove_leftovers_of_complete_cache(const std::filesystem::path& folder) {
   for (const std::filesystem::path& path : leftovers) {
     std::error_code error;
     std::filesystem::remove(path, error);
-    LORSA_CHECK(!error, IoError, path.string(), ": cannot remove: ", error.message());
+    LORSA_CHECK(!error, IoError, "{}: cannot remove: {}", path, error.message());
   }
 }
 

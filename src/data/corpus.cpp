@@ -30,7 +30,7 @@ bool is_blank(const std::string& line) {
 std::string what_it_is(const std::filesystem::path& path) {
   const FileContent content = content_of_file(path);
   if (content.content == Content::kServerAnswer || content.content == Content::kText) {
-    return concat("; it is ", content.found);
+    return formatted("; it is {}", content.found);
   }
   constexpr size_t kListStart = 64;
   std::string start(kListStart, '\0');
@@ -97,7 +97,7 @@ void CorpusReader::Impl::skip(const std::string& where, const std::string& reaso
   ++broken;
   ++broken_of_file;
   if (broken <= kNamedLines) {
-    log_warning(where, ": skipped: ", reason);
+    log_warning("{}: skipped: {}", where, reason);
   }
   if (judged >= kLinesBeforeJudging) {
     judge_share();
@@ -106,18 +106,10 @@ void CorpusReader::Impl::skip(const std::string& where, const std::string& reaso
 
 void CorpusReader::Impl::judge_share() const {
   const double allowed = config.max_bad_share * static_cast<double>(judged);
-  LORSA_CHECK(static_cast<double>(broken) <= allowed,
-              FormatError,
-              path(),
-              ": ",
-              broken,
-              " of the first ",
-              judged,
-              " lines of the corpus are unusable, more than data.max_bad_share = ",
-              config.max_bad_share,
-              " allows (is data.text_key = \"",
-              config.text_key,
-              "\" right?)",
+  LORSA_CHECK(static_cast<double>(broken) <= allowed, FormatError,
+              "{}: {} of the first {} lines of the corpus are unusable, more than "
+              "data.max_bad_share = {} allows (is data.text_key = \"{}\" right?){}",
+              path(), broken, judged, config.max_bad_share, config.text_key,
               what_it_is(files[file]));
 }
 
@@ -134,16 +126,14 @@ void CorpusReader::Impl::open_next() {
 }
 
 void CorpusReader::Impl::close_file() {
-  LORSA_CHECK(documents_of_file + broken_of_file > 0,
-              FormatError,
-              path(),
-              ": corpus file holds no document (only blank lines)");
+  LORSA_CHECK(documents_of_file + broken_of_file > 0, FormatError,
+              "{}: corpus file holds no document (only blank lines)", path());
   bytes_before += checked_size(files[file]);
   open = std::monostate();
   if (file + 1 == files.size()) {
     judge_share();
     if (broken > kNamedLines) {
-      log_warning("corpus: ", broken, " of ", judged, " lines were skipped as unusable");
+      log_warning("corpus: {} of {} lines were skipped as unusable", broken, judged);
     }
   }
   ++file;
@@ -158,7 +148,7 @@ std::optional<Document> CorpusReader::Impl::next_line() {
       continue;
     }
     ++judged;
-    const std::string where = concat(path(), ":", line);
+    const std::string where = formatted("{}:{}", path(), line);
     try {
       // The JSON parser refuses invalid UTF-8 and lone surrogates, so the text is valid UTF-8.
       return Document{
@@ -190,7 +180,7 @@ std::optional<Document> CorpusReader::Impl::whole_file() {
     return std::nullopt;
   }
   if (looks_like_page(text) && ++pages <= kNamedLines) {
-    log_warning(path(), ": the text is a web page or an answer of a server: is that meant?");
+    log_warning("{}: the text is a web page or an answer of a server: is that meant?", path());
   }
   return Document{std::move(text), {}, 0};
 }
@@ -265,15 +255,13 @@ int64_t CorpusReader::bytes_total() const {
 void describe(config::Fields& fields, CorpusConfig& config) {
   fields
       .text_list(
-          "files",
-          config.files,
+          "files", config.files,
           "Documents, read in this order; names may hold *, ? and [...]. Text in UTF-8: .jsonl "
           "(one object a line), .txt (one document a file), also as .gz or .zst. Token ids: "
           ".npy (a row of two dimensions is a document), .bin.")
       .required();
   fields.text("text_key", config.text_key, "Key of the text in the objects of a .jsonl file.");
-  fields.choice("token_dtype",
-                config.token_dtype,
+  fields.choice("token_dtype", config.token_dtype,
                 {{"uint16", TokenDtype::kUInt16},
                  {"uint32", TokenDtype::kUInt32},
                  {"int32", TokenDtype::kInt32},
@@ -282,27 +270,22 @@ void describe(config::Fields& fields, CorpusConfig& config) {
                 "the model's EOS.");
   fields.count("context_length", config.context_length, "Tokens in a row of the cache.")
       .between(2, 1 << 20);
-  fields.choice("packing",
-                config.packing,
+  fields.choice("packing", config.packing,
                 {{"pack", Packing::kPack}, {"truncate", Packing::kTruncate}},
                 "pack: documents joined until a row is full; truncate: one document, one row, "
                 "short documents dropped.");
-  fields.boolean("prepend_bos",
-                 config.prepend_bos,
+  fields.boolean("prepend_bos", config.prepend_bos,
                  "Begin every row with the BOS token; one that documents bring is not doubled.");
   fields
-      .count("max_tokens",
-             config.max_tokens,
+      .count("max_tokens", config.max_tokens,
              "Stop once the rows hold this many tokens, held-out rows included.")
       .at_least(1);
   fields
-      .number("holdout_fraction",
-              config.holdout_fraction,
+      .number("holdout_fraction", config.holdout_fraction,
               "Share of the documents, chosen by hash, that goes into held-out rows.")
       .between(0, 0.9);
   fields
-      .number("max_bad_share",
-              config.max_bad_share,
+      .number("max_bad_share", config.max_bad_share,
               "Share of unusable lines (broken JSON, no text, not UTF-8) that is skipped before "
               "the corpus is refused.")
       .between(0, 1);

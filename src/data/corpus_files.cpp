@@ -22,12 +22,9 @@ std::vector<fs::path> matches(const std::string& pattern) {
   const int code = glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
   std::vector<fs::path> paths(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   globfree(&found);
-  LORSA_CHECK(code == 0 || code == GLOB_NOMATCH,
-              IoError,
-              "data.files: ",
-              pattern,
-              ": the folder cannot be read");
-  LORSA_CHECK(!paths.empty(), ConfigError, "data.files: ", pattern, ": no file matches");
+  LORSA_CHECK(code == 0 || code == GLOB_NOMATCH, IoError,
+              "data.files: {}: the folder cannot be read", pattern);
+  LORSA_CHECK(!paths.empty(), ConfigError, "data.files: {}: no file matches", pattern);
   std::sort(paths.begin(), paths.end());
   return paths;
 }
@@ -40,13 +37,8 @@ bool is_one_of(Content content, std::initializer_list<Content> some) {
                                  const std::string& expected,
                                  const FileContent& found,
                                  const std::string& next) {
-  throw FormatError(concat(path.string(),
-                           ": expected ",
-                           expected,
-                           " as the name says, found ",
-                           found.found,
-                           next.empty() ? "" : "; ",
-                           next));
+  throw FormatError(formatted("{}: expected {} as the name says, found {}{}{}", path, expected,
+                              found.found, next.empty() ? "" : "; ", next));
 }
 
 void check_packing(const fs::path& path, const FileContent& file) {
@@ -55,9 +47,7 @@ void check_packing(const fs::path& path, const FileContent& file) {
     return;
   }
   const bool text = is_one_of(file.content, {Content::kText, Content::kJson});
-  refuse_content(path,
-                 gzip ? "gzip data" : "zstd data",
-                 file,
+  refuse_content(path, gzip ? "gzip data" : "zstd data", file,
                  text ? "it is not packed: rename it without that ending"
                  : file.content == Content::kGzip ? "rename it to end in .gz"
                  : file.content == Content::kZstd ? "rename it to end in .zst"
@@ -93,40 +83,27 @@ void check_text(const fs::path& path, CorpusKind kind) {
     return;
   }
   const std::string name = path.filename().string();
-  refuse_content(path,
-                 kind == CorpusKind::kText ? "text" : "lines of JSON",
-                 file,
+  refuse_content(path, kind == CorpusKind::kText ? "text" : "lines of JSON", file,
                  file.content == Content::kGzip && !io::is_packed(path)
-                     ? concat("rename it to ", name, ".gz, or unpack it")
+                     ? formatted("rename it to {}.gz, or unpack it", name)
                  : file.content == Content::kZstd && !io::is_packed(path)
-                     ? concat("rename it to ", name, ".zst, or unpack it")
+                     ? formatted("rename it to {}.zst, or unpack it", name)
                      : file.next);
 }
 
 void check_ids(const fs::path& path) {
   constexpr int64_t kTellingBytes = 64;  // fewer ids may look like text
   const FileContent file = content_of_file(path);
-  const bool texts = checked_size(path) >= kTellingBytes && is_one_of(file.content,
-                                                                      {Content::kText,
-                                                                       Content::kJson,
-                                                                       Content::kServerAnswer,
-                                                                       Content::kWebPage,
-                                                                       Content::kXml});
+  const bool texts =
+      checked_size(path) >= kTellingBytes &&
+      is_one_of(file.content, {Content::kText, Content::kJson, Content::kServerAnswer,
+                               Content::kWebPage, Content::kXml});
   // Ids may begin with the bytes of marks that are shorter than those.
   if (texts || is_one_of(file.content,
-                         {Content::kGitLfsPointer,
-                          Content::kGitAnnexPointer,
-                          Content::kZstd,
-                          Content::kTar,
-                          Content::kZip,
-                          Content::kTorchZip,
-                          Content::kSafetensors,
-                          Content::kHdf5,
-                          Content::kNumpy,
-                          Content::kOtherFormat})) {
-    refuse_content(path,
-                   "token ids without a header",
-                   file,
+                         {Content::kGitLfsPointer, Content::kGitAnnexPointer, Content::kZstd,
+                          Content::kTar, Content::kZip, Content::kTorchZip, Content::kSafetensors,
+                          Content::kHdf5, Content::kNumpy, Content::kOtherFormat})) {
+    refuse_content(path, "token ids without a header", file,
                    file.content == Content::kNumpy  ? "rename it to end in .npy"
                    : file.content == Content::kText ? "text must end in .txt or .jsonl"
                                                     : file.next);
@@ -162,11 +139,10 @@ CorpusKind corpus_kind(const fs::path& path) {
   }
   const bool unfinished = suffix == ".incomplete" || suffix == ".part" || suffix == ".crdownload" ||
                           suffix == ".download";
-  LORSA_CHECK(!packed && (suffix == ".npy" || suffix == ".bin"),
-              ConfigError,
-              "data.files: ",
-              path.string(),
-              ": expected a name ending in .jsonl or .txt (.gz or .zst may follow), .npy or .bin",
+  LORSA_CHECK(!packed && (suffix == ".npy" || suffix == ".bin"), ConfigError,
+              "data.files: {}: expected a name ending in .jsonl or .txt (.gz or .zst may follow), "
+              ".npy or .bin{}",
+              path,
               unfinished ? "; this one is of an unfinished download, to be gone on with" : "");
   return suffix == ".npy" ? CorpusKind::kNpy : CorpusKind::kBin;
 }
@@ -174,22 +150,14 @@ CorpusKind corpus_kind(const fs::path& path) {
 int64_t checked_size(const fs::path& path) {
   std::error_code code;
   const fs::file_status status = fs::status(path, code);
-  LORSA_CHECK(fs::exists(status),
-              IoError,
-              path.string(),
-              ": corpus file cannot be opened: ",
-              code ? code.message() : "No such file or directory",
-              " (data.files)",
-              why_absent(path));
-  LORSA_CHECK(fs::is_regular_file(status),
-              IoError,
-              path.string(),
-              ": expected a corpus file, found ",
+  LORSA_CHECK(fs::exists(status), IoError, "{}: corpus file cannot be opened: {} (data.files){}",
+              path, code ? code.message() : "No such file or directory", why_absent(path));
+  LORSA_CHECK(fs::is_regular_file(status), IoError,
+              "{}: expected a corpus file, found {} (data.files)", path,
               fs::is_directory(status) ? "a folder: name its files, as FOLDER/*.jsonl"
-                                       : "a pipe or a device: write its content to a file first",
-              " (data.files)");
+                                       : "a pipe or a device: write its content to a file first");
   const auto size = static_cast<int64_t>(fs::file_size(path));
-  LORSA_CHECK(size > 0, FormatError, path.string(), ": corpus file is empty (0 bytes)");
+  LORSA_CHECK(size > 0, FormatError, "{}: corpus file is empty (0 bytes)", path);
   return size;
 }
 
@@ -203,11 +171,8 @@ std::vector<fs::path> corpus_files(const CorpusConfig& config) {
       static_cast<void>(corpus_kind(path));
       static_cast<void>(checked_size(path));
       check_content(path);
-      LORSA_CHECK(seen.insert(fs::weakly_canonical(path)).second,
-                  ConfigError,
-                  "data.files: ",
-                  path.string(),
-                  ": the file is named twice");
+      LORSA_CHECK(seen.insert(fs::weakly_canonical(path)).second, ConfigError,
+                  "data.files: {}: the file is named twice", path);
       files.push_back(path);
     }
   }

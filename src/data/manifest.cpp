@@ -20,15 +20,8 @@ int64_t count(const io::Json& object,
               const std::string& where,
               int64_t low) {
   const auto value = io::member<int64_t>(object, key, where);
-  LORSA_CHECK(value >= low,
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected a whole number >= ",
-              low,
-              ", found ",
-              value);
+  LORSA_CHECK(value >= low, FormatError, "{}: {}: expected a whole number >= {}, found {}", where,
+              key, low, value);
   return value;
 }
 
@@ -74,21 +67,16 @@ Enum value_of(const Words<Enum, N>& words,
     if (word == text) {
       return known;
     }
-    known_words += concat(known_words.empty() ? "" : ", ", word);
+    known_words += formatted("{}{}", known_words.empty() ? "" : ", ", word);
   }
   throw FormatError(
-      concat(where, ": ", key, ": expected one of ", known_words, ", found \"", text, "\""));
+      formatted("{}: {}: expected one of {}, found \"{}\"", where, key, known_words, text));
 }
 
 template <typename T>
 std::vector<T> list(const Json& object, const std::string& key, const std::string& where) {
   const Json values = member<Json>(object, key, where);
-  LORSA_CHECK(values.is_array(),
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected a list, found ",
+  LORSA_CHECK(values.is_array(), FormatError, "{}: {}: expected a list, found {}", where, key,
               values.type_name());
   std::vector<T> result;
   for (const Json& value : values) {
@@ -163,46 +151,29 @@ void read_statistics(const Json& json, const std::string& where, Manifest& manif
   manifest.input_stats = stats("input");
   manifest.target_stats = stats("target");
   manifest.target_mean = list<double>(json, "target_mean", where);
-  LORSA_CHECK(static_cast<int64_t>(manifest.target_mean.size()) == manifest.d_model,
-              FormatError,
-              where,
-              ": target_mean: expected d_model = ",
-              manifest.d_model,
-              " numbers, found ",
+  LORSA_CHECK(static_cast<int64_t>(manifest.target_mean.size()) == manifest.d_model, FormatError,
+              "{}: target_mean: expected d_model = {} numbers, found {}", where, manifest.d_model,
               manifest.target_mean.size());
 }
 
 void read_shards(const Json& json, const std::string& where, Manifest& manifest) {
   const Json shards = member<Json>(json, "shards", where);
-  LORSA_CHECK(shards.is_array(), FormatError, where, ": shards: expected a list");
+  LORSA_CHECK(shards.is_array(), FormatError, "{}: shards: expected a list", where);
   int64_t rows = 0;
   for (const Json& value : shards) {
-    const std::string at = concat(where, ": shards[", manifest.shards.size(), "]");
-    ShardInfo shard{member<std::string>(value, "file", at),
-                    count(value, "num_rows", at, 1),
+    const std::string at = formatted("{}: shards[{}]", where, manifest.shards.size());
+    ShardInfo shard{member<std::string>(value, "file", at), count(value, "num_rows", at, 1),
                     member<std::string>(value, "checksum", at)};
     // Also keeps a hostile manifest from naming files elsewhere.
     const std::string expected = shard_file_name(manifest.shards.size());
-    LORSA_CHECK(shard.file == expected,
-                FormatError,
-                at,
-                ": file: expected ",
-                expected,
-                ", found ",
-                shard.file);
-    LORSA_CHECK(!__builtin_add_overflow(rows, shard.num_rows, &rows),
-                FormatError,
-                at,
-                ": num_rows: expected fewer rows, found ",
-                shard.num_rows);
+    LORSA_CHECK(shard.file == expected, FormatError, "{}: file: expected {}, found {}", at,
+                expected, shard.file);
+    LORSA_CHECK(!__builtin_add_overflow(rows, shard.num_rows, &rows), FormatError,
+                "{}: num_rows: expected fewer rows, found {}", at, shard.num_rows);
     manifest.shards.push_back(std::move(shard));
   }
-  LORSA_CHECK(rows == manifest.num_rows,
-              FormatError,
-              where,
-              ": num_rows: expected ",
-              rows,
-              " as the shards hold, found ",
+  LORSA_CHECK(rows == manifest.num_rows, FormatError,
+              "{}: num_rows: expected {} as the shards hold, found {}", where, rows,
               manifest.num_rows);
 }
 
@@ -211,47 +182,31 @@ void check_counts(const Manifest& manifest, const std::string& where) {
   int64_t bytes = 0;
   LORSA_CHECK(
       !__builtin_mul_overflow(manifest.num_rows, manifest.context_length, &tokens) &&
-          !__builtin_mul_overflow(
-              std::max<int64_t>(tokens, manifest.context_length), manifest.d_model, &bytes) &&
+          !__builtin_mul_overflow(std::max<int64_t>(tokens, manifest.context_length),
+                                  manifest.d_model, &bytes) &&
           !__builtin_mul_overflow(bytes, 8, &bytes),
       FormatError,
-      where,
-      ": num_rows, context_length, d_model: expected a size below 2^63 bytes, found ",
-      manifest.num_rows,
-      " x ",
-      manifest.context_length,
-      " x ",
-      manifest.d_model);
-  LORSA_CHECK(tokens == manifest.num_tokens,
-              FormatError,
-              where,
-              ": num_tokens: expected num_rows * context_length = ",
-              tokens,
-              ", found ",
+      "{}: num_rows, context_length, d_model: expected a size below 2^63 bytes, found {} x {} x {}",
+      where, manifest.num_rows, manifest.context_length, manifest.d_model);
+  LORSA_CHECK(tokens == manifest.num_tokens, FormatError,
+              "{}: num_tokens: expected num_rows * context_length = {}, found {}", where, tokens,
               manifest.num_tokens);
-  LORSA_CHECK(manifest.num_heldout_rows <= manifest.num_rows &&
-                  manifest.num_scored_tokens <= manifest.num_tokens,
-              FormatError,
-              where,
-              ": num_heldout_rows, num_scored_tokens: expected at most ",
-              manifest.num_rows,
-              " and ",
-              manifest.num_tokens,
-              ", found ",
-              manifest.num_heldout_rows,
-              " and ",
-              manifest.num_scored_tokens);
+  LORSA_CHECK(
+      manifest.num_heldout_rows <= manifest.num_rows &&
+          manifest.num_scored_tokens <= manifest.num_tokens,
+      FormatError,
+      "{}: num_heldout_rows, num_scored_tokens: expected at most {} and {}, found {} and {}", where,
+      manifest.num_rows, manifest.num_tokens, manifest.num_heldout_rows,
+      manifest.num_scored_tokens);
 }
 
 [[noreturn]] void refuse_without_manifest(const std::filesystem::path& folder) {
-  const std::string expected = concat("an activation cache (", kManifestFile, ")");
+  const std::string expected = formatted("an activation cache ({})", kManifestFile);
   const io::Place place = io::describe_folder(folder).place;
   if (place == io::Place::kEmptyFolder || place == io::Place::kOtherFolder) {
-    throw IoError(concat((folder / kManifestFile).string(),
-                         ": No such file or directory: expected ",
-                         expected,
-                         ", ",
-                         io::found_instead(folder, io::Place::kCache)));
+    throw IoError(formatted("{}: No such file or directory: expected {}, {}",
+                            (folder / kManifestFile), expected,
+                            io::found_instead(folder, io::Place::kCache)));
   }
   io::refuse_place(folder, io::Place::kCache, expected);
 }
@@ -323,15 +278,8 @@ Manifest read_manifest(const std::filesystem::path& folder) {
   Manifest manifest;
   manifest.schema = member<int64_t>(json, "schema", where);
   LORSA_CHECK(manifest.schema >= Manifest::kOldestSchema && manifest.schema <= Manifest::kSchema,
-              FormatError,
-              where,
-              ": schema: expected ",
-              Manifest::kOldestSchema,
-              " to ",
-              Manifest::kSchema,
-              ", found ",
-              manifest.schema,
-              " (written by another version)");
+              FormatError, "{}: schema: expected {} to {}, found {} (written by another version)",
+              where, Manifest::kOldestSchema, Manifest::kSchema, manifest.schema);
   if (manifest.schema > 1) {
     io::check_seal(text, where);
   }
@@ -382,16 +330,15 @@ Manifest read_manifest(const std::filesystem::path& folder) {
 
 int64_t shard_number(const ShardInfo& shard) {
   const std::optional<int64_t> number = shard_index(shard.file);
-  LORSA_CHECK(number.has_value(), Error, shard.file, ": not the name of a shard");
+  LORSA_CHECK(number.has_value(), Error, "{}: not the name of a shard", shard.file);
   return *number;
 }
 
 double normalization_scale(const ActivationStats& stats, int64_t d_model) {
-  LORSA_CHECK(stats.mean_norm > 0.0 && std::isfinite(stats.mean_norm),
-              FormatError,
-              "mean norm of an activation: expected a positive number, found ",
-              stats.mean_norm,
-              " (no scored training tokens?)");
+  LORSA_CHECK(stats.mean_norm > 0.0 && std::isfinite(stats.mean_norm), FormatError,
+              "mean norm of an activation: expected a positive number, found {} (no scored "
+              "training tokens?)",
+              stats.mean_norm);
   return std::sqrt(static_cast<double>(d_model)) / stats.mean_norm;
 }
 

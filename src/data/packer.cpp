@@ -20,14 +20,10 @@ Packer::Packer(const CorpusConfig& config, const SpecialIds& special)
     : config_(config),
       special_(special),
       body_length_(static_cast<size_t>(config.context_length - (config.prepend_bos ? 1 : 0))) {
-  LORSA_CHECK(!config.prepend_bos || special.bos.has_value(),
-              ConfigError,
+  LORSA_CHECK(!config.prepend_bos || special.bos.has_value(), ConfigError,
               "data.prepend_bos = true, but the tokenizer has no BOS token (set it to false)");
-  LORSA_CHECK(config.context_length >= 2,
-              ConfigError,
-              "data.context_length = ",
-              config.context_length,
-              ": expected at least 2");
+  LORSA_CHECK(config.context_length >= 2, ConfigError,
+              "data.context_length = {}: expected at least 2", config.context_length);
 }
 
 bool Packer::is_special(int32_t id) const {

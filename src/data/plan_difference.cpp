@@ -27,7 +27,7 @@ std::string lines_only_in(const std::string& text, const std::string& other, con
   std::string result;
   for (const std::string& line : lines_of(text)) {
     if (!known.contains(line)) {
-      result += concat("\n  ", sign, " ", line);
+      result += formatted("\n  {} {}", sign, line);
     }
   }
   return result;
@@ -42,9 +42,10 @@ std::string differing_members(const io::Json& before,
   for (const auto& [key, value] : before.items()) {
     const io::Json& other = now.at(key);
     if (value.is_object() && other.is_object()) {
-      text += differing_members(value, other, concat(prefix, key, "."));
-    } else if (value != other && concat(prefix, key) != "config") {
-      text += concat("\n  ", prefix, key, ": ", value.dump(), " in the folder, now ", other.dump());
+      text += differing_members(value, other, formatted("{}{}.", prefix, key));
+    } else if (value != other && formatted("{}{}", prefix, key) != "config") {
+      text +=
+          formatted("\n  {}{}: {} in the folder, now {}", prefix, key, value.dump(), other.dump());
     }
   }
   return text;

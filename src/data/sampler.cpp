@@ -5,15 +5,13 @@
 
 namespace lorsa::data {
 Permutation::Permutation(int64_t size, uint64_t seed) : size_(size), half_bits_(1), keys_{} {
-  LORSA_CHECK(size > 0, ConfigError, "a permutation: expected a size of 1 or more, found ", size);
+  LORSA_CHECK(size > 0, ConfigError, "a permutation: expected a size of 1 or more, found {}", size);
   // The smallest even number of bits that holds size - 1: fewer than 4 walks a call on average.
   while (half_bits_ < 31 && (uint64_t{1} << (2 * half_bits_)) < static_cast<uint64_t>(size)) {
     ++half_bits_;
   }
-  LORSA_CHECK((uint64_t{1} << (2 * half_bits_)) >= static_cast<uint64_t>(size),
-              ConfigError,
-              "a permutation: expected a size up to 2^62, found ",
-              size);
+  LORSA_CHECK((uint64_t{1} << (2 * half_bits_)) >= static_cast<uint64_t>(size), ConfigError,
+              "a permutation: expected a size up to 2^62, found {}", size);
   uint64_t key = seed;
   for (uint64_t& round_key : keys_) {
     key = mix64(key + 0x9E3779B97F4A7C15U);
@@ -22,12 +20,8 @@ Permutation::Permutation(int64_t size, uint64_t seed) : size_(size), half_bits_(
 }
 
 int64_t Permutation::operator()(int64_t index) const {
-  LORSA_CHECK(index >= 0 && index < size_,
-              ConfigError,
-              "a permutation: expected an index in [0, ",
-              size_,
-              "), found ",
-              index);
+  LORSA_CHECK(index >= 0 && index < size_, ConfigError,
+              "a permutation: expected an index in [0, {}), found {}", size_, index);
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;
   auto value = static_cast<uint64_t>(index);
   // Four rounds: then the order cannot be told from a random one (Luby and Rackoff 1988).
@@ -47,12 +41,9 @@ int64_t Permutation::operator()(int64_t index) const {
 }
 
 int64_t sampled_index(int64_t position, int64_t size, uint64_t seed) {
-  LORSA_CHECK(position >= 0 && size > 0,
-              ConfigError,
-              "the order of sampling: expected a position >= 0 and a size >= 1, found ",
-              position,
-              " and ",
-              size);
+  LORSA_CHECK(position >= 0 && size > 0, ConfigError,
+              "the order of sampling: expected a position >= 0 and a size >= 1, found {} and {}",
+              position, size);
   const auto epoch = static_cast<uint64_t>(position / size);
   const Permutation permutation(size, mix64(stream_seed(seed, "sampling order") ^ mix64(epoch)));
   return permutation(position % size);

@@ -24,13 +24,9 @@ StatisticsSums read_sums(const Json& json, int64_t d_model, const std::string& w
   sums.target_norm = member<double>(json, "target_norm", where);
   sums.target_square = member<double>(json, "target_square", where);
   const Json target = member<Json>(json, "target", where);
-  LORSA_CHECK(target.is_array() && static_cast<int64_t>(target.size()) == d_model,
-              FormatError,
-              where,
-              ": target: expected d_model = ",
-              d_model,
-              " numbers, found ",
-              target.is_array() ? concat(target.size()) : std::string(target.type_name()));
+  LORSA_CHECK(target.is_array() && static_cast<int64_t>(target.size()) == d_model, FormatError,
+              "{}: target: expected d_model = {} numbers, found {}", where, d_model,
+              target.is_array() ? formatted("{}", target.size()) : std::string(target.type_name()));
   for (const Json& value : target) {
     sums.target.push_back(member<double>(Json{{"target", value}}, "target", where));
   }
@@ -74,17 +70,11 @@ ShardRecord read_shard_record(const std::filesystem::path& folder, int64_t shard
   const std::string where = path.string();
   const Json json = io::read_sealed_json(path);
   ShardRecord record;
-  record.info = {member<std::string>(json, "file", where),
-                 count(json, "num_rows", where, 1),
+  record.info = {member<std::string>(json, "file", where), count(json, "num_rows", where, 1),
                  member<std::string>(json, "checksum", where)};
   const std::string expected = shard_file_name(static_cast<size_t>(shard));
-  LORSA_CHECK(record.info.file == expected,
-              FormatError,
-              where,
-              ": file: expected ",
-              expected,
-              ", found ",
-              record.info.file);
+  LORSA_CHECK(record.info.file == expected, FormatError, "{}: file: expected {}, found {}", where,
+              expected, record.info.file);
   record.num_heldout_rows = count(json, "num_heldout_rows", where, 0);
   record.num_scored_tokens = count(json, "num_scored_tokens", where, 0);
   record.sums = read_sums(member<Json>(json, "sums", where), d_model, where + ": sums");

@@ -48,7 +48,7 @@ void ShardWriter::write(const void* data, size_t bytes_per_row, ShardPart part, 
 }
 
 void ShardWriter::append(const StoredRows& rows, int64_t first, int64_t count) {
-  LORSA_CHECK(count <= room(), Error, path_.string(), ": more rows than the shard has room for");
+  LORSA_CHECK(count <= room(), Error, "{}: more rows than the shard has room for", path_);
   const auto write_tensor = [&](const at::Tensor& tensor, ShardPart part) {
     if (!tensor.defined()) {
       return;
@@ -62,9 +62,7 @@ void ShardWriter::append(const StoredRows& rows, int64_t first, int64_t count) {
   write(rows.document.data() + first, sizeof(int64_t), kDocument, count);
   write(rows.heldout.data() + first, sizeof(uint8_t), kHeldout, count);
   write(rows.checksum.data() + kNumRowSums * static_cast<size_t>(first),
-        kNumRowSums * sizeof(uint64_t),
-        kChecksum,
-        count);
+        kNumRowSums * sizeof(uint64_t), kChecksum, count);
   write_tensor(rows.input_scale_BT, kInputScale);
   write_tensor(rows.target_scale_BT, kTargetScale);
   write_tensor(rows.input_BTD, kInput);
@@ -75,16 +73,12 @@ void ShardWriter::append(const StoredRows& rows, int64_t first, int64_t count) {
 // Contiguous datasets cannot be cut, so the rows move to a file made for just as many.
 void ShardWriter::shrink() {
   io::PendingFile shorter(path_.string() + ".short");
-  io::Hdf5Layout layout = io::create_hdf5_file(
-      shorter.temporary_path(), shard_datasets(manifest_, num_rows_), kShardMark);
+  io::Hdf5Layout layout = io::create_hdf5_file(shorter.temporary_path(),
+                                               shard_datasets(manifest_, num_rows_), kShardMark);
   io::FileDescriptor file(shorter.temporary_path(), O_RDWR);
   for (size_t part = 0; part < layout.datasets.size(); ++part) {
-    copy_bytes(file_,
-               layout_.datasets[part].offset,
-               pending_.temporary_path(),
-               file,
-               layout.datasets[part].offset,
-               shorter.temporary_path(),
+    copy_bytes(file_, layout_.datasets[part].offset, pending_.temporary_path(), file,
+               layout.datasets[part].offset, shorter.temporary_path(),
                layout.datasets[part].bytes());
   }
   file.close(shorter.temporary_path());

@@ -21,16 +21,9 @@ void check_tensor(const at::Tensor& tensor,
                   at::IntArrayRef shape,
                   bool right_dtype,
                   std::string_view dtype) {
-  LORSA_CHECK(tensor.defined() && right_dtype && tensor.sizes() == shape,
-              ShapeError,
-              "rows for a cache: ",
-              name,
-              ": expected ",
-              dtype,
-              " ",
-              shape,
-              ", found ",
-              tensor.defined() ? concat(tensor.scalar_type(), " ", tensor.sizes())
+  LORSA_CHECK(tensor.defined() && right_dtype && tensor.sizes() == shape, ShapeError,
+              "rows for a cache: {}: expected {} {}, found {}", name, dtype, shape,
+              tensor.defined() ? formatted("{} {}", tensor.scalar_type(), tensor.sizes())
                                : std::string("nothing"));
 }
 
@@ -50,16 +43,11 @@ void check_rows(const RowBlock& rows, const Manifest& manifest) {
   check_tensor(rows.target_BTD, "target", wide, is_float(rows.target_BTD), "floating-point");
   check_tensor(rows.tokens_BT, "tokens", narrow, is(rows.tokens_BT, at::kInt), "int32");
   check_tensor(rows.scored_BT, "scored", narrow, is(rows.scored_BT, at::kBool), "bool");
-  LORSA_CHECK(rows.heldout.size() == rows.document.size(),
-              ShapeError,
-              "rows for a cache: heldout: expected ",
-              count,
-              " values as in document, found ",
+  LORSA_CHECK(rows.heldout.size() == rows.document.size(), ShapeError,
+              "rows for a cache: heldout: expected {} values as in document, found {}", count,
               rows.heldout.size());
   for (const uint8_t side : rows.heldout) {
-    LORSA_CHECK(side <= 1,
-                ShapeError,
-                "rows for a cache: heldout: expected 0 or 1, found ",
+    LORSA_CHECK(side <= 1, ShapeError, "rows for a cache: heldout: expected 0 or 1, found {}",
                 static_cast<int>(side));
   }
 }
@@ -125,15 +113,9 @@ StatisticsSums sums_of_row(const float* x,
     const double x_square = square_sum(x, width);
     const double t_square = square_sum(t, width);
     // Unscored positions too: they act as keys.
-    LORSA_CHECK(std::isfinite(x_square) && std::isfinite(t_square),
-                FormatError,
-                "row ",
-                row,
-                ", position ",
-                position,
-                ": expected finite activations, found ",
-                std::isfinite(x_square) ? "a target" : "an input",
-                " that is not");
+    LORSA_CHECK(std::isfinite(x_square) && std::isfinite(t_square), FormatError,
+                "row {}, position {}: expected finite activations, found {} that is not", row,
+                position, std::isfinite(x_square) ? "a target" : "an input");
     if (scored[position] == 0) {
       continue;
     }
@@ -239,17 +221,12 @@ StoredRows make_stored_rows(const RowBlock& rows, const Manifest& manifest, int6
       const RowValues t = has_target
                               ? store_row(target, result.target_BTD, result.target_scale_BT, row)
                               : RowValues(target[row]);
-      StatisticsSums sums = sums_of_row(x.seen.data(),
-                                        t.seen.data(),
-                                        scored + row * length,
-                                        length,
-                                        manifest.d_model,
-                                        first_row + row);
+      StatisticsSums sums = sums_of_row(x.seen.data(), t.seen.data(), scored + row * length, length,
+                                        manifest.d_model, first_row + row);
       result.scored_count[at_row] = sums.num_tokens;
       result.sums[at_row] = result.heldout[at_row] == 0 ? std::move(sums) : StatisticsSums{};
       const auto checksums = row_checksums(result, row);
-      std::copy(checksums.begin(),
-                checksums.end(),
+      std::copy(checksums.begin(), checksums.end(),
                 result.checksum.begin() + static_cast<std::ptrdiff_t>(kNumRowSums * at_row));
     }
   });

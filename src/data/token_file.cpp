@@ -58,14 +58,8 @@ std::string header_value(const std::string& header,
   const size_t first =
       at == std::string::npos ? at : header.find_first_not_of(' ', at + label.size());
   const size_t last = first == std::string::npos ? first : header.find(end, first);
-  LORSA_CHECK(last != std::string::npos,
-              FormatError,
-              where,
-              ": expected ",
-              key,
-              " in the header of a .npy file, found \"",
-              header,
-              "\"");
+  LORSA_CHECK(last != std::string::npos, FormatError,
+              "{}: expected {} in the header of a .npy file, found \"{}\"", where, key, header);
   return header.substr(first, last - first);
 }
 
@@ -75,13 +69,10 @@ TokenDtype npy_dtype(const std::string& text, const std::string& where) {
        {"'<u4'", TokenDtype::kUInt32},
        {"'<i4'", TokenDtype::kInt32},
        {"'<i8'", TokenDtype::kInt64}}};
-  const auto* found = std::find_if(
-      kNames.begin(), kNames.end(), [&](const auto& name) { return name.first == text; });
-  LORSA_CHECK(found != kNames.end(),
-              FormatError,
-              where,
-              ": expected ids of dtype '<u2', '<u4', '<i4' or '<i8', found ",
-              text);
+  const auto* found = std::find_if(kNames.begin(), kNames.end(),
+                                   [&](const auto& name) { return name.first == text; });
+  LORSA_CHECK(found != kNames.end(), FormatError,
+              "{}: expected ids of dtype '<u2', '<u4', '<i4' or '<i8', found {}", where, text);
   return found->second;
 }
 
@@ -98,11 +89,8 @@ std::vector<int64_t> npy_shape(const std::string& text, const std::string& where
   }
   LORSA_CHECK((shape.size() == 1 || shape.size() == 2) &&
                   std::all_of(shape.begin(), shape.end(), [](int64_t size) { return size > 0; }),
-              FormatError,
-              where,
-              ": expected one or two dimensions of ids, found the shape ",
-              text,
-              ")");
+              FormatError, "{}: expected one or two dimensions of ids, found the shape {})", where,
+              text);
   return shape;
 }
 
@@ -117,26 +105,14 @@ TokenFile::TokenFile(const std::filesystem::path& path, TokenDtype dtype)
   const int64_t size = static_cast<int64_t>(file_.size(path)) - data_offset_;
   const int64_t width = bytes_of(dtype_);
   if (!npy) {
-    LORSA_CHECK(size % width == 0,
-                FormatError,
-                path.string(),
-                ": expected whole ids of ",
-                width,
-                " bytes (data.token_dtype), found ",
-                size,
-                " bytes");
+    LORSA_CHECK(size % width == 0, FormatError,
+                "{}: expected whole ids of {} bytes (data.token_dtype), found {} bytes", path,
+                width, size);
     num_ids_ = size / width;
   }
-  LORSA_CHECK(num_ids_ > 0 && num_ids_ <= size / width && num_ids_ * width == size,
-              FormatError,
-              path.string(),
-              ": expected ",
-              num_ids_,
-              " ids of ",
-              width,
-              " bytes, found ",
-              size,
-              " bytes of data");
+  LORSA_CHECK(num_ids_ > 0 && num_ids_ <= size / width && num_ids_ * width == size, FormatError,
+              "{}: expected {} ids of {} bytes, found {} bytes of data", path, num_ids_, width,
+              size);
 }
 
 void TokenFile::read_npy_header() {
@@ -144,36 +120,28 @@ void TokenFile::read_npy_header() {
   std::array<unsigned char, 12> start{};
   const size_t got = io::pread_all(file_, start.data(), start.size(), 0, path_);
   const bool magic = got == start.size() && std::memcmp(start.data(), "\x93NUMPY", 6) == 0;
-  LORSA_CHECK(magic && start[6] >= 1 && start[6] <= 3,
-              FormatError,
-              where,
-              ": expected a .npy file of version 1 to 3, found another beginning");
+  LORSA_CHECK(magic && start[6] >= 1 && start[6] <= 3, FormatError,
+              "{}: expected a .npy file of version 1 to 3, found another beginning", where);
   const bool first_version = start[6] == 1;
   uint64_t size = start[8] | uint64_t{start[9]} << 8;
   if (!first_version) {
     size |= uint64_t{start[10]} << 16 | uint64_t{start[11]} << 24;
   }
   const uint64_t begin = first_version ? 10 : 12;
-  LORSA_CHECK(begin + size <= file_.size(path_),
-              FormatError,
-              where,
-              ": expected a header of ",
-              size,
-              " bytes, found the end of the file");
+  LORSA_CHECK(begin + size <= file_.size(path_), FormatError,
+              "{}: expected a header of {} bytes, found the end of the file", where, size);
   std::string header(size, '\0');
   io::pread_exact(file_, header.data(), header.size(), begin, path_, "header");
   dtype_ = npy_dtype(header_value(header, "descr", ',', where), where);
   const std::string order = header_value(header, "fortran_order", ',', where);
-  LORSA_CHECK(
-      order == "False", FormatError, where, ": expected fortran_order False, found ", order);
+  LORSA_CHECK(order == "False", FormatError, "{}: expected fortran_order False, found {}", where,
+              order);
   const auto shape = npy_shape(header_value(header, "shape", ')', where), where);
   row_ = shape.size() == 2 ? shape[1] : 0;
   const int64_t rows = shape.size() == 2 ? shape[0] : 1;
   const int64_t width = shape.back();
-  LORSA_CHECK(width <= std::numeric_limits<int64_t>::max() / 8 / rows,
-              FormatError,
-              where,
-              ": expected a shape that fits into a file, found more");
+  LORSA_CHECK(width <= std::numeric_limits<int64_t>::max() / 8 / rows, FormatError,
+              "{}: expected a shape that fits into a file, found more", where);
   num_ids_ = rows * width;
   data_offset_ = static_cast<int64_t>(begin + size);
 }
@@ -182,22 +150,13 @@ void TokenFile::fill() {
   const int64_t count = std::min(kBlockIds, num_ids_ - read_);
   const int64_t width = bytes_of(dtype_);
   std::vector<char> bytes(static_cast<size_t>(count * width));
-  io::pread_exact(file_,
-                  bytes.data(),
-                  bytes.size(),
-                  static_cast<uint64_t>(data_offset_ + read_ * width),
-                  path_,
-                  "ids");
+  io::pread_exact(file_, bytes.data(), bytes.size(),
+                  static_cast<uint64_t>(data_offset_ + read_ * width), path_, "ids");
   block_.resize(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     const int64_t id = id_at(bytes.data() + i * width, dtype_);
-    LORSA_CHECK(id >= 0 && id <= std::numeric_limits<int32_t>::max(),
-                FormatError,
-                path_.string(),
-                ": id ",
-                read_ + i,
-                ": expected a number in [0, 2^31), found ",
-                id);
+    LORSA_CHECK(id >= 0 && id <= std::numeric_limits<int32_t>::max(), FormatError,
+                "{}: id {}: expected a number in [0, 2^31), found {}", path_, read_ + i, id);
     block_[static_cast<size_t>(i)] = static_cast<int32_t>(id);
   }
   read_ += count;

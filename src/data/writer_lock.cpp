@@ -26,7 +26,7 @@ constexpr int kTries = 5;
 constexpr std::chrono::milliseconds kBetweenTries{40};
 
 std::filesystem::path lock_path(const std::filesystem::path& folder, int64_t rank) {
-  return folder / concat(kPrefix, rank, kSuffix);
+  return folder / formatted("{}{}{}", kPrefix, rank, kSuffix);
 }
 
 std::optional<int64_t> rank_of(const std::string& name) {
@@ -52,7 +52,7 @@ std::string own_name() {
   if (::gethostname(host.data(), host.size() - 1) != 0) {
     host[0] = '\0';
   }
-  return concat("process ", ::getpid(), " on ", host.data());
+  return formatted("process {} on {}", ::getpid(), host.data());
 }
 
 }  // namespace
@@ -68,15 +68,11 @@ WriterLock::WriterLock(const std::filesystem::path& folder, int64_t rank, int64_
     std::this_thread::sleep_for(kBetweenTries);
     locked = try_lock();
   }
-  LORSA_CHECK(locked,
-              IoError,
-              folder.string(),
-              ": another extraction is writing this cache (",
-              holder_of(path_),
-              world_size > 1 ? concat(", as rank ", rank) : std::string(),
-              ")");
+  LORSA_CHECK(locked, IoError, "{}: another extraction is writing this cache ({}{})", folder,
+              holder_of(path_), world_size > 1 ? formatted(", as rank {}", rank) : std::string());
   const std::string name = own_name();
-  LORSA_CHECK(::ftruncate(file_.get(), 0) == 0, IoError, io::errno_message(path_, "cannot write"));
+  LORSA_CHECK(::ftruncate(file_.get(), 0) == 0, IoError, "{}",
+              io::errno_message(path_, "cannot write"));
   io::write_all(file_, name.data(), name.size(), path_);
   if (rank == 0) {
     refuse_other_jobs(world_size);
@@ -87,7 +83,7 @@ WriterLock::WriterLock(const std::filesystem::path& folder, int64_t rank, int64_
 // place.
 WriterLock::~WriterLock() {
   if (in_place() && ::unlink(path_.c_str()) != 0) {
-    log_warning(io::errno_message(path_, "cannot remove the lock file"));
+    log_warning("{}", io::errno_message(path_, "cannot remove the lock file"));
   }
 }
 
@@ -97,12 +93,13 @@ bool WriterLock::try_lock() {
     return in_place();
   }
   if (errno == ENOSYS || errno == ENOLCK || errno == EOPNOTSUPP) {
-    log_warning(io::errno_message(
-        path_,
-        "this file system has no locks: a second extraction into the folder would go unnoticed"));
+    log_warning("{}",
+                io::errno_message(path_,
+                                  "this file system has no locks: a second extraction into the "
+                                  "folder would go unnoticed"));
     return true;
   }
-  LORSA_CHECK(errno == EWOULDBLOCK, IoError, io::errno_message(path_, "cannot lock"));
+  LORSA_CHECK(errno == EWOULDBLOCK, IoError, "{}", io::errno_message(path_, "cannot lock"));
   return false;
 }
 
@@ -116,10 +113,8 @@ bool WriterLock::in_place() const {
 }
 
 void WriterLock::check_in_place() const {
-  LORSA_CHECK(in_place(),
-              IoError,
-              folder_.string(),
-              ": the cache's folder was removed or replaced while it was being written");
+  LORSA_CHECK(in_place(), IoError,
+              "{}: the cache's folder was removed or replaced while it was being written", folder_);
 }
 
 bool WriterLock::is_held(const std::filesystem::path& folder, int64_t rank) {
@@ -141,14 +136,9 @@ void WriterLock::refuse_other_jobs(int64_t world_size) const {
     if (!rank.has_value() || *rank < world_size) {
       continue;
     }
-    LORSA_CHECK(!is_held(folder_, *rank),
-                IoError,
-                folder_.string(),
-                ": another extraction is writing this cache (",
-                holder_of(entry.path()),
-                ", as rank ",
-                *rank,
-                ")");
+    LORSA_CHECK(!is_held(folder_, *rank), IoError,
+                "{}: another extraction is writing this cache ({}, as rank {})", folder_,
+                holder_of(entry.path()), *rank);
     std::error_code ignored;
     std::filesystem::remove(entry.path(), ignored);  // of a killed run
   }

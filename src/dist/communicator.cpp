@@ -24,36 +24,26 @@ Backend chosen_backend(const Options& options) {
 
 void check_options(const Options& options, Backend backend) {
   const LaunchRank& rank = options.rank;
-  LORSA_CHECK(rank.world_size >= 1 && rank.rank >= 0 && rank.rank < rank.world_size,
-              ConfigError,
-              "make_communicator: expected a rank below the world size, found rank ",
-              rank.rank,
-              " of ",
-              rank.world_size);
-  LORSA_CHECK(std::isfinite(options.timeout_s) && options.timeout_s > 0,
-              ConfigError,
-              "make_communicator: expected a time-out above 0 s, found ",
-              options.timeout_s);
+  LORSA_CHECK(rank.world_size >= 1 && rank.rank >= 0 && rank.rank < rank.world_size, ConfigError,
+              "make_communicator: expected a rank below the world size, found rank {} of {}",
+              rank.rank, rank.world_size);
+  LORSA_CHECK(std::isfinite(options.timeout_s) && options.timeout_s > 0, ConfigError,
+              "make_communicator: expected a time-out above 0 s, found {}", options.timeout_s);
   if (rank.world_size == 1) {
     return;
   }
-  LORSA_CHECK(backend != Backend::kSingle,
-              ConfigError,
-              "make_communicator: the backend 'single' is for one rank, but this is rank ",
-              rank.rank,
-              " of ",
-              rank.world_size,
-              ", and each would work alone; use auto, mpi or nccl");
-  LORSA_CHECK(backend != Backend::kMpi || options.device.is_cpu(),
-              ConfigError,
-              "make_communicator: the backend 'mpi' carries CPU tensors, but the device is ",
-              options.device.str(),
-              "; use nccl or the device cpu");
-  LORSA_CHECK(backend != Backend::kNccl || options.device.is_cuda(),
-              ConfigError,
-              "make_communicator: the backend 'nccl' carries CUDA tensors, but the device is ",
-              options.device.str(),
-              "; use mpi or a CUDA device");
+  LORSA_CHECK(backend != Backend::kSingle, ConfigError,
+              "make_communicator: the backend 'single' is for one rank, but this is rank {} of {}, "
+              "and each would work alone; use auto, mpi or nccl",
+              rank.rank, rank.world_size);
+  LORSA_CHECK(backend != Backend::kMpi || options.device.is_cpu(), ConfigError,
+              "make_communicator: the backend 'mpi' carries CPU tensors, but the device is {}; use "
+              "nccl or the device cpu",
+              options.device.str());
+  LORSA_CHECK(backend != Backend::kNccl || options.device.is_cuda(), ConfigError,
+              "make_communicator: the backend 'nccl' carries CUDA tensors, but the device is {}; "
+              "use mpi or a CUDA device",
+              options.device.str());
 }
 
 }  // namespace
@@ -70,29 +60,19 @@ bool Work::done() const {
 }
 
 void Communicator::check_tensor(const at::Tensor& tensor, const char* call) const {
-  LORSA_CHECK(tensor.defined(), ShapeError, call, ": the tensor is undefined");
+  LORSA_CHECK(tensor.defined(), ShapeError, "{}: the tensor is undefined", call);
   const at::ScalarType dtype = tensor.scalar_type();
   LORSA_CHECK(
       dtype == at::kFloat || dtype == at::kDouble || dtype == at::kLong || dtype == at::kBFloat16,
-      ShapeError,
-      call,
-      ": expected float32, float64, int64 or bfloat16, found ",
+      ShapeError, "{}: expected float32, float64, int64 or bfloat16, found {}", call,
       c10::toString(dtype));
-  LORSA_CHECK(tensor.is_contiguous(),
-              ShapeError,
-              call,
-              ": expected a contiguous tensor, found sizes ",
-              tensor.sizes(),
-              " with strides ",
-              tensor.strides());
+  LORSA_CHECK(tensor.is_contiguous(), ShapeError,
+              "{}: expected a contiguous tensor, found sizes {} with strides {}", call,
+              tensor.sizes(), tensor.strides());
   LORSA_CHECK(
       tensor.device().type() == device_.type() &&
           (!device_.has_index() || tensor.device().index() == device_.index() || device_.is_cpu()),
-      ShapeError,
-      call,
-      ": expected a tensor on ",
-      device_.str(),
-      ", found one on ",
+      ShapeError, "{}: expected a tensor on {}, found one on {}", call, device_.str(),
       tensor.device().str());
 }
 
@@ -114,12 +94,8 @@ void Communicator::all_reduce_max(const at::Tensor& tensor) {
 
 void Communicator::broadcast(const at::Tensor& tensor, int64_t root) {
   check_tensor(tensor, "broadcast");
-  LORSA_CHECK(root >= 0 && root < world_size_,
-              ShapeError,
-              "broadcast: expected a root from 0 to ",
-              world_size_ - 1,
-              ", found ",
-              root);
+  LORSA_CHECK(root >= 0 && root < world_size_, ShapeError,
+              "broadcast: expected a root from 0 to {}, found {}", world_size_ - 1, root);
   if (tensor.numel() > 0) {
     Work(begin({CollectiveKind::kBroadcast, tensor, root, {}})).wait();
   }
@@ -151,7 +127,7 @@ std::unique_ptr<Communicator> make_communicator(const Options& options) {
   std::unique_ptr<Communicator> communicator =
       backend == Backend::kNccl ? make_nccl(options) : make_mpi(options);
   if (communicator->rank() == 0) {
-    log_info("communicator: ", communicator->description());
+    log_info("communicator: {}", communicator->description());
   }
   return communicator;
 }

@@ -48,14 +48,11 @@ c10::intrusive_ptr<c10d::Store> connect(const Rendezvous& rendezvous,
   try {
     connection = c10::make_intrusive<c10d::TCPStore>(rendezvous.host, options);
   } catch (const std::exception& error) {
-    throw DeviceError(concat(serves
-                                 ? "rank 0 cannot serve the job's store at "
-                                 : concat("rank ", rank.rank, " cannot reach the job's store at "),
-                             rendezvous.host,
-                             ":",
-                             rendezvous.port,
-                             " (MASTER_ADDR, MASTER_PORT): ",
-                             first_line(error)));
+    throw DeviceError(
+        formatted("{}{}:{} (MASTER_ADDR, MASTER_PORT): {}",
+                  serves ? "rank 0 cannot serve the job's store at "
+                         : formatted("rank {} cannot reach the job's store at ", rank.rank),
+                  rendezvous.host, rendezvous.port, first_line(error)));
   }
   return connection;
 }
@@ -74,8 +71,8 @@ JobStore::JobStore(const Rendezvous& rendezvous,
     : rank_(rank),
       timeout_s_(timeout_s),
       agent_store_(rendezvous.agent_store),
-      address_(concat(rendezvous.host, ":", rendezvous.port)),
-      prefix_(concat("lorsa/", rendezvous.job, "/", group)),
+      address_(formatted("{}:{}", rendezvous.host, rendezvous.port)),
+      prefix_(formatted("lorsa/{}/{}", rendezvous.job, group)),
       connection_(connect(rendezvous, rank, timeout_s)) {
   store_ = guarded("connect", [&] {
     return c10::make_intrusive<c10d::PrefixStore>(prefix_, connection_->clone());
@@ -89,17 +86,10 @@ auto JobStore::guarded(const char* what, const Call& call) -> decltype(call()) {
   try {
     return call();
   } catch (const std::exception& error) {
-    throw DeviceError(concat("rank ",
-                             rank_.rank,
-                             ": the job's store at ",
-                             address_,
-                             agent_store_ ? " (of torchrun's agent)" : " (of rank 0)",
-                             " does not answer, ",
-                             agent_store_ ? "the agent" : "rank 0",
-                             " is stopped or gone: ",
-                             what,
-                             ": ",
-                             first_line(error)));
+    throw DeviceError(
+        formatted("rank {}: the job's store at {}{} does not answer, {} is stopped or gone: {}: {}",
+                  rank_.rank, address_, agent_store_ ? " (of torchrun's agent)" : " (of rank 0)",
+                  agent_store_ ? "the agent" : "rank 0", what, first_line(error)));
   }
 }
 
@@ -127,17 +117,9 @@ std::vector<int64_t> JobStore::wait_for_all(const std::string& prefix) {
 void JobStore::join() {
   post(0);
   const std::vector<int64_t> absent = guarded("join", [&] { return wait_for_all(kBegun); });
-  LORSA_CHECK(absent.empty(),
-              DeviceError,
-              "rank ",
-              rank_.rank,
-              " waited ",
-              timeout_s_,
-              " s at the job's store ",
-              address_,
-              "; ",
-              list_ranks(absent),
-              " did not arrive");
+  LORSA_CHECK(absent.empty(), DeviceError,
+              "rank {} waited {} s at the job's store {}; {} did not arrive", rank_.rank,
+              timeout_s_, address_, list_ranks(absent));
 }
 
 void JobStore::post(int64_t num_begun) {
@@ -161,9 +143,8 @@ std::vector<int64_t> JobStore::begun() {
 
 void JobStore::post_failure(const std::string& why) {
   guarded("post_failure", [&] {
-    store_->compareSet(kFailure,
-                       std::vector<uint8_t>(),
-                       bytes_of(concat("rank ", rank_.rank, " has failed: ", why)));
+    store_->compareSet(kFailure, std::vector<uint8_t>(),
+                       bytes_of(formatted("rank {} has failed: {}", rank_.rank, why)));
   });
 }
 

@@ -14,7 +14,7 @@ std::string list_ranks(const std::vector<int64_t>& ranks) {
     const bool last = i + 1 == ranks.size();
     text += (i == 0 ? "" : last ? " and " : ", ") + std::to_string(ranks[i]);
   }
-  return named == ranks.size() ? text : concat(text, " and ", ranks.size() - named, " more");
+  return named == ranks.size() ? text : formatted("{} and {} more", text, ranks.size() - named);
 }
 
 std::string lost_ranks_message(const RollCall& roll_call) {
@@ -29,28 +29,19 @@ std::string lost_ranks_message(const RollCall& roll_call) {
       most_begun = std::max(most_begun, roll_call.begun[rank]);
     }
   }
-  std::string text = concat("rank ",
-                            roll_call.rank,
-                            " waited ",
-                            roll_call.timeout_s,
-                            " s for ",
-                            roll_call.operation,
-                            " (operation ",
-                            roll_call.number,
-                            ")");
+  std::string text = formatted("rank {} waited {} s for {} (operation {})", roll_call.rank,
+                               roll_call.timeout_s, roll_call.operation, roll_call.number);
   if (!silent.empty()) {
-    text += concat("; ",
-                   list_ranks(silent),
-                   " did not arrive and gives no sign of life: its process is stopped or gone, or "
-                   "its machine cannot be reached");
+    text += formatted(
+        "; {} did not arrive and gives no sign of life: its process is stopped or gone, or its "
+        "machine cannot be reached",
+        list_ranks(silent));
   }
   if (!behind.empty()) {
-    text += concat("; ",
-                   list_ranks(behind),
-                   " did not arrive, having begun ",
-                   most_begun,
-                   behind.size() == 1 ? "" : " at most",
-                   ": slow or stuck elsewhere (a longer time-out helps the slow)");
+    text += formatted(
+        "; {} did not arrive, having begun {}{}: slow or stuck elsewhere (a longer time-out helps "
+        "the slow)",
+        list_ranks(behind), most_begun, behind.size() == 1 ? "" : " at most");
   }
   if (silent.empty() && behind.empty()) {
     text += "; all ranks have begun it: the network between them stalls";

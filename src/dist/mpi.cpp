@@ -46,7 +46,7 @@ class MpiCommunicator final : public Communicator {
       try {
         finish();
       } catch (const std::exception& error) {
-        log_error("leaving the other ranks: ", error.what());
+        log_error("leaving the other ranks: {}", error.what());
       }
     }
     if (!finished_) {
@@ -67,7 +67,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   std::string description() const override {
-    return concat("mpi (", mpi_session::library_name(), "), ", world_size(), " ranks");
+    return formatted("mpi ({}), {} ranks", mpi_session::library_name(), world_size());
   }
 
  private:
@@ -77,20 +77,15 @@ class MpiCommunicator final : public Communicator {
   }
 
   void check(const Collective& collective) const {
-    LORSA_CHECK(!finished_, Error, to_string(collective), ": the communicator has finished");
+    LORSA_CHECK(!finished_, Error, "{}: the communicator has finished", to_string(collective));
     const bool reduces =
         collective.kind == CollectiveKind::kSum || collective.kind == CollectiveKind::kMax;
-    LORSA_CHECK(!reduces || collective.tensor.scalar_type() != at::kBFloat16,
-                ShapeError,
-                to_string(collective),
-                ": MPI does not compute with bfloat16; reduce in float32");
+    LORSA_CHECK(!reduces || collective.tensor.scalar_type() != at::kBFloat16, ShapeError,
+                "{}: MPI does not compute with bfloat16; reduce in float32", to_string(collective));
     LORSA_CHECK(collective.kind != CollectiveKind::kAllGather ||
                     collective.tensor.numel() <= std::numeric_limits<int>::max(),
-                ShapeError,
-                to_string(collective),
-                ": all_gather is for small tensors, at most ",
-                std::numeric_limits<int>::max(),
-                " elements");
+                ShapeError, "{}: all_gather is for small tensors, at most {} elements",
+                to_string(collective), std::numeric_limits<int>::max());
   }
 
   std::shared_ptr<MpiEngine> engine_;

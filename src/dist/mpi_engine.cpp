@@ -49,10 +49,7 @@ MPI_Comm duplicate_world(double timeout_s) {
   for (int done = 0; done == 0;) {
     check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
     LORSA_CHECK(done != 0 || std::chrono::steady_clock::now() - start < seconds(timeout_s),
-                DeviceError,
-                "make_communicator: not all ranks have come within ",
-                timeout_s,
-                " s");
+                DeviceError, "make_communicator: not all ranks have come within {} s", timeout_s);
     std::this_thread::sleep_for(done != 0 ? 0us : 100us);
   }
   check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
@@ -119,13 +116,9 @@ void MpiEngine::wait(const MpiOperation& operation) {
 std::exception_ptr MpiEngine::lost_ranks(const MpiOperation& operation) const {
   const std::string what = to_string(operation.collective);
   if (present_.empty()) {
-    return std::make_exception_ptr(DeviceError(concat("rank ",
-                                                      rank_,
-                                                      " waited ",
-                                                      timeout_s_,
-                                                      " s for ",
-                                                      what,
-                                                      ", and MPI on this rank does not return")));
+    return std::make_exception_ptr(
+        DeviceError(formatted("rank {} waited {} s for {}, and MPI on this rank does not return",
+                              rank_, timeout_s_, what)));
   }
   return std::make_exception_ptr(
       DeviceError(lost_ranks_message({what, operation.number, rank_, timeout_s_, present_})));

@@ -36,10 +36,9 @@ void MpiRollCall::answer(int64_t num_begun) {
   check_mpi(MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kQuestion, comm_, MPI_STATUS_IGNORE),
             "MPI_Recv");
   Sent& reply = sent_.emplace_back(Sent{num_begun, MPI_REQUEST_NULL});
-  check_mpi(
-      MPI_Isend(
-          &reply.num_begun, 1, MPI_INT64_T, status.MPI_SOURCE, kAnswer, comm_, &reply.request),
-      "MPI_Isend");
+  check_mpi(MPI_Isend(&reply.num_begun, 1, MPI_INT64_T, status.MPI_SOURCE, kAnswer, comm_,
+                      &reply.request),
+            "MPI_Isend");
 }
 
 void MpiRollCall::ask() {

@@ -37,11 +37,10 @@ void start() {
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
     std::atexit(finalize_at_exit);
   }
-  LORSA_CHECK(provided >= MPI_THREAD_SERIALIZED,
-              DeviceError,
-              "MPI_Init_thread: expected MPI_THREAD_SERIALIZED or better, found level ",
-              provided,
-              ": this MPI allows no communication thread");
+  LORSA_CHECK(provided >= MPI_THREAD_SERIALIZED, DeviceError,
+              "MPI_Init_thread: expected MPI_THREAD_SERIALIZED or better, found level {}: this MPI "
+              "allows no communication thread",
+              provided);
 }
 
 }  // namespace
@@ -54,17 +53,15 @@ void check_mpi(int code, const char* call) {
   int length = 0;
   MPI_Error_string(code, text.data(), &length);
   throw DeviceError(
-      concat(call, ": ", std::string(text.data(), static_cast<size_t>(length)), " (", code, ")"));
+      formatted("{}: {} ({})", call, std::string(text.data(), static_cast<size_t>(length)), code));
 }
 
 namespace mpi_session {
 
 void open(const LaunchRank& expected) {
-  LORSA_CHECK(!finalized(),
-              DeviceError,
+  LORSA_CHECK(!finalized(), DeviceError,
               "make_communicator: MPI was finalised in this process and cannot be started again");
-  LORSA_CHECK(!broken,
-              DeviceError,
+  LORSA_CHECK(!broken, DeviceError,
               "make_communicator: an earlier communicator of this process has failed; start the "
               "ranks anew");
   start();
@@ -72,19 +69,10 @@ void open(const LaunchRank& expected) {
   int size = 0;
   check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
-  LORSA_CHECK(rank == expected.rank && size == expected.world_size,
-              ConfigError,
-              "make_communicator: the environment says rank ",
-              expected.rank,
-              " of ",
-              expected.world_size,
-              ", MPI says rank ",
-              rank,
-              " of ",
-              size,
-              ": start the ranks with the mpirun that belongs to ",
-              library_name(),
-              ", or with srun --mpi=pmix");
+  LORSA_CHECK(rank == expected.rank && size == expected.world_size, ConfigError,
+              "make_communicator: the environment says rank {} of {}, MPI says rank {} of {}: "
+              "start the ranks with the mpirun that belongs to {}, or with srun --mpi=pmix",
+              expected.rank, expected.world_size, rank, size, library_name());
   ++num_open;
 }
 

@@ -38,8 +38,8 @@ class NcclGroup {
     try {
       connect();
     } catch (const std::exception& error) {
-      throw DeviceError(concat(
-          "rank ", options.rank.rank, ": NCCL on ", options.device.str(), ": ", first_line(error)));
+      throw DeviceError(formatted("rank {}: NCCL on {}: {}", options.rank.rank,
+                                  options.device.str(), first_line(error)));
     }
   }
 
@@ -87,7 +87,7 @@ class NcclGroup {
     try {
       fail_quietly("it left through an exception");
     } catch (const std::exception& error) {
-      log_error("leaving the other ranks: ", first_line(error));
+      log_error("leaving the other ranks: {}", first_line(error));
     }
   }
 
@@ -107,10 +107,9 @@ class NcclGroup {
     // Behind the limit of wait(): for operations that nobody waits for.
     pg_options->timeout =
         std::chrono::milliseconds(static_cast<int64_t>(options_.timeout_s * 2000.0) + 60000);
-    group_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store_.for_process_group(),
-                                                         static_cast<int>(options_.rank.rank),
-                                                         static_cast<int>(options_.rank.world_size),
-                                                         pg_options);
+    group_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(
+        store_.for_process_group(), static_cast<int>(options_.rank.rank),
+        static_cast<int>(options_.rank.world_size), pg_options);
     // Now, while all are known to be there, instead of in the first collective.
     group_->eagerConnectSingleDevice(options_.device);
   }
@@ -150,8 +149,8 @@ class NcclGroup {
   void look_for_failure(const Collective& collective) {
     const auto look = [&] { return store_.failure(); };
     if (const std::optional<std::string> other = converted(look, to_string(collective))) {
-      fail(concat(
-          "rank ", options_.rank.rank, " waits in vain for ", to_string(collective), ": ", *other));
+      fail(formatted("rank {} waits in vain for {}: {}", options_.rank.rank, to_string(collective),
+                     *other));
     }
   }
 
@@ -161,7 +160,7 @@ class NcclGroup {
     try {
       return call();
     } catch (const std::exception& error) {
-      fail(concat("rank ", options_.rank.rank, ": ", what, ": ", first_line(error)));
+      fail(formatted("rank {}: {}: {}", options_.rank.rank, what, first_line(error)));
     }
   }
 
@@ -178,14 +177,14 @@ class NcclGroup {
     try {
       store_.post_failure(why);
     } catch (const std::exception& error) {
-      log_warning(error.what());
+      log_warning("{}", error.what());
     }
     if (group_) {
       group_->abort();
     }
   }
 
-  void throw_if_failed() const { LORSA_CHECK(!failed(), DeviceError, failure_); }
+  void throw_if_failed() const { LORSA_CHECK(!failed(), DeviceError, "{}", failure_); }
 
   Options options_;
   JobStore store_;
@@ -225,7 +224,7 @@ class NcclCommunicator final : public Communicator {
       try {
         finish();
       } catch (const std::exception& error) {
-        log_error("leaving the other ranks: ", error.what());
+        log_error("leaving the other ranks: {}", error.what());
       }
     }
     if (!finished_) {
@@ -245,13 +244,12 @@ class NcclCommunicator final : public Communicator {
   }
 
   std::string description() const override {
-    return concat(
-        "nccl ", NCCL_MAJOR, ".", NCCL_MINOR, ".", NCCL_PATCH, ", ", world_size(), " ranks");
+    return formatted("nccl {}.{}.{}, {} ranks", NCCL_MAJOR, NCCL_MINOR, NCCL_PATCH, world_size());
   }
 
  private:
   std::unique_ptr<Work::Operation> begin(const Collective& collective) override {
-    LORSA_CHECK(!finished_, Error, to_string(collective), ": the communicator has finished");
+    LORSA_CHECK(!finished_, Error, "{}: the communicator has finished", to_string(collective));
     return std::make_unique<NcclWork>(group_, collective);
   }
 

@@ -24,14 +24,9 @@ std::optional<int64_t> number_of(const ReadEnvironment& read, const char* name, 
   int64_t number = 0;
   const char* const last = text.data() + text.size();
   const auto [end, code] = std::from_chars(text.data(), last, number);
-  LORSA_CHECK(code == std::errc() && end == last && number >= 1 && number <= high,
-              ConfigError,
-              name,
-              " in the environment: expected a number from 1 to ",
-              high,
-              ", found '",
-              text,
-              "'");
+  LORSA_CHECK(code == std::errc() && end == last && number >= 1 && number <= high, ConfigError,
+              "{} in the environment: expected a number from 1 to {}, found '{}'", name, high,
+              text);
   return number;
 }
 
@@ -63,12 +58,11 @@ std::string find_host(const ReadEnvironment& read, int64_t world_size) {
       return host;
     }
   }
-  throw ConfigError(concat("MASTER_ADDR is not in the environment, and the launcher of these ",
-                           world_size,
-                           " ranks does not say that all run on one machine: set it to the host of "
-                           "rank 0 (with mpirun: -x MASTER_ADDR=HOST), and MASTER_PORT unless ",
-                           kDefaultPort,
-                           " is free there"));
+  throw ConfigError(
+      formatted("MASTER_ADDR is not in the environment, and the launcher of these {} ranks does "
+                "not say that all run on one machine: set it to the host of rank 0 (with mpirun: "
+                "-x MASTER_ADDR=HOST), and MASTER_PORT unless {} is free there",
+                world_size, kDefaultPort));
 }
 
 /// The same on all ranks of a job; two jobs on one machine that use the same port tell by it that
@@ -98,13 +92,9 @@ std::string first_host(const std::string& list) {
     // The first number of the bracket, with its leading zeros.
     const size_t close = list.find(']', at);
     const size_t end = list.find_first_of("-,]", at);
-    LORSA_CHECK(close != std::string::npos && end > at + 1,
-                ConfigError,
-                "SLURM's host list: expected numbers in [ ] at character ",
-                at + 1,
-                ", found '",
-                list,
-                "'");
+    LORSA_CHECK(close != std::string::npos && end > at + 1, ConfigError,
+                "SLURM's host list: expected numbers in [ ] at character {}, found '{}'", at + 1,
+                list);
     host += list.substr(at + 1, end - at - 1);
     at = close + 1;
   }
@@ -114,10 +104,8 @@ std::string first_host(const std::string& list) {
 Rendezvous find_rendezvous(const ReadEnvironment& read, int64_t world_size) {
   const std::string agent_store = value_of(read, "TORCHELASTIC_USE_AGENT_STORE");
   const int64_t port = number_of(read, "MASTER_PORT", 65535).value_or(kDefaultPort);
-  return {find_host(read, world_size),
-          static_cast<int>(port),
-          agent_store == "True" || agent_store == "true" || agent_store == "1",
-          job_name(read)};
+  return {find_host(read, world_size), static_cast<int>(port),
+          agent_store == "True" || agent_store == "true" || agent_store == "1", job_name(read)};
 }
 
 }  // namespace lorsa::dist

@@ -14,32 +14,21 @@ namespace {
 void check_belong(const std::filesystem::path& checkpoint,
                   const model::LoadedLorsa& loaded,
                   const data::CacheReader& cache) {
-  const auto refuse_unless =
-      [&](bool equal, const char* what, const auto& ours, const auto& theirs) {
-        LORSA_CHECK(equal,
-                    ConfigError,
-                    checkpoint.string(),
-                    " and ",
-                    cache.folder().string(),
-                    " do not belong together: the checkpoint's ",
-                    what,
-                    " is ",
-                    ours,
-                    ", the cache's ",
-                    theirs);
-      };
+  const auto refuse_unless = [&](bool equal, const char* what, const auto& ours,
+                                 const auto& theirs) {
+    LORSA_CHECK(equal, ConfigError,
+                "{} and {} do not belong together: the checkpoint's {} is {}, the cache's {}",
+                checkpoint, cache.folder(), what, ours, theirs);
+  };
   const data::Manifest& manifest = cache.manifest();
   const int64_t width = loaded.lorsa.shape().d_model;
   refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
   refuse_unless(loaded.info.layer == manifest.layer, "layer", loaded.info.layer, manifest.layer);
   refuse_unless(loaded.info.weights_sha256 == manifest.weights_sha256,
-                "language model (SHA-256 of its weights)",
-                loaded.info.weights_sha256,
+                "language model (SHA-256 of its weights)", loaded.info.weights_sha256,
                 manifest.weights_sha256);
-  refuse_unless(loaded.info.input_convention == manifest.input_convention,
-                "input convention",
-                loaded.info.input_convention,
-                manifest.input_convention);
+  refuse_unless(loaded.info.input_convention == manifest.input_convention, "input convention",
+                loaded.info.input_convention, manifest.input_convention);
 }
 
 }  // namespace
@@ -60,10 +49,10 @@ std::vector<int64_t> heldout_rows(const data::CacheReader& cache, int64_t max_ro
   if (max_rows > 0 && static_cast<size_t>(max_rows) < rows.size()) {
     rows.resize(static_cast<size_t>(max_rows));
   }
-  LORSA_CHECK(!rows.empty(),
-              ConfigError,
-              cache.folder().string(),
-              " holds no held-out rows: extract it with data.holdout_fraction > 0 and more tokens");
+  LORSA_CHECK(
+      !rows.empty(), ConfigError,
+      "{} holds no held-out rows: extract it with data.holdout_fraction > 0 and more tokens",
+      cache.folder());
   return rows;
 }
 
@@ -76,15 +65,13 @@ void for_each_batch(const data::CacheReader& cache,
                     const std::vector<int64_t>& rows,
                     int64_t batch_sequences,
                     const std::function<void(const data::Batch&)>& take) {
-  LORSA_CHECK(batch_sequences > 0,
-              ConfigError,
-              "batch_sequences: expected a positive number, found ",
-              batch_sequences);
+  LORSA_CHECK(batch_sequences > 0, ConfigError,
+              "batch_sequences: expected a positive number, found {}", batch_sequences);
   const auto num_rows = static_cast<int64_t>(rows.size());
   for (int64_t first = 0; first < num_rows; first += batch_sequences) {
     if (StopSignal::requested()) {
       throw Interrupted(
-          concat("stopped after ", first, " of ", num_rows, " rows; nothing was written"));
+          formatted("stopped after {} of {} rows; nothing was written", first, num_rows));
     }
     const int64_t last = std::min(first + batch_sequences, num_rows);
     take(cache.read({rows.begin() + first, rows.begin() + last}));

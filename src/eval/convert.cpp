@@ -20,14 +20,9 @@ using model::Normalization;
 using model::ReadAs;
 
 bool holds_only_checkpoint_files(const fs::path& folder) {
-  static const std::set<std::string> kFiles = {"lorsa.json",
-                                               "model.safetensors",
-                                               "config.json",
-                                               "sae_weights.safetensors",
-                                               "lorsa.json.tmp",
-                                               "model.safetensors.tmp",
-                                               "config.json.tmp",
-                                               "sae_weights.safetensors.tmp"};
+  static const std::set<std::string> kFiles = {
+      "lorsa.json",     "model.safetensors",     "config.json",     "sae_weights.safetensors",
+      "lorsa.json.tmp", "model.safetensors.tmp", "config.json.tmp", "sae_weights.safetensors.tmp"};
   if (!fs::is_directory(folder)) {
     return false;
   }
@@ -41,32 +36,22 @@ bool holds_only_checkpoint_files(const fs::path& folder) {
 
 void check_output(const ConvertOptions& options) {
   const fs::path out = io::without_trailing_slash(options.output);
-  LORSA_CHECK(!out.empty() && out.filename() != "." && out.filename() != "..",
-              ConfigError,
-              "OUTPUT: \"",
-              options.output.string(),
-              "\" names no new folder");
+  LORSA_CHECK(!out.empty() && out.filename() != "." && out.filename() != "..", ConfigError,
+              "OUTPUT: \"{}\" names no new folder", options.output);
   if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out))) {
     std::error_code unused;
-    LORSA_CHECK(!fs::equivalent(options.input, out, unused),
-                ConfigError,
-                out.string(),
-                ": is the input; give another OUTPUT");
-    LORSA_CHECK(options.existing == ConvertOptions::Existing::kReplace,
-                ConfigError,
-                out.string(),
-                ": exists; give another OUTPUT, or --force to replace it");
-    LORSA_CHECK(holds_only_checkpoint_files(out),
-                ConfigError,
-                out.string(),
-                ": holds more than a checkpoint's files: it is not replaced; give another OUTPUT");
+    LORSA_CHECK(!fs::equivalent(options.input, out, unused), ConfigError,
+                "{}: is the input; give another OUTPUT", out);
+    LORSA_CHECK(options.existing == ConvertOptions::Existing::kReplace, ConfigError,
+                "{}: exists; give another OUTPUT, or --force to replace it", out);
+    LORSA_CHECK(holds_only_checkpoint_files(out), ConfigError,
+                "{}: holds more than a checkpoint's files: it is not replaced; give another OUTPUT",
+                out);
   }
   for (const char* suffix : {".tmp", ".old"}) {
     const fs::path path = io::beside(out, suffix);
-    LORSA_CHECK(!fs::exists(path) || holds_only_checkpoint_files(path),
-                ConfigError,
-                path.string(),
-                ": is in the way and holds other files; remove it or give another OUTPUT");
+    LORSA_CHECK(!fs::exists(path) || holds_only_checkpoint_files(path), ConfigError,
+                "{}: is in the way and holds other files; remove it or give another OUTPUT", path);
   }
 }
 
@@ -86,21 +71,15 @@ model::ImportedLorsa read_input(const ConvertOptions& options, CheckpointKind fr
 }
 
 void check_options(const ConvertOptions& options, CheckpointKind from, CheckpointKind to) {
-  LORSA_CHECK(to != CheckpointKind::kOriginal,
-              ConfigError,
+  LORSA_CHECK(to != CheckpointKind::kOriginal, ConfigError,
               "--to: original: the original repository's files are read, not written");
-  LORSA_CHECK(from != CheckpointKind::kLorsa || options.read_as == ReadAs::kStated,
-              ConfigError,
-              "--normalization: ",
-              options.input.string(),
-              " is a lorsa checkpoint, which states its normalization for certain");
-  LORSA_CHECK(from != CheckpointKind::kLorsa || options.cache.empty(),
-              ConfigError,
-              "--cache: ",
-              options.input.string(),
-              " is a lorsa checkpoint: judge it with lorsa-eval");
-  LORSA_CHECK(to == CheckpointKind::kLlamascopium || !options.n_ctx,
-              ConfigError,
+  LORSA_CHECK(
+      from != CheckpointKind::kLorsa || options.read_as == ReadAs::kStated, ConfigError,
+      "--normalization: {} is a lorsa checkpoint, which states its normalization for certain",
+      options.input);
+  LORSA_CHECK(from != CheckpointKind::kLorsa || options.cache.empty(), ConfigError,
+              "--cache: {} is a lorsa checkpoint: judge it with lorsa-eval", options.input);
+  LORSA_CHECK(to == CheckpointKind::kLlamascopium || !options.n_ctx, ConfigError,
               "--n-ctx: only llamascopium's files have it");
 }
 
@@ -109,26 +88,18 @@ void take_identity(const fs::path& folder,
                    const data::Manifest& manifest,
                    model::ImportedLorsa& imported) {
   model::CheckpointInfo& info = imported.loaded.info;
-  const auto refuse_unless =
-      [&](bool equal, const char* what, const auto& ours, const auto& theirs) {
-        LORSA_CHECK(equal,
-                    ConfigError,
-                    "--cache: ",
-                    folder.string(),
-                    " is not of the checkpoint's layer: its ",
-                    what,
-                    " is ",
-                    theirs,
-                    ", the checkpoint's ",
-                    ours);
-      };
+  const auto refuse_unless = [&](bool equal, const char* what, const auto& ours,
+                                 const auto& theirs) {
+    LORSA_CHECK(equal, ConfigError,
+                "--cache: {} is not of the checkpoint's layer: its {} is {}, the checkpoint's {}",
+                folder, what, theirs, ours);
+  };
   const int64_t width = imported.loaded.lorsa.shape().d_model;
   refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
-  refuse_unless(
-      info.layer < 0 || info.layer == manifest.layer, "layer", info.layer, manifest.layer);
+  refuse_unless(info.layer < 0 || info.layer == manifest.layer, "layer", info.layer,
+                manifest.layer);
   refuse_unless(info.weights_sha256.empty() || info.weights_sha256 == manifest.weights_sha256,
-                "language model (SHA-256 of its weights)",
-                info.weights_sha256,
+                "language model (SHA-256 of its weights)", info.weights_sha256,
                 manifest.weights_sha256);
   info.model_name = manifest.model_name;
   info.weights_sha256 = manifest.weights_sha256;
@@ -145,17 +116,15 @@ void warn_about_reading(const ConvertOptions& options,
                         const model::ImportedLorsa& imported,
                         ConvertReport& report) {
   if (report.readings && report.readings->better() != report.info.normalization) {
-    report.warnings.push_back(concat("the weights are read as ",
-                                     word(report.info.normalization),
-                                     ", but reconstruct the cache better as ",
-                                     word(report.readings->better()),
-                                     ": see --normalization"));
+    report.warnings.push_back(formatted(
+        "the weights are read as {}, but reconstruct the cache better as {}: see --normalization",
+        word(report.info.normalization), word(report.readings->better())));
   }
   if (!report.readings && options.read_as == ReadAs::kStated && !imported.certain) {
     report.warnings.push_back(
-        concat(report.input,
-               ": says dataset-wise, which llamascopium also writes for weights that it folded "
-               "afterwards: --cache tells, --normalization folded corrects"));
+        formatted("{}: says dataset-wise, which llamascopium also writes for weights that it "
+                  "folded afterwards: --cache tells, --normalization folded corrects",
+                  report.input));
   }
 }
 
@@ -165,14 +134,10 @@ void check_space(const ConvertOptions& options,
                  ConvertReport& report) {
   report.bytes = model::llamascopium_bytes(loaded.lorsa, loaded.info, options.n_ctx);
   const auto free = static_cast<double>(io::free_bytes(options.output));
-  LORSA_CHECK(report.bytes <= free,
-              IoError,
-              options.output.string(),
-              ": the disk cannot hold the checkpoint: ",
-              format_bytes(report.bytes),
-              " needed, most of it for llamascopium's mask of n_ctx x n_ctx bytes; ",
-              format_bytes(free),
-              " free; a smaller --n-ctx needs less");
+  LORSA_CHECK(report.bytes <= free, IoError,
+              "{}: the disk cannot hold the checkpoint: {} needed, most of it for llamascopium's "
+              "mask of n_ctx x n_ctx bytes; {} free; a smaller --n-ctx needs less",
+              options.output, format_bytes(report.bytes), format_bytes(free));
 }
 
 void write_output(const ConvertOptions& options,
@@ -215,7 +180,7 @@ ConvertReport convert(const ConvertOptions& options) {
   report.warnings = imported.remarks;
   warn_about_reading(options, imported, report);
   for (const std::string& warning : report.warnings) {
-    log_warning(warning);
+    log_warning("{}", warning);
   }
   if (to == CheckpointKind::kLlamascopium) {
     // Refuses what cannot be said there, before anything is written and without writing, too.

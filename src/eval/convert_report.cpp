@@ -11,11 +11,11 @@ namespace {
 std::string activation_text(const model::LorsaShape& shape) {
   switch (shape.activation) {
     case model::Activation::kTopK:
-      return concat("topk, K ", shape.top_k);
+      return formatted("topk, K {}", shape.top_k);
     case model::Activation::kTopKSigned:
-      return concat("topk_signed, K ", shape.top_k);
+      return formatted("topk_signed, K {}", shape.top_k);
     case model::Activation::kBatchTopK:
-      return concat("batchtopk, K ", shape.top_k);
+      return formatted("batchtopk, K {}", shape.top_k);
     case model::Activation::kRelu:
       return "relu";
     case model::Activation::kJumpRelu:
@@ -32,41 +32,25 @@ std::string rope_text(const kernels::RopeSpec& rope) {
   const char* scaling = rope.scaling == kernels::RopeScaling::kNone     ? ""
                         : rope.scaling == kernels::RopeScaling::kLinear ? ", linear scaling"
                                                                         : ", llama3 scaling";
-  return concat("RoPE over ",
-                rope.rotary_dim,
-                " dimensions (",
-                split ? "half_split" : "adjacent_pairs",
-                "), base ",
-                rope.base,
-                scaling);
+  return formatted("RoPE over {} dimensions ({}), base {}{}", rope.rotary_dim,
+                   split ? "half_split" : "adjacent_pairs", rope.base, scaling);
 }
 
 std::string normalization_text(const ConvertReport& report) {
   const bool folded = report.info.normalization == model::Normalization::kFolded;
-  return folded ? concat("folded (stated: ", report.stated, ")")
-                : concat("scaled, input by ",
-                         report.info.input_scale,
-                         ", target by ",
-                         report.info.target_scale,
-                         " (stated: ",
-                         report.stated,
-                         ")");
+  return folded ? formatted("folded (stated: {})", report.stated)
+                : formatted("scaled, input by {}, target by {} (stated: {})",
+                            report.info.input_scale, report.info.target_scale, report.stated);
 }
 
 std::string readings_text(const Readings& readings) {
   std::string scaled = "no mean norms to read as scaled";
   if (readings.fvu_scaled) {
     scaled =
-        concat("fvu ", *readings.fvu_scaled, ", ", readings.l0_scaled, " heads a token as scaled");
+        formatted("fvu {}, {} heads a token as scaled", *readings.fvu_scaled, readings.l0_scaled);
   }
-  return concat(scaled,
-                "; fvu ",
-                readings.fvu_folded,
-                ", ",
-                readings.l0_folded,
-                " heads a token as folded (",
-                readings.num_rows,
-                " rows)");
+  return formatted("{}; fvu {}, {} heads a token as folded ({} rows)", scaled, readings.fvu_folded,
+                   readings.l0_folded, readings.num_rows);
 }
 
 }  // namespace
@@ -77,37 +61,25 @@ std::string report_text(const ConvertReport& report) {
   const auto line = [&](const char* label, const std::string& text) {
     out << std::left << std::setw(15) << label << text << "\n";
   };
-  line("read", concat(report.input, " (", to_string(report.from), ", ", report.dtype, ")"));
-  line("sizes",
-       concat("d_model ",
-              s.d_model,
-              ", ",
-              s.num_ov_heads,
-              " OV heads, ",
-              s.num_qk_heads,
-              " QK heads of width ",
-              s.d_qk));
+  line("read", formatted("{} ({}, {})", report.input, to_string(report.from), report.dtype));
+  line("sizes", formatted("d_model {}, {} OV heads, {} QK heads of width {}", s.d_model,
+                          s.num_ov_heads, s.num_qk_heads, s.d_qk));
   line("activation", activation_text(s));
   line("attention",
-       concat(rope_text(s.rope),
-              ", q.k over ",
-              s.attn_scale,
-              s.qk_norm ? ", QK norm" : "",
-              s.num_virtual_keys > 0 ? concat(", ", s.num_virtual_keys, " virtual keys") : ""));
+       formatted("{}, q.k over {}{}{}", rope_text(s.rope), s.attn_scale,
+                 s.qk_norm ? ", QK norm" : "",
+                 s.num_virtual_keys > 0 ? formatted(", {} virtual keys", s.num_virtual_keys) : ""));
   line("normalization", normalization_text(report));
-  line("layer",
-       concat(report.info.layer,
-              report.info.model_name.empty() ? "" : concat(" of ", report.info.model_name)));
+  line(
+      "layer",
+      formatted("{}{}", report.info.layer,
+                report.info.model_name.empty() ? "" : formatted(" of {}", report.info.model_name)));
   if (report.readings) {
     line("on the cache", readings_text(*report.readings));
   }
   line(report.written ? "wrote" : "would write",
-       concat(report.output,
-              " (",
-              to_string(report.to),
-              ", float32",
-              report.bytes > 0.0 ? ", about " + format_bytes(report.bytes) : std::string(),
-              ")"));
+       formatted("{} ({}, float32{})", report.output, to_string(report.to),
+                 report.bytes > 0.0 ? ", about " + format_bytes(report.bytes) : std::string()));
   return out.str();
 }
 

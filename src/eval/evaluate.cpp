@@ -30,15 +30,10 @@ std::unique_ptr<lm::LanguageModel> load_model(const EvalOptions& options,
     return nullptr;
   }
   auto model = std::make_unique<lm::LanguageModel>(options.model, device);
-  LORSA_CHECK(model->weights_sha256() == manifest.weights_sha256,
-              ConfigError,
-              options.model.string(),
-              " is not the model that ",
-              options.cache.string(),
-              " was extracted from: SHA-256 of its weights is ",
-              model->weights_sha256(),
-              ", the cache says ",
-              manifest.weights_sha256);
+  LORSA_CHECK(model->weights_sha256() == manifest.weights_sha256, ConfigError,
+              "{} is not the model that {} was extracted from: SHA-256 of its weights is {}, the "
+              "cache says {}",
+              options.model, options.cache, model->weights_sha256(), manifest.weights_sha256);
   return model;
 }
 
@@ -61,9 +56,8 @@ class Evaluation {
     check_batch();
     plan_ =
         plan_interventions(options, candidates_.front()->loaded.lorsa.shape(), cache_.manifest());
-    LORSA_CHECK(!plan_ || checkpoints.size() == 1,
-                ConfigError,
-                "--ablate-heads and --steer: expected one CHECKPOINT, found ",
+    LORSA_CHECK(!plan_ || checkpoints.size() == 1, ConfigError,
+                "--ablate-heads and --steer: expected one CHECKPOINT, found {}",
                 checkpoints.size());
     language_model_ = load_model(options, device, cache_.manifest());
     check_context_lengths(options, language_model_.get(), cache_.manifest(), num_rows());
@@ -113,7 +107,7 @@ class Evaluation {
       const model::LorsaShape& shape = candidate->loaded.lorsa.shape();
       check_memory(tokens * 4.0 * static_cast<double>(2 * shape.num_ov_heads + 4 * shape.d_model),
                    device_,
-                   concat("batches of ", options_.batch_sequences, " rows (--batch-sequences)"));
+                   formatted("batches of {} rows (--batch-sequences)", options_.batch_sequences));
     }
   }
 
@@ -162,8 +156,8 @@ class Evaluation {
 
   [[nodiscard]] InterventionReport carry_out(const InterventionPlan& plan,
                                              const at::Tensor& rate_H) const {
-    const EditedLayer layer{
-        *language_model_, candidates_.front()->loaded.lorsa, cache_.manifest().layer};
+    const EditedLayer layer{*language_model_, candidates_.front()->loaded.lorsa,
+                            cache_.manifest().layer};
     return intervene(plan,
                      {layer, cache_, rows_, rate_H, options_.batch_sequences, options_.progress});
   }
@@ -229,10 +223,8 @@ EvalReport evaluate(const EvalOptions& options) {
 std::vector<EvalReport> evaluate_together(const EvalOptions& options,
                                           const std::vector<std::filesystem::path>& checkpoints) {
   LORSA_CHECK(!checkpoints.empty(), ConfigError, "expected at least one checkpoint, found none");
-  LORSA_CHECK(options.batch_sequences > 0,
-              ConfigError,
-              "--batch-sequences: expected a positive number, found ",
-              options.batch_sequences);
+  LORSA_CHECK(options.batch_sequences > 0, ConfigError,
+              "--batch-sequences: expected a positive number, found {}", options.batch_sequences);
   const c10::Device device = resolve_device(options.device);
   set_num_threads(static_cast<int>(options.threads));
   Evaluation evaluation(options, checkpoints, device);

@@ -23,13 +23,8 @@ std::optional<Number> number(std::string_view text) {
 }
 
 void check_head(const std::string& option, int64_t head, int64_t num_heads) {
-  LORSA_CHECK(head >= 0 && head < num_heads,
-              ConfigError,
-              option,
-              ": expected heads from 0 to ",
-              num_heads - 1,
-              ", found ",
-              head);
+  LORSA_CHECK(head >= 0 && head < num_heads, ConfigError,
+              "{}: expected heads from 0 to {}, found {}", option, num_heads - 1, head);
 }
 
 std::string known_names(const NamedHeads& named) {
@@ -58,37 +53,25 @@ class HeadList {
     const auto first = number<int64_t>(item.substr(0, dash));
     const auto last =
         dash == std::string_view::npos ? first : number<int64_t>(item.substr(dash + 1));
-    LORSA_CHECK(first && last && *first <= *last,
-                ConfigError,
-                option_,
-                ": expected a head, a range such as 40-60 or a name, found '",
-                item,
-                "' (",
-                known_names(named_),
-                ")");
+    LORSA_CHECK(first && last && *first <= *last, ConfigError,
+                "{}: expected a head, a range such as 40-60 or a name, found '{}' ({})", option_,
+                item, known_names(named_));
     check_head(option_, *first, num_heads_);
     check_head(option_, *last, num_heads_);
     for (int64_t head = *first; head <= *last; ++head) {
-      LORSA_CHECK(by_number_.insert(head).second,
-                  ConfigError,
-                  option_,
-                  ": expected every head once, found ",
-                  head,
-                  " twice");
+      LORSA_CHECK(by_number_.insert(head).second, ConfigError,
+                  "{}: expected every head once, found {} twice", option_, head);
     }
   }
 
   [[nodiscard]] std::vector<int64_t> heads() const {
     std::set<int64_t> all = by_name_;
     for (const int64_t head : by_number_) {
-      LORSA_CHECK(all.insert(head).second,
-                  ConfigError,
-                  option_,
-                  ": expected every head once, found ",
-                  head,
-                  " as a number and under a name");
+      LORSA_CHECK(all.insert(head).second, ConfigError,
+                  "{}: expected every head once, found {} as a number and under a name", option_,
+                  head);
     }
-    LORSA_CHECK(!all.empty(), ConfigError, option_, ": expected at least one head, found none");
+    LORSA_CHECK(!all.empty(), ConfigError, "{}: expected at least one head, found none", option_);
     return {all.begin(), all.end()};
   }
 
@@ -108,7 +91,7 @@ std::vector<int64_t> parse_heads(std::string_view text,
   const std::string list =
       text.starts_with('@') ? io::read_text(text.substr(1)) : std::string(text);
   const std::string option =
-      text.starts_with('@') ? concat("--ablate-heads ", text) : "--ablate-heads";
+      text.starts_with('@') ? formatted("--ablate-heads {}", text) : "--ablate-heads";
   HeadList heads(option, num_heads, named);
   size_t begin = list.find_first_not_of(kSeparators);
   while (begin != std::string::npos) {
@@ -124,11 +107,8 @@ HeadEdit parse_steer(std::string_view text, int64_t num_heads) {
   const auto head = number<int64_t>(text.substr(0, equal));
   const auto value =
       equal == std::string_view::npos ? std::nullopt : number<double>(text.substr(equal + 1));
-  LORSA_CHECK(head && value && std::isfinite(*value),
-              ConfigError,
-              "--steer: expected HEAD=VALUE with a finite number, found '",
-              text,
-              "'");
+  LORSA_CHECK(head && value && std::isfinite(*value), ConfigError,
+              "--steer: expected HEAD=VALUE with a finite number, found '{}'", text);
   check_head("--steer", *head, num_heads);
   return {*head, *value};
 }
@@ -141,16 +121,11 @@ HeadEdits join_edits(const std::vector<int64_t>& ablated, const std::vector<Head
   }
   std::set<int64_t> seen;
   for (const HeadEdit& edit : steered) {
-    LORSA_CHECK(!zeroed.contains(edit.head),
-                ConfigError,
-                "--ablate-heads and --steer: expected different heads, found ",
-                edit.head,
-                " in both");
-    LORSA_CHECK(seen.insert(edit.head).second,
-                ConfigError,
-                "--steer: expected every head once, found ",
-                edit.head,
-                " twice");
+    LORSA_CHECK(!zeroed.contains(edit.head), ConfigError,
+                "--ablate-heads and --steer: expected different heads, found {} in both",
+                edit.head);
+    LORSA_CHECK(seen.insert(edit.head).second, ConfigError,
+                "--steer: expected every head once, found {} twice", edit.head);
     edits.push_back(edit);
   }
   return edits;

@@ -30,20 +30,12 @@ class EditSet {
     at::Tensor value_n = at::empty({n}, at::kDouble);
     for (int64_t i = 0; i < n; ++i) {
       const HeadEdit& edit = edits[static_cast<size_t>(i)];
-      LORSA_CHECK(edit.head >= 0 && edit.head < num_heads,
-                  ConfigError,
-                  "edits: expected heads from 0 to ",
-                  num_heads - 1,
-                  ", found ",
-                  edit.head);
-      LORSA_CHECK(std::isfinite(edit.value),
-                  ConfigError,
-                  "edits: head ",
-                  edit.head,
-                  ": expected a finite value, found ",
-                  edit.value);
+      LORSA_CHECK(edit.head >= 0 && edit.head < num_heads, ConfigError,
+                  "edits: expected heads from 0 to {}, found {}", num_heads - 1, edit.head);
+      LORSA_CHECK(std::isfinite(edit.value), ConfigError,
+                  "edits: head {}: expected a finite value, found {}", edit.head, edit.value);
       int64_t& place = place_H.mutable_data_ptr<int64_t>()[edit.head];
-      LORSA_CHECK(place == n, ConfigError, "edits: head ", edit.head, " is edited twice");
+      LORSA_CHECK(place == n, ConfigError, "edits: head {} is edited twice", edit.head);
       place = i;
       head_n.mutable_data_ptr<int64_t>()[i] = edit.head;
       value_n.mutable_data_ptr<double>()[i] = edit.value;
@@ -71,15 +63,8 @@ class EditSet {
 void check_rows(const at::Tensor& tokens_BT, const at::Tensor& mask_BT, const char* name) {
   LORSA_CHECK(tokens_BT.dim() == 2 && mask_BT.sizes() == tokens_BT.sizes() &&
                   mask_BT.scalar_type() == at::kBool,
-              ShapeError,
-              "edits: expected tokens [B, T] and ",
-              name,
-              " [B, T] of bool, found ",
-              tokens_BT.sizes(),
-              " and ",
-              mask_BT.sizes(),
-              " ",
-              mask_BT.scalar_type());
+              ShapeError, "edits: expected tokens [B, T] and {} [B, T] of bool, found {} and {} {}",
+              name, tokens_BT.sizes(), mask_BT.sizes(), mask_BT.scalar_type());
 }
 
 /// The first `count` places of `order_V`.
@@ -90,8 +75,7 @@ std::vector<TokenShift> shifts(const at::Tensor& order_V,
   std::vector<TokenShift> out;
   for (int64_t i = 0; i < std::min(count, order_V.numel()); ++i) {
     const int64_t token = order_V.data_ptr<int64_t>()[i];
-    out.push_back({static_cast<int32_t>(token),
-                   before_V.data_ptr<double>()[token],
+    out.push_back({static_cast<int32_t>(token), before_V.data_ptr<double>()[token],
                    after_V.data_ptr<double>()[token]});
   }
   return out;
@@ -185,7 +169,7 @@ std::vector<EditEffect> measure_edit_sets(const EditedLayer& layer,
       std::max<int64_t>(1, kPositionsAtOnce / std::max<int64_t>(1, rows.tokens_BT.size(1)));
   for (int64_t first = 0; first < B; first += step) {
     if (StopSignal::requested()) {
-      throw Interrupted(concat("stopped after ", first, " of ", B, " rows of an intervention"));
+      throw Interrupted(formatted("stopped after {} of {} rows of an intervention", first, B));
     }
     const auto part = [&](const at::Tensor& all) {
       return all.narrow(0, first, std::min(step, B - first));

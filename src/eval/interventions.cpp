@@ -20,21 +20,16 @@ namespace {
 void check_options(const EvalOptions& options) {
   const InterventionOptions& o = options.interventions;
   const bool prompts = !o.prompts.empty() || !o.prompts_file.empty();
-  LORSA_CHECK(o.any_edits() || (!prompts && !o.random_control),
-              ConfigError,
+  LORSA_CHECK(o.any_edits() || (!prompts && !o.random_control), ConfigError, "{}",
               prompts ? "--prompt and --prompts need --ablate-heads or --steer"
                       : "--random-control needs --ablate-heads");
-  LORSA_CHECK(!o.any_edits() || !options.model.empty(),
-              ConfigError,
+  LORSA_CHECK(!o.any_edits() || !options.model.empty(), ConfigError,
               "--ablate-heads and --steer need --model: their effect is the language model's");
-  LORSA_CHECK(!o.random_control || o.steer.empty(),
-              ConfigError,
+  LORSA_CHECK(!o.random_control || o.steer.empty(), ConfigError,
               "--random-control compares ablated heads with others: expected --ablate-heads alone, "
               "found --steer too");
-  LORSA_CHECK(o.prompt_tokens >= 1,
-              ConfigError,
-              "--prompt-tokens: expected a positive number, found ",
-              o.prompt_tokens);
+  LORSA_CHECK(o.prompt_tokens >= 1, ConfigError,
+              "--prompt-tokens: expected a positive number, found {}", o.prompt_tokens);
 }
 
 std::vector<std::string> all_prompts(const InterventionOptions& options) {
@@ -45,11 +40,8 @@ std::vector<std::string> all_prompts(const InterventionOptions& options) {
   for (std::string& line : filled_lines(io::read_text(options.prompts_file))) {
     prompts.push_back(std::move(line));
   }
-  LORSA_CHECK(prompts.size() > options.prompts.size(),
-              ConfigError,
-              "--prompts ",
-              options.prompts_file.string(),
-              ": expected a prompt on every line, found none");
+  LORSA_CHECK(prompts.size() > options.prompts.size(), ConfigError,
+              "--prompts {}: expected a prompt on every line, found none", options.prompts_file);
   return prompts;
 }
 
@@ -59,13 +51,9 @@ InterventionPlan::Prompt tokenized(const std::string& text,
                                    const lm::Tokenizer& tokenizer,
                                    const data::Manifest& manifest) {
   const size_t invalid = find_invalid_utf8(text);
-  LORSA_CHECK(invalid == std::string::npos,
-              ConfigError,
-              "--prompt: expected UTF-8, found something else at byte ",
-              invalid,
-              " of '",
-              replace_invalid_utf8(text),
-              "'");
+  LORSA_CHECK(invalid == std::string::npos, ConfigError,
+              "--prompt: expected UTF-8, found something else at byte {} of '{}'", invalid,
+              replace_invalid_utf8(text));
   std::vector<int32_t> tokens;
   const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
   auto first = ids.begin();
@@ -81,11 +69,8 @@ InterventionPlan::Prompt tokenized(const std::string& text,
   for (const int64_t id : manifest.unscored_ids) {
     prompt.edited_T.logical_and_(prompt.tokens_T != id);
   }
-  LORSA_CHECK(prompt.edited_T.any().item<bool>(),
-              ConfigError,
-              "--prompt: expected a text with tokens, found '",
-              text,
-              "'");
+  LORSA_CHECK(prompt.edited_T.any().item<bool>(), ConfigError,
+              "--prompt: expected a text with tokens, found '{}'", text);
   return prompt;
 }
 
@@ -97,12 +82,10 @@ RandomControl draw_control(const std::vector<int64_t>& ablated, const at::Tensor
       candidates.push_back(head);
     }
   }
-  LORSA_CHECK(candidates.size() >= ablated.size(),
-              ConfigError,
-              "--random-control: expected at least ",
-              ablated.size(),
-              " heads that act on the held-out rows beside the ablated ones, found ",
-              candidates.size());
+  LORSA_CHECK(candidates.size() >= ablated.size(), ConfigError,
+              "--random-control: expected at least {} heads that act on the held-out rows beside "
+              "the ablated ones, found {}",
+              ablated.size(), candidates.size());
   RandomControl control;
   control.num_candidates = static_cast<int64_t>(candidates.size());
   for (uint64_t seed = 0; seed < RandomControl::kNumDraws; ++seed) {
@@ -135,11 +118,9 @@ std::vector<EditEffect> measure_heldout(const InterventionInputs& inputs,
   Progress bar("intervene", num_rows * context, "tokens", 0, inputs.progress);
   for (int64_t first = 0; first < num_rows; first += inputs.batch_sequences) {
     if (StopSignal::requested()) {
-      throw Interrupted(concat("stopped after ",
-                               first,
-                               " of ",
-                               num_rows,
-                               " rows of the interventions; nothing was written"));
+      throw Interrupted(
+          formatted("stopped after {} of {} rows of the interventions; nothing was written", first,
+                    num_rows));
     }
     const int64_t last = std::min(first + inputs.batch_sequences, num_rows);
     const data::Batch batch =
@@ -235,15 +216,13 @@ std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
   for (const std::string& text : all_prompts(o)) {
     plan.prompts.push_back(tokenized(text, plan.tokenizer, manifest));
   }
-  const auto brought = std::count_if(
-      plan.prompts.begin(), plan.prompts.end(), [](const auto& each) { return each.brought_bos; });
+  const auto brought = std::count_if(plan.prompts.begin(), plan.prompts.end(),
+                                     [](const auto& each) { return each.brought_bos; });
   if (brought > 0) {
-    log_info(brought,
-             " of ",
-             plan.prompts.size(),
-             " prompts bring BOS ",
-             plan.tokenizer.token_text(*plan.tokenizer.bos_id()),
-             " themselves: left out there, for the cache's rows begin with one");
+    log_info(
+        "{} of {} prompts bring BOS {} themselves: left out there, for the cache's rows begin with "
+        "one",
+        brought, plan.prompts.size(), plan.tokenizer.token_text(*plan.tokenizer.bos_id()));
   }
   plan.prompt_tokens = o.prompt_tokens;
   plan.random_control = o.random_control;

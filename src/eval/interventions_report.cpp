@@ -83,12 +83,8 @@ void effect_line(std::ostringstream& out, const std::string& name, const EditEff
 
 void control_line(std::ostringstream& out, const std::string& name, const RowsEffect& rows) {
   out << "  " << std::left << std::setw(kName) << name << std::right;
-  for (const double value : {rows.edited.rise(),
-                             rows.control_rise(),
-                             rows.rise_ratio(),
-                             rows.edited.kl,
-                             rows.control_kl(),
-                             rows.kl_ratio()}) {
+  for (const double value : {rows.edited.rise(), rows.control_rise(), rows.rise_ratio(),
+                             rows.edited.kl, rows.control_kl(), rows.kl_ratio()}) {
     out << std::setw(kNumber);
     // The control's rise may be none at all.
     std::isfinite(value) ? out << value : out << "-";
@@ -116,7 +112,7 @@ void prompt_table(std::ostringstream& out, const PromptReport& report) {
   for (size_t i = 0; i < effect.before.size(); ++i) {
     for (const auto* list : {&effect.before, &effect.after, &effect.changed}) {
       const TokenShift& shift = (*list)[i];
-      out << "  " << one_line(concat("'", report.token_text.at(shift.token), "'"), kToken, kToken)
+      out << "  " << one_line(formatted("'{}'", report.token_text.at(shift.token)), kToken, kToken)
           << std::setw(10) << shift.before << std::setw(10) << shift.after;
     }
     out << '\n';
@@ -126,17 +122,17 @@ void prompt_table(std::ostringstream& out, const PromptReport& report) {
 std::string edits_text(const InterventionReport& report) {
   std::string text;
   if (!report.ablated.empty()) {
-    text =
-        concat(report.ablated.size(), report.ablated.size() == 1 ? " head" : " heads", " ablated");
+    text = formatted("{}{} ablated", report.ablated.size(),
+                     report.ablated.size() == 1 ? " head" : " heads");
   }
   for (const HeadEdit& edit : report.steered) {
-    text += concat(text.empty() ? "" : ", ", "head ", edit.head, " set to ", edit.value);
+    text += formatted("{}head {} set to {}", text.empty() ? "" : ", ", edit.head, edit.value);
   }
   return text;
 }
 
 std::string repeated_name(const InterventionReport& report) {
-  return concat("repeated, 2 x ", report.repeat.period, " tokens");
+  return formatted("repeated, 2 x {} tokens", report.repeat.period);
 }
 
 }  // namespace

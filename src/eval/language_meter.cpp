@@ -48,8 +48,7 @@ void LanguageMeter::add(const at::Tensor& tokens_BT, const at::Tensor& scored_BT
       };
     };
     predictions_.add_row(
-        tokens_BT[b],
-        scored_BT1[b].squeeze(-1),
+        tokens_BT[b], scored_BT1[b].squeeze(-1),
         {logits_of(h_original), logits_of(h_replaced), logits_of(h_zero), logits_of(h_mean)});
   }
 }

@@ -37,13 +37,8 @@ LongRows join_rows(const at::Tensor& tokens_BT,
                    int64_t length,
                    RowStart start) {
   const int64_t needed = rows_for(length, tokens_BT.size(1), start);
-  LORSA_CHECK(tokens_BT.size(0) >= needed,
-              ConfigError,
-              "a row of ",
-              length,
-              " tokens is made of ",
-              needed,
-              " held-out rows, found ",
+  LORSA_CHECK(tokens_BT.size(0) >= needed, ConfigError,
+              "a row of {} tokens is made of {} held-out rows, found {}", length, needed,
               tokens_BT.size(0));
   const int64_t bos = start == RowStart::kBos ? 1 : 0;
   const auto joined = [&](const at::Tensor& rows_BT) {
@@ -59,34 +54,21 @@ void check_context_lengths(const EvalOptions& options,
                            const lm::LanguageModel* model,
                            const data::Manifest& manifest,
                            int64_t num_rows) {
-  LORSA_CHECK(options.context_lengths.empty() || model != nullptr,
-              ConfigError,
+  LORSA_CHECK(options.context_lengths.empty() || model != nullptr, ConfigError,
               "--context-lengths needs --model: a cache holds no activations of longer rows");
   for (const int64_t length : options.context_lengths) {
-    LORSA_CHECK(length >= 2, ConfigError, "--context-lengths: expected 2 or more, found ", length);
-    LORSA_CHECK(length <= model->config().max_positions,
-                ConfigError,
-                "--context-lengths: ",
-                length,
-                " exceeds the ",
-                model->config().max_positions,
-                " positions (max_position_embeddings) of ",
-                options.model.string());
-    const int64_t needed = rows_for(
-        length, manifest.context_length, manifest.prepend_bos ? RowStart::kBos : RowStart::kText);
-    LORSA_CHECK(needed <= num_rows,
-                ConfigError,
-                "--context-lengths: a row of ",
-                length,
-                " tokens is made of ",
-                needed,
-                " held-out rows of ",
-                manifest.context_length,
-                ", found ",
-                num_rows,
-                " in ",
-                options.cache.string(),
-                options.max_rows > 0 ? " (--max-rows)" : "");
+    LORSA_CHECK(length >= 2, ConfigError, "--context-lengths: expected 2 or more, found {}",
+                length);
+    LORSA_CHECK(length <= model->config().max_positions, ConfigError,
+                "--context-lengths: {} exceeds the {} positions (max_position_embeddings) of {}",
+                length, model->config().max_positions, options.model);
+    const int64_t needed = rows_for(length, manifest.context_length,
+                                    manifest.prepend_bos ? RowStart::kBos : RowStart::kText);
+    LORSA_CHECK(
+        needed <= num_rows, ConfigError,
+        "--context-lengths: a row of {} tokens is made of {} held-out rows of {}, found {} in {}{}",
+        length, needed, manifest.context_length, num_rows, options.cache,
+        options.max_rows > 0 ? " (--max-rows)" : "");
   }
 }
 
@@ -102,16 +84,11 @@ std::vector<LongContextReport> judge_long_rows(const lm::LanguageModel& model,
   while (meters.size() < lorsas.size()) {  // a copy of a meter would share its sums
     meters.emplace_back(length, model.config().d_model);
   }
-  Progress bar(concat("context ", length), num_rows * length, "tokens", 0, progress);
+  Progress bar(formatted("context {}", length), num_rows * length, "tokens", 0, progress);
   for (int64_t first = 0; first < num_rows; first += rows_per_batch) {
     if (StopSignal::requested()) {
-      throw Interrupted(concat("stopped after ",
-                               first,
-                               " of ",
-                               num_rows,
-                               " rows of ",
-                               length,
-                               " tokens; nothing was written"));
+      throw Interrupted(formatted("stopped after {} of {} rows of {} tokens; nothing was written",
+                                  first, num_rows, length));
     }
     const int64_t last = std::min(first + rows_per_batch, num_rows);
     const at::Tensor scored_BT = rows.scored_nT.slice(0, first, last).to(model.device());
@@ -127,9 +104,8 @@ std::vector<LongContextReport> judge_long_rows(const lm::LanguageModel& model,
   }
   bar.finish();
   std::vector<LongContextReport> reports;
-  std::transform(meters.begin(), meters.end(), std::back_inserter(reports), [&](const auto& meter) {
-    return report_of(meter, rows);
-  });
+  std::transform(meters.begin(), meters.end(), std::back_inserter(reports),
+                 [&](const auto& meter) { return report_of(meter, rows); });
   return reports;
 }
 

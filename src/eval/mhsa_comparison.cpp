@@ -27,8 +27,8 @@ at::Tensor queries_first(const at::Tensor& pattern_nTT, const at::Tensor& query_
 
 PatternMeter::PatternMeter(const model::Lorsa& lorsa, const kernels::Mhsa& layer)
     : lorsa_(lorsa), layer_(layer) {
-  LORSA_CHECK(
-      lorsa.shape().has_attention(), ConfigError, "an SAE has no attention patterns to compare");
+  LORSA_CHECK(lorsa.shape().has_attention(), ConfigError,
+              "an SAE has no attention patterns to compare");
   const int64_t N = layer.num_heads();
   const int64_t S = lorsa.shape().num_qk_heads;
   const at::TensorOptions options = layer.W_Q.options().dtype(at::kDouble);
@@ -41,12 +41,8 @@ void PatternMeter::add(const at::Tensor& x_BTD, const at::Tensor& scored_BT) {
   LORSA_CHECK(x_BTD.dim() == 3 && scored_BT.sizes() == x_BTD.sizes().slice(0, 2) &&
                   scored_BT.scalar_type() == at::kBool,
               ShapeError,
-              "patterns: expected inputs [B, T, D] and scored [B, T] of bool, found ",
-              x_BTD.sizes(),
-              " and ",
-              scored_BT.sizes(),
-              " ",
-              scored_BT.scalar_type());
+              "patterns: expected inputs [B, T, D] and scored [B, T] of bool, found {} and {} {}",
+              x_BTD.sizes(), scored_BT.sizes(), scored_BT.scalar_type());
   const at::NoGradGuard no_grad;
   num_rows_ += x_BTD.size(0);
   for (int64_t b = 0; b < x_BTD.size(0); ++b) {
@@ -117,12 +113,8 @@ SpreadReport spread_of(const at::Tensor& share_HN, const at::Tensor& acts_H) {
   LORSA_CHECK(share_HN.dim() == 2 && acts_H.sizes() == share_HN.sizes().slice(0, 1) &&
                   acts_H.scalar_type() == at::kBool,
               ShapeError,
-              "head spread: expected shares [H, N] and acts [H] of bool, found ",
-              share_HN.sizes(),
-              " and ",
-              acts_H.sizes(),
-              " ",
-              acts_H.scalar_type());
+              "head spread: expected shares [H, N] and acts [H] of bool, found {} and {} {}",
+              share_HN.sizes(), acts_H.sizes(), acts_H.scalar_type());
   const at::Tensor largest_H = share_HN.amax(1).to(at::kDouble);
   const at::Tensor largest_n = largest_H.masked_select(acts_H.logical_and(largest_H > 0));
   SpreadReport report;

@@ -35,12 +35,9 @@ ProbeRows repeated_random_tokens(const lm::Tokenizer& tokenizer, const RepeatOpt
   LORSA_CHECK(options.num_rows > 0 && options.period > 1 &&
                   options.period <= static_cast<int64_t>(ids.size()),
               ConfigError,
-              "repeated tokens: expected rows and copies of 2 to ",
-              ids.size(),
-              " tokens (the vocabulary), found ",
-              options.num_rows,
-              " rows and copies of ",
-              options.period);
+              "repeated tokens: expected rows and copies of 2 to {} tokens (the vocabulary), found "
+              "{} rows and copies of {}",
+              ids.size(), options.num_rows, options.period);
   const std::optional<int32_t> bos = options.bos ? tokenizer.bos_id() : std::nullopt;
   const int64_t first = bos ? 1 : 0;
   const int64_t L = options.period;

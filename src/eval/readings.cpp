@@ -51,7 +51,7 @@ model::Normalization Readings::better() const {
 Readings judge_readings(const model::ImportedLorsa& imported, const data::CacheReader& cache) {
   const auto& heldout = cache.rows(data::Side::kHeldout);
   std::vector<int64_t> rows = heldout.empty() ? cache.rows(data::Side::kAll) : heldout;
-  LORSA_CHECK(!rows.empty(), ConfigError, cache.folder().string(), " holds no rows");
+  LORSA_CHECK(!rows.empty(), ConfigError, "{} holds no rows", cache.folder());
   if (static_cast<int64_t>(rows.size()) > kReadingRows) {
     rows.resize(kReadingRows);
   }

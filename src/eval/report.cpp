@@ -47,12 +47,9 @@ io::Json attention_json(const PatternReport& r) {
 }
 
 io::Json long_context_json(const LongContextReport& r) {
-  return {{"context_length", r.context_length},
-          {"num_rows", r.num_rows},
-          {"num_tokens", r.num_tokens},
-          {"fvu", r.fvu},
-          {"bucket_positions", kBucketPositions},
-          {"fvu_per_bucket", r.fvu_per_bucket}};
+  return {{"context_length", r.context_length},   {"num_rows", r.num_rows},
+          {"num_tokens", r.num_tokens},           {"fvu", r.fvu},
+          {"bucket_positions", kBucketPositions}, {"fvu_per_bucket", r.fvu_per_bucket}};
 }
 
 io::Json shared_error_json(const SharedError& r) {

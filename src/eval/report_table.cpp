@@ -31,7 +31,7 @@ std::string buckets_text(const LongContextReport& r) {
 }
 
 std::string long_context_name(const LongContextReport& r) {
-  return concat("fvu at ", r.context_length);
+  return formatted("fvu at {}", r.context_length);
 }
 
 /// to_json() with the fvu of longer contexts beside the other numbers.
@@ -62,10 +62,8 @@ std::vector<std::string> row_names(const EvalReport& report) {
                                  "kl",
                                  "attention_fidelity",
                                  "head_spread"};
-  std::transform(report.long_contexts.begin(),
-                 report.long_contexts.end(),
-                 std::back_inserter(names),
-                 long_context_name);
+  std::transform(report.long_contexts.begin(), report.long_contexts.end(),
+                 std::back_inserter(names), long_context_name);
   return names;
 }
 
@@ -108,11 +106,9 @@ std::string to_table(const EvalReport& r) {
   line(out, "mse", r.reconstruction.mse);
   line(out, "l2_error_ratio", r.reconstruction.l2_error_ratio);
   line(out, "cosine", r.reconstruction.cosine);
-  line(out, "l0", r.usage.l0, concat("of at most K = ", r.top_k).c_str());
-  line(out,
-       "dead_fraction",
-       r.usage.dead_fraction,
-       concat("of ", r.num_ov_heads, " heads, in these tokens").c_str());
+  line(out, "l0", r.usage.l0, formatted("of at most K = {}", r.top_k).c_str());
+  line(out, "dead_fraction", r.usage.dead_fraction,
+       formatted("of {} heads, in these tokens", r.num_ov_heads).c_str());
   line(out, "rare_fraction", r.usage.rare_fraction, "rate below 1e-5");
   line(out, "dense_fraction", r.usage.dense_fraction, "rate above 0.1");
   if (r.language) {
@@ -124,28 +120,20 @@ std::string to_table(const EvalReport& r) {
     line(out, "kl", r.language->kl, "nats, original to replaced");
   }
   if (r.patterns) {
-    line(out,
-         "attention_fidelity",
-         r.patterns->fidelity,
-         concat("nats to the closest QK head, over ",
-                r.patterns->divergence_NS.size(0),
-                " MHSA heads and ",
-                r.patterns->num_rows,
-                " rows")
+    line(out, "attention_fidelity", r.patterns->fidelity,
+         formatted("nats to the closest QK head, over {} MHSA heads and {} rows",
+                   r.patterns->divergence_NS.size(0), r.patterns->num_rows)
              .c_str());
     line(out, "  mass on token 0", r.patterns->first_mass_N.mean().item<double>(), "MHSA heads");
     line(out, "", r.patterns->first_mass_S.mean().item<double>(), "QK heads");
   }
-  line(out,
-       "head_spread",
-       r.spread.head_spread,
-       concat("of ", r.spread.num_heads, " acting: no MHSA head's space holds ", kOneHeadShare)
+  line(out, "head_spread", r.spread.head_spread,
+       formatted("of {} acting: no MHSA head's space holds {}", r.spread.num_heads, kOneHeadShare)
            .c_str());
   for (const LongContextReport& c : r.long_contexts) {
-    line(out,
-         long_context_name(c).c_str(),
-         c.fvu,
-         concat(c.num_rows, c.num_rows == 1 ? " row" : " rows", buckets_text(c)).c_str());
+    line(out, long_context_name(c).c_str(), c.fvu,
+         formatted("{}{}{}", c.num_rows, c.num_rows == 1 ? " row" : " rows", buckets_text(c))
+             .c_str());
   }
   if (r.interventions) {
     out << to_table(*r.interventions);

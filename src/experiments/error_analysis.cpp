@@ -95,10 +95,8 @@ ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
     fit_tokens.add(batch);
   });
   const TokenTable fit = fit_tokens.table();
-  LORSA_CHECK(fit.num_tokens() > 0,
-              ConfigError,
-              options.cache.string(),
-              ": the training rows hold no scored token to fit regressions on");
+  LORSA_CHECK(fit.num_tokens() > 0, ConfigError,
+              "{}: the training rows hold no scored token to fit regressions on", options.cache);
   vectors.solve();
 
   Scatters scatters;
@@ -114,10 +112,8 @@ ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
     meters[1].add(out.reference_y_BTD, out.target_BTD, out.scored_BT);
   });
   const TokenTable judged = judged_tokens.table();
-  LORSA_CHECK(judged.num_tokens() > 0,
-              ConfigError,
-              options.cache.string(),
-              ": the held-out rows hold no scored token");
+  LORSA_CHECK(judged.num_tokens() > 0, ConfigError, "{}: the held-out rows hold no scored token",
+              options.cache);
 
   ErrorAnalysis analysis;
   analysis.checkpoint = checkpoint.string();

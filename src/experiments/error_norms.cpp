@@ -59,12 +59,8 @@ void TokenTableBuilder::add(const ErrorBatch& batch) {
   const auto norm = [](const at::Tensor& rows_nD) {
     return at::linalg_vector_norm(rows_nD, 2, at::IntArrayRef{1}).cpu();
   };
-  parts_.push_back({norm(batch.error_nD),
-                    norm(batch.reference_nD),
-                    norm(batch.target_nD),
-                    batch.position_n.cpu(),
-                    batch.token_n.cpu(),
-                    batch.entropy_nN.cpu()});
+  parts_.push_back({norm(batch.error_nD), norm(batch.reference_nD), norm(batch.target_nD),
+                    batch.position_n.cpu(), batch.token_n.cpu(), batch.entropy_nN.cpu()});
 }
 
 TokenTable TokenTableBuilder::table() const {
@@ -78,12 +74,9 @@ TokenTable TokenTableBuilder::table() const {
     }
     return at::cat(values);
   };
-  return {joined(&TokenTable::error_n),
-          joined(&TokenTable::reference_n),
-          joined(&TokenTable::target_n),
-          joined(&TokenTable::position_n),
-          joined(&TokenTable::token_n),
-          joined(&TokenTable::entropy_nN)};
+  return {joined(&TokenTable::error_n),  joined(&TokenTable::reference_n),
+          joined(&TokenTable::target_n), joined(&TokenTable::position_n),
+          joined(&TokenTable::token_n),  joined(&TokenTable::entropy_nN)};
 }
 
 std::vector<std::pair<std::string, double>> norm_shares(const TokenTable& fit,
@@ -94,10 +87,8 @@ std::vector<std::pair<std::string, double>> norm_shares(const TokenTable& fit,
   std::vector<std::pair<std::string, double>> shares;
   for (size_t i = 0; i < fit_groups.size(); ++i) {
     shares.emplace_back(fit_groups[i].first,
-                        least_squares_share(fit_groups[i].second,
-                                            fit.error_n.square(),
-                                            judged_groups[i].second,
-                                            judged.error_n.square()));
+                        least_squares_share(fit_groups[i].second, fit.error_n.square(),
+                                            judged_groups[i].second, judged.error_n.square()));
   }
   return shares;
 }

@@ -12,13 +12,11 @@ namespace lorsa::experiments {
 namespace {
 
 std::vector<int64_t> spread_training_rows(const data::CacheReader& cache, int64_t max_rows) {
-  LORSA_CHECK(
-      max_rows > 0, ConfigError, "max_fit_rows: expected a positive number, found ", max_rows);
+  LORSA_CHECK(max_rows > 0, ConfigError, "max_fit_rows: expected a positive number, found {}",
+              max_rows);
   const std::vector<int64_t>& all = cache.rows(data::Side::kTraining);
-  LORSA_CHECK(!all.empty(),
-              ConfigError,
-              cache.folder().string(),
-              " holds no training rows to fit regressions on");
+  LORSA_CHECK(!all.empty(), ConfigError, "{} holds no training rows to fit regressions on",
+              cache.folder());
   const auto available = static_cast<int64_t>(all.size());
   const int64_t count = std::min(available, max_rows);
   std::vector<int64_t> rows;
@@ -71,8 +69,8 @@ ErrorBatch ErrorPass::run(const data::Batch& batch) const {
     return scored(values).to(at::kDouble);
   };
   ErrorBatch result;
-  result.outputs = {
-      output_of(checkpoint_.lorsa), output_of(reference_.lorsa), target_BTD, scored_BT};
+  result.outputs = {output_of(checkpoint_.lorsa), output_of(reference_.lorsa), target_BTD,
+                    scored_BT};
   result.input_nD = scored_double(input_BTD);
   result.target_nD = scored_double(target_BTD);
   result.error_nD = result.target_nD - scored_double(result.outputs.y_BTD);

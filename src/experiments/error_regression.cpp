@@ -77,8 +77,7 @@ double least_squares_share(const at::Tensor& fit_feature_nF,
   const double target_mean = fit_target_n.mean().item<double>();
   const at::Tensor weight_F =
       std::get<0>(at::linalg_lstsq((fit_feature_nF - mean_F) / scale_F,
-                                   (fit_target_n - target_mean).unsqueeze(1),
-                                   kIndependent,
+                                   (fit_target_n - target_mean).unsqueeze(1), kIndependent,
                                    "gelsd"))
           .squeeze(1);
   const at::Tensor predicted_m =

@@ -53,22 +53,19 @@ std::string to_yaml(const YamlNode& node, const std::string& where) {
     }
     return quoted_yaml(node.text);
   }
-  LORSA_CHECK(node.kind == YamlNode::Kind::kList,
-              ConfigError,
-              where,
-              ": expected a value or a list of values, found ",
-              config::describe(node));
+  LORSA_CHECK(node.kind == YamlNode::Kind::kList, ConfigError,
+              "{}: expected a value or a list of values, found {}", where, config::describe(node));
   std::string list;
   for (const YamlNode& item : node.items) {
-    list += concat(list.empty() ? "" : ", ", to_yaml(item, where));
+    list += formatted("{}{}", list.empty() ? "" : ", ", to_yaml(item, where));
   }
-  return concat("[", list, "]");
+  return formatted("[{}]", list);
 }
 
 std::string to_text(const YamlNode& node) {
   std::string text = node.text;
   for (const YamlNode& item : node.items) {
-    text += concat(text.empty() ? "" : ",", to_text(item));
+    text += formatted("{}{}", text.empty() ? "" : ",", to_text(item));
   }
   return text;
 }
@@ -89,44 +86,26 @@ std::pair<StageKey, YamlNode> parse_assignment(const std::string& text,
                                                const char* example) {
   const size_t equals = text.find('=');
   const std::string key = trimmed(text.substr(0, equals));
-  LORSA_CHECK(equals != std::string::npos && !key.empty(),
-              ConfigError,
-              where,
-              ": expected ",
-              example,
-              ", found '",
-              trimmed(text),
-              "'");
+  LORSA_CHECK(equals != std::string::npos && !key.empty(), ConfigError,
+              "{}: expected {}, found '{}'", where, example, trimmed(text));
   const std::string value = text.substr(equals + 1);
   return {parse_key(key), config::parse_yaml(value, {.name = where + ": " + key})};
 }
 
 Axis parse_axis(const std::string& text) {
   constexpr const char* kExample = "key=[v, ...], such as model.top_k=[32, 64]";
-  const std::string where = concat("sweep.axes: '", text, "'");
+  const std::string where = formatted("sweep.axes: '{}'", text);
   Axis axis;
   axis.text = text;
   for (const std::string& part : split(text)) {
     const auto [key, list] = parse_assignment(part, where, kExample);
-    LORSA_CHECK(list.kind == YamlNode::Kind::kList && !list.items.empty(),
-                ConfigError,
-                where,
-                ": ",
-                key.full(),
-                ": expected a list of values, found ",
+    LORSA_CHECK(list.kind == YamlNode::Kind::kList && !list.items.empty(), ConfigError,
+                "{}: {}: expected a list of values, found {}", where, key.full(),
                 list.kind == YamlNode::Kind::kList ? "an empty one" : config::describe(list));
-    LORSA_CHECK(axis.points.empty() || axis.points.size() == list.items.size(),
-                ConfigError,
-                where,
-                ": ",
-                key.full(),
-                " has ",
-                list.items.size(),
-                " values, ",
-                axis.keys.empty() ? "" : axis.keys.front().full(),
-                " has ",
-                axis.points.size(),
-                ": keys of one axis take their values together");
+    LORSA_CHECK(axis.points.empty() || axis.points.size() == list.items.size(), ConfigError,
+                "{}: {} has {} values, {} has {}: keys of one axis take their values together",
+                where, key.full(), list.items.size(),
+                axis.keys.empty() ? "" : axis.keys.front().full(), axis.points.size());
     axis.points.resize(list.items.size());
     axis.keys.push_back(key);
     for (size_t i = 0; i < list.items.size(); ++i) {
@@ -154,7 +133,7 @@ std::string last_part(const std::string& key) {
 std::string settings_text(const std::vector<Setting>& settings) {
   std::string text;
   for (const Setting& setting : settings) {
-    text += concat(text.empty() ? "" : ", ", setting.key.full(), " = ", setting.text);
+    text += formatted("{}{} = {}", text.empty() ? "" : ", ", setting.key.full(), setting.text);
   }
   return text;
 }
@@ -162,22 +141,13 @@ std::string settings_text(const std::vector<Setting>& settings) {
 void check_names(const std::vector<GridPoint>& points) {
   std::map<std::string, const GridPoint*> names;
   for (const GridPoint& point : points) {
-    LORSA_CHECK(point.name.size() <= kLongestName,
-                ConfigError,
-                "sweep.axes: the run's name ",
-                point.name,
-                " is longer than ",
-                kLongestName,
-                " bytes: shorter values or fewer keys that are zipped would fit");
+    LORSA_CHECK(point.name.size() <= kLongestName, ConfigError,
+                "sweep.axes: the run's name {} is longer than {} bytes: shorter values or fewer "
+                "keys that are zipped would fit",
+                point.name, kLongestName);
     const auto [found, is_new] = names.emplace(point.name, &point);
-    LORSA_CHECK(is_new,
-                ConfigError,
-                "sweep.axes: two runs would be named ",
-                point.name,
-                ": ",
-                settings_text(found->second->settings),
-                " and ",
-                settings_text(point.settings));
+    LORSA_CHECK(is_new, ConfigError, "sweep.axes: two runs would be named {}: {} and {}",
+                point.name, settings_text(found->second->settings), settings_text(point.settings));
   }
 }
 
@@ -188,7 +158,7 @@ std::string quoted_yaml(const std::string& text) {
   for (const char c : text) {
     quoted += c == '\'' ? "''" : std::string(1, c);
   }
-  return concat("'", quoted, "'");
+  return formatted("'{}'", quoted);
 }
 
 const char* prefix_of(Stage stage) {
@@ -215,15 +185,8 @@ std::vector<Axis> parse_axes(const std::vector<std::string>& texts) {
     axes.push_back(parse_axis(text));
     for (const StageKey& key : axes.back().keys) {
       const auto [found, is_new] = owners.emplace(key.full(), text);
-      LORSA_CHECK(is_new,
-                  ConfigError,
-                  "sweep.axes: '",
-                  text,
-                  "': ",
-                  key.full(),
-                  " stands already in '",
-                  found->second,
-                  "'");
+      LORSA_CHECK(is_new, ConfigError, "sweep.axes: '{}': {} stands already in '{}'", text,
+                  key.full(), found->second);
     }
   }
   return axes;
@@ -240,10 +203,9 @@ std::string name_of(const std::vector<Setting>& settings,
     const std::string last = last_part(setting.key.key);
     const auto alike = std::ranges::count_if(
         settings, [&](const Setting& other) { return last_part(other.key.key) == last; });
-    name += concat(name.empty() ? "" : "_",
-                   fit_for_files(alike > 1 ? setting.key.full() : last),
-                   "-",
-                   fit_for_files(setting.text));
+    name += formatted("{}{}-{}", name.empty() ? "" : "_",
+                      fit_for_files(alike > 1 ? setting.key.full() : last),
+                      fit_for_files(setting.text));
   }
   return name.empty() ? none : name;
 }

@@ -18,41 +18,23 @@ constexpr double kRounding = 1e-26;
 constexpr double kLeastDrop = 1e-12;
 
 void check_points(const std::vector<double>& x, const std::vector<double>& y) {
-  LORSA_CHECK(x.size() == y.size(),
-              ConfigError,
-              "power law: ",
-              x.size(),
-              " places but ",
-              y.size(),
-              " values");
+  LORSA_CHECK(x.size() == y.size(), ConfigError, "power law: {} places but {} values", x.size(),
+              y.size());
   for (size_t i = 0; i < x.size(); ++i) {
-    LORSA_CHECK(std::isfinite(x[i]) && x[i] > 0 && std::isfinite(y[i]) && y[i] > 0,
-                ConfigError,
-                "power law: point ",
-                i,
-                " (",
-                x[i],
-                ", ",
-                y[i],
-                "): both must be positive and finite");
+    LORSA_CHECK(std::isfinite(x[i]) && x[i] > 0 && std::isfinite(y[i]) && y[i] > 0, ConfigError,
+                "power law: point {} ({}, {}): both must be positive and finite", i, x[i], y[i]);
   }
   const size_t places = std::set<double>(x.begin(), x.end()).size();
-  LORSA_CHECK(places >= kLeastPoints,
-              ConfigError,
-              "power law: needs points at ",
-              kLeastPoints,
-              " different x at least, has ",
-              places);
+  LORSA_CHECK(places >= kLeastPoints, ConfigError,
+              "power law: needs points at {} different x at least, has {}", kLeastPoints, places);
 }
 
 void check_law(const LawPoints& points, const Law& best) {
   const auto [first, last] = std::minmax_element(points.log_x.begin(), points.log_x.end());
   const double drop = best.at(*first) - best.at(*last);
-  LORSA_CHECK(drop > kLeastDrop * best.at(*first),
-              ConfigError,
+  LORSA_CHECK(drop > kLeastDrop * best.at(*first), ConfigError,
               "power law: y does not fall with x, so that no law is better than a constant");
-  LORSA_CHECK(best.exponent * points.span < 0.999 * kLargestFall,
-              ConfigError,
+  LORSA_CHECK(best.exponent * points.span < 0.999 * kLargestFall, ConfigError,
               "power law: y falls at the smallest x alone, so that the exponent has no bound");
 }
 
@@ -88,13 +70,9 @@ PowerLaw fit_power_law(const std::vector<double>& x, const std::vector<double>& 
   fit.exponent = best.exponent;
   fit.floor = best.floor;
   fit.scale = best.level * std::exp(best.exponent * points.log_reference);
-  LORSA_CHECK(std::isfinite(fit.scale) && fit.scale > 0,
-              ConfigError,
-              "power law: the exponent ",
-              fit.exponent,
-              " at x about ",
-              std::exp(points.log_reference),
-              " needs a scale that no number holds");
+  LORSA_CHECK(std::isfinite(fit.scale) && fit.scale > 0, ConfigError,
+              "power law: the exponent {} at x about {} needs a scale that no number holds",
+              fit.exponent, std::exp(points.log_reference));
   const auto count = static_cast<double>(x.size());
   for (size_t i = 0; i < x.size(); ++i) {
     fit.residuals.push_back((y[i] - best.at(points.log_x[i])) / y[i]);

@@ -187,18 +187,11 @@ LawIntervals profile_intervals(const LawPoints& points, const Law& best, double 
     return best_at_exponent(points, std::exp(log_exponent)).loss;
   };
   const double log_exponent = std::log(best.exponent);
-  const double least = end_towards(by_exponent,
-                                   log_exponent,
-                                   std::log(kLeastFall / points.span),
-                                   kLeastChange,
-                                   limit,
-                                   -kInfinity);
-  const double largest = end_towards(by_exponent,
-                                     log_exponent,
-                                     std::log(kLargestFall / points.span),
-                                     kLeastChange,
-                                     limit,
-                                     kInfinity);
+  const double least = end_towards(by_exponent, log_exponent, std::log(kLeastFall / points.span),
+                                   kLeastChange, limit, -kInfinity);
+  const double largest =
+      end_towards(by_exponent, log_exponent, std::log(kLargestFall / points.span), kLeastChange,
+                  limit, kInfinity);
   found.exponent = {std::exp(least), std::exp(largest)};
 
   const auto by_scale = [&](double log_scale) {

@@ -19,20 +19,14 @@ void check_same(const RunPlan& run, const Configuration& standing) {
   for (const auto& [key, value] : run.identity) {
     const auto before = standing.find(key);
     if (before != standing.end() && before->second != value) {
-      changes += concat(changes.empty() ? " " : "; ",
-                        key,
-                        ": the run has ",
-                        before->second,
-                        ", the sweep says ",
-                        value);
+      changes += formatted("{}{}: the run has {}, the sweep says {}", changes.empty() ? " " : "; ",
+                           key, before->second, value);
     }
   }
-  LORSA_CHECK(changes.empty(),
-              ConfigError,
-              run.folder.string(),
-              " was made with another configuration; use another sweep.out, remove the folder or "
-              "undo:",
-              changes);
+  LORSA_CHECK(
+      changes.empty(), ConfigError,
+      "{} was made with another configuration; use another sweep.out, remove the folder or undo:{}",
+      run.folder, changes);
 }
 
 Configuration configuration_in(const io::Json& result, const std::string& where) {

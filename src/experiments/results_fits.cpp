@@ -113,12 +113,8 @@ Plot parse_plot(const std::string& text, const std::string& where) {
                           std::ranges::all_of(plot.series, is_name);
     plot.y = complete ? plot.y : "";
   }
-  LORSA_CHECK(!plot.y.empty(),
-              ConfigError,
-              where,
-              ": expected \"Y against X [by SERIES]\", found '",
-              text,
-              "'");
+  LORSA_CHECK(!plot.y.empty(), ConfigError, "{}: expected \"Y against X [by SERIES]\", found '{}'",
+              where, text);
   return plot;
 }
 
@@ -132,39 +128,31 @@ void check_plots(const SweepConfig& config, const SweepPlan& plan) {
   const auto check = [&](const std::string& name, const std::string& where) {
     const bool known =
         is_setting(name) ? settings.contains(name) : std::ranges::count(metric_names(), name) > 0;
-    LORSA_CHECK(known,
-                ConfigError,
-                where,
-                ": ",
-                name,
+    LORSA_CHECK(known, ConfigError, "{}: {}{}", where, name,
                 is_setting(name) ? " is no key of sweep.axes" : " is no metric of a sweep");
   };
   for (const std::string& column : config.page.columns) {
     check(column, "page.columns");
   }
-  const auto check_all =
-      [&](const std::vector<std::string>& texts, const std::string& where, bool is_map) {
-        for (const std::string& text : texts) {
-          const Plot plot = parse_plot(text, where);
-          LORSA_CHECK(plot.second.empty() != is_map,
-                      ConfigError,
-                      where,
-                      ": '",
-                      text,
-                      is_map ? "' needs two settings, \"Y against X1 and X2\""
-                             : "' has a second setting, which heat maps alone have");
-          const std::string at = concat(where, ": '", text, "'");
-          check(plot.y, at);
-          check(plot.x, at);
-          if (is_map) {
-            check(plot.second, at);
-          }
-          for (const std::string& key : plot.series) {
-            check(key, at);
-            LORSA_CHECK(is_setting(key), ConfigError, at, ": series are settings, found ", key);
-          }
-        }
-      };
+  const auto check_all = [&](const std::vector<std::string>& texts, const std::string& where,
+                             bool is_map) {
+    for (const std::string& text : texts) {
+      const Plot plot = parse_plot(text, where);
+      LORSA_CHECK(plot.second.empty() != is_map, ConfigError, "{}: '{}{}", where, text,
+                  is_map ? "' needs two settings, \"Y against X1 and X2\""
+                         : "' has a second setting, which heat maps alone have");
+      const std::string at = formatted("{}: '{}'", where, text);
+      check(plot.y, at);
+      check(plot.x, at);
+      if (is_map) {
+        check(plot.second, at);
+      }
+      for (const std::string& key : plot.series) {
+        check(key, at);
+        LORSA_CHECK(is_setting(key), ConfigError, "{}: series are settings, found {}", at, key);
+      }
+    }
+  };
   check_all(config.page.curves, "page.curves", false);
   check_all(config.page.heat_maps, "page.heat_maps", true);
   check_all(config.page.fits, "page.fits", false);

@@ -97,13 +97,10 @@ class Scorer {
     for (size_t b = 0; b < batch.rows.size(); ++b) {
       const auto document = batch.document_B[static_cast<int64_t>(b)].item<int64_t>();
       const auto known = truth_.documents.find(document);
-      LORSA_CHECK(known != truth_.documents.end(),
-                  ConfigError,
-                  cache_.folder().string(),
-                  ": document ",
-                  document,
-                  " is held out there, but not in the truth file: caches need the toy's "
-                  "corpus.npy and its data.holdout_fraction");
+      LORSA_CHECK(known != truth_.documents.end(), ConfigError,
+                  "{}: document {} is held out there, but not in the truth file: caches need the "
+                  "toy's corpus.npy and its data.holdout_fraction",
+                  cache_.folder(), document);
       for (const Truth::Candidate& candidate : known->second) {
         places_.push_back({batch.rows[b], &candidate});
         flat.push_back(static_cast<int64_t>(b) * T + candidate.position);
@@ -148,8 +145,8 @@ class Scorer {
       head.b_K = layer.b_K.defined() ? layer.b_K.narrow(0, kv, 1) : at::Tensor();
       head.b_V = layer.b_V.defined() ? layer.b_V.narrow(0, kv, 1) : at::Tensor();
       head.b_O = at::Tensor();
-      norms.push_back(at::linalg_vector_norm(
-          kernels::mhsa_forward(head, input_BTD).flatten(0, 1), 2, at::IntArrayRef{1}));
+      norms.push_back(at::linalg_vector_norm(kernels::mhsa_forward(head, input_BTD).flatten(0, 1),
+                                             2, at::IntArrayRef{1}));
     }
     return at::stack(norms, 1);
   }
@@ -252,16 +249,8 @@ RuleReport score_rules(const std::filesystem::path& checkpoint,
   LORSA_CHECK(truth.layer == cache.manifest().layer &&
                   truth.context_length == cache.manifest().context_length,
               ConfigError,
-              truth_file.string(),
-              " speaks of layer ",
-              truth.layer,
-              " and rows of ",
-              truth.context_length,
-              " tokens, but ",
-              cache_folder.string(),
-              " holds layer ",
-              cache.manifest().layer,
-              " and rows of ",
+              "{} speaks of layer {} and rows of {} tokens, but {} holds layer {} and rows of {}",
+              truth_file, truth.layer, truth.context_length, cache_folder, cache.manifest().layer,
               cache.manifest().context_length);
   Scorer scorer(loaded, cache, truth);
   scorer.read();

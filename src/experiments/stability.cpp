@@ -134,33 +134,25 @@ class Matcher {
 StabilityReport match_heads(const std::filesystem::path& first,
                             const std::filesystem::path& second,
                             const StabilityOptions& options) {
-  LORSA_CHECK(options.threshold >= 0.0 && options.threshold < 1.0,
-              ConfigError,
-              "threshold: expected a number in [0, 1), found ",
-              options.threshold);
+  LORSA_CHECK(options.threshold >= 0.0 && options.threshold < 1.0, ConfigError,
+              "threshold: expected a number in [0, 1), found {}", options.threshold);
   const c10::Device device = resolve_device(options.device);
   const data::CacheReader cache(options.cache);
   const std::vector<int64_t> rows = eval::heldout_rows(cache, options.max_rows);
   const model::LoadedLorsa a = eval::load_for_cache(first, cache, device);
   const model::LoadedLorsa b = eval::load_for_cache(second, cache, device);
-  LORSA_CHECK(a.lorsa.shape().kind == b.lorsa.shape().kind,
-              ConfigError,
-              first.string(),
-              " and ",
-              second.string(),
-              " are a Lorsa and an SAE: heads and features are not matched with each other");
+  LORSA_CHECK(
+      a.lorsa.shape().kind == b.lorsa.shape().kind, ConfigError,
+      "{} and {} are a Lorsa and an SAE: heads and features are not matched with each other", first,
+      second);
   HeadActivity of_a = record(a.lorsa, cache, rows, options, device);
   HeadActivity of_b = record(b.lorsa, cache, rows, options, device);
   of_a.finish();
   of_b.finish();
   for (const auto& [activity, folder] : {std::tie(of_a, first), std::tie(of_b, second)}) {
-    LORSA_CHECK(!activity.acting().empty(),
-                ConfigError,
-                folder.string(),
-                ": no head acts on the ",
-                rows.size(),
-                " held-out rows of ",
-                options.cache.string());
+    LORSA_CHECK(!activity.acting().empty(), ConfigError,
+                "{}: no head acts on the {} held-out rows of {}", folder, rows.size(),
+                options.cache);
   }
   StabilityReport report;
   report.first = first.string();

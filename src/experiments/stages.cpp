@@ -72,18 +72,18 @@ StageReader::StageReader(const SweepConfig& config, const std::vector<Axis>& axe
 void StageReader::check_keys() const {
   const auto check = [this](const StageKey& key, const std::string& where) {
     const std::string reason = reason_against(config_.sweep, key);
-    LORSA_CHECK(reason.empty(), ConfigError, where, ": ", key.full(), ": ", reason);
+    LORSA_CHECK(reason.empty(), ConfigError, "{}: {}: {}", where, key.full(), reason);
   };
   for (const Setting& setting : set_) {
     check(setting.key, "sweep.set");
   }
   for (const Axis& axis : axes_) {
     for (const StageKey& key : axis.keys) {
-      const std::string where = concat("sweep.axes: '", axis.text, "'");
+      const std::string where = formatted("sweep.axes: '{}'", axis.text);
       check(key, where);
       const bool is_set =
           std::ranges::any_of(set_, [&](const Setting& setting) { return setting.key == key; });
-      LORSA_CHECK(!is_set, ConfigError, where, ": ", key.full(), " has a fixed value in sweep.set");
+      LORSA_CHECK(!is_set, ConfigError, "{}: {} has a fixed value in sweep.set", where, key.full());
     }
   }
 }
@@ -102,24 +102,16 @@ std::vector<std::string> StageReader::overrides(const GridPoint& point, Stage st
 
 void StageReader::explain(Stage stage, const std::string& message) const {
   const auto is_named = [&](const StageKey& key) {
-    return key.stage == stage && message.starts_with(concat("--set ", key.key, ": "));
+    return key.stage == stage && message.starts_with(formatted("--set {}: ", key.key));
   };
   for (const Axis& axis : axes_) {
     for (const StageKey& key : axis.keys) {
-      LORSA_CHECK(!is_named(key),
-                  ConfigError,
-                  "sweep.axes: '",
-                  axis.text,
-                  "': ",
-                  prefix_of(stage),
-                  message.substr(std::string("--set ").size()));
+      LORSA_CHECK(!is_named(key), ConfigError, "sweep.axes: '{}': {}{}", axis.text,
+                  prefix_of(stage), message.substr(std::string("--set ").size()));
     }
   }
   for (const Setting& setting : set_) {
-    LORSA_CHECK(!is_named(setting.key),
-                ConfigError,
-                "sweep.set: ",
-                prefix_of(stage),
+    LORSA_CHECK(!is_named(setting.key), ConfigError, "sweep.set: {}{}", prefix_of(stage),
                 message.substr(std::string("--set ").size()));
   }
   throw ConfigError(message);
@@ -166,10 +158,8 @@ PointStages StageReader::read(const GridPoint& point) const {
       cache.insert(cache.end(), {"model.path=model", "data.files=[corpus.npy]"});
     }
     stages.cache_settings = load(stages.cache, Stage::kCache, sweep.cache, cache);
-    LORSA_CHECK(stages.cache.layers.size() == 1,
-                ConfigError,
-                sweep.cache,
-                ": a sweep's cache has exactly one layer, found layers = ",
+    LORSA_CHECK(stages.cache.layers.size() == 1, ConfigError,
+                "{}: a sweep's cache has exactly one layer, found layers = {}", sweep.cache,
                 stages.cache_settings.yaml.at("layers"));
   }
   if (!sweep.toy.empty()) {
@@ -185,7 +175,7 @@ PointStages StageReader::read(const GridPoint& point) const {
   stages.train_settings = load(stages.train, Stage::kTrain, sweep.train, train);
   // Seeds share the batches, so that they are of initialisation alone and train together.
   stages.train.data.seed = order_seed(point, stages);
-  stages.train_settings.yaml["data.seed"] = concat(stages.train.data.seed);
+  stages.train_settings.yaml["data.seed"] = formatted("{}", stages.train.data.seed);
   stages.train_settings.values["data.seed"] = stages.train.data.seed;
   return stages;
 }

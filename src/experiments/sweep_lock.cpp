@@ -18,11 +18,13 @@ std::optional<SweepLock> SweepLock::try_take(const std::filesystem::path& file) 
     return SweepLock(std::move(descriptor));
   }
   if (errno == ENOSYS || errno == ENOLCK || errno == EOPNOTSUPP) {
-    log_warning(io::errno_message(
-        file, "this file system has no locks: only one process may work at a sweep here"));
+    log_warning(
+        "{}",
+        io::errno_message(
+            file, "this file system has no locks: only one process may work at a sweep here"));
     return SweepLock(std::move(descriptor));
   }
-  LORSA_CHECK(errno == EWOULDBLOCK, IoError, io::errno_message(file, "cannot lock"));
+  LORSA_CHECK(errno == EWOULDBLOCK, IoError, "{}", io::errno_message(file, "cannot lock"));
   return std::nullopt;
 }
 

@@ -51,8 +51,8 @@ void add_metrics(io::Json& metrics, const io::Json& evaluation) {
 }
 
 void add_rules(io::Json& result, const SweepPlan& plan, const RunPlan& run) {
-  const RuleReport report = score_rules(
-      run.final_checkpoint(), run.config.data.cache, plan.toys[*run.toy].folder / "truth.json");
+  const RuleReport report = score_rules(run.final_checkpoint(), run.config.data.cache,
+                                        plan.toys[*run.toy].folder / "truth.json");
   io::Json& metrics = result["metrics"];
   metrics["rule_f1"] = io::finite_or_null(report.mean_f1);
   metrics["rule_mhsa_f1"] = io::finite_or_null(report.mean_mhsa_f1);
@@ -176,12 +176,10 @@ std::optional<io::Json> standing_report(const SweepConfig& config,
 void measure_pair(const SweepConfig& config, const SweepPlan& plan, const Pair& pair) {
   const fs::path file = pair.file(plan);
   io::make_directories(file.parent_path());
-  io::write_json(
-      file,
-      io::Json{
-          {"schema", 1},
-          {"inputs", pair_inputs(config, plan, pair)},
-          {"report", compare(config, plan.runs[pair.first], plan.runs[pair.second], pair.kind)}});
+  io::write_json(file, io::Json{{"schema", 1},
+                                {"inputs", pair_inputs(config, plan, pair)},
+                                {"report", compare(config, plan.runs[pair.first],
+                                                   plan.runs[pair.second], pair.kind)}});
 }
 
 }  // namespace lorsa::experiments

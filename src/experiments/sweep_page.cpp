@@ -32,16 +32,16 @@ void for_each_of(const io::Json& object,
                  const std::string& where,
                  const Check& check) {
   const auto list = io::member<io::Json>(object, key, where);
-  LORSA_CHECK(list.is_array(), FormatError, where, ": ", key, ": expected a list, found ", list);
+  LORSA_CHECK(list.is_array(), FormatError, "{}: {}: expected a list, found {}", where, key, list);
   for (size_t i = 0; i < list.size(); ++i) {
-    check(list[i], concat(where, ": ", key, "[", i, "]"));
+    check(list[i], formatted("{}: {}[{}]", where, key, i));
   }
 }
 
 void require_object(const io::Json& object, const std::string& key, const std::string& where) {
   const auto found = io::member<io::Json>(object, key, where);
-  LORSA_CHECK(
-      found.is_object(), FormatError, where, ": ", key, ": expected an object, found ", found);
+  LORSA_CHECK(found.is_object(), FormatError, "{}: {}: expected an object, found {}", where, key,
+              found);
 }
 
 void check_run(const io::Json& run, const std::string& where) {
@@ -57,13 +57,7 @@ void check_run(const io::Json& run, const std::string& where) {
   for_each_of(*rules, "rules", inside, [](const io::Json& rule, const std::string& place) {
     (void)io::member<std::string>(rule, "rule", place);
     require(rule,
-            {"num_positions",
-             "unit",
-             "threshold",
-             "f1",
-             "num_firings",
-             "source_share",
-             "mhsa_head",
+            {"num_positions", "unit", "threshold", "f1", "num_firings", "source_share", "mhsa_head",
              "mhsa_f1"},
             place);
   });
@@ -73,12 +67,9 @@ void check_plots(const io::Json& page, const std::string& key, const char* form)
   const std::regex pattern(form);
   for_each_of(page, key, "results: page", [&](const io::Json& plot, const std::string& place) {
     LORSA_CHECK(
-        plot.is_string() && std::regex_match(plot.get<std::string>(), pattern),
-        FormatError,
-        place,
-        ": expected ",
+        plot.is_string() && std::regex_match(plot.get<std::string>(), pattern), FormatError,
+        "{}: expected {}, found {}", place,
         key == "heat_maps" ? "\"Y against X1 and X2 [by SERIES]\"" : "\"Y against X [by SERIES]\"",
-        ", found ",
         plot);
   });
 }
@@ -86,7 +77,7 @@ void check_plots(const io::Json& page, const std::string& key, const char* form)
 void check_page(const io::Json& results) {
   const auto page = io::member<io::Json>(results, "page", "results");
   for_each_of(page, "columns", "results: page", [](const io::Json& column, const std::string& at) {
-    LORSA_CHECK(column.is_string(), FormatError, at, ": expected a text, found ", column);
+    LORSA_CHECK(column.is_string(), FormatError, "{}: expected a text, found {}", at, column);
   });
   check_plots(page, "curves", kCurve);
   check_plots(page, "heat_maps", kHeatMap);
@@ -103,52 +94,24 @@ void check_fit(const io::Json& fit, const std::string& where) {
     return;
   }
   require(io::member<io::Json>(fit, "law", where),
-          {"scale",
-           "exponent",
-           "floor",
-           "scale_interval",
-           "exponent_interval",
-           "floor_interval",
-           "residuals",
-           "relative_error",
-           "largest_relative_error",
-           "held_out_error"},
+          {"scale", "exponent", "floor", "scale_interval", "exponent_interval", "floor_interval",
+           "residuals", "relative_error", "largest_relative_error", "held_out_error"},
           where + ": law");
 }
 
 void check_stability(const io::Json& pair, const std::string& where) {
   require(pair,
-          {"first",
-           "second",
-           "num_tokens",
-           "num_heads_first",
-           "num_heads_second",
-           "threshold",
-           "share_first",
-           "share_second",
-           "share_one_to_one",
-           "share_direction",
-           "share_firing",
-           "mean_match",
-           "histogram"},
+          {"first", "second", "num_tokens", "num_heads_first", "num_heads_second", "threshold",
+           "share_first", "share_second", "share_one_to_one", "share_direction", "share_firing",
+           "mean_match", "histogram"},
           where);
 }
 
 void check_errors(const io::Json& analysis, const std::string& where) {
   require(analysis,
-          {"checkpoint",
-           "reference",
-           "num_tokens",
-           "fvu",
-           "reference_fvu",
-           "vector_from_reference",
-           "vector_from_input",
-           "vector_from_target",
-           "log_slope",
-           "log_correlation",
-           "variance_share",
-           "unexplained",
-           "reference_unexplained"},
+          {"checkpoint", "reference", "num_tokens", "fvu", "reference_fvu", "vector_from_reference",
+           "vector_from_input", "vector_from_target", "log_slope", "log_correlation",
+           "variance_share", "unexplained", "reference_unexplained"},
           where);
   require_object(analysis, "norm_from", where);
   for_each_of(analysis, "by_target_norm", where, [](const io::Json& bin, const std::string& place) {
@@ -158,8 +121,8 @@ void check_errors(const io::Json& analysis, const std::string& where) {
 
 void check_results(const io::Json& results) {
   const auto schema = io::member<int64_t>(results, "schema", "results");
-  LORSA_CHECK(
-      schema == kSchema, FormatError, "results: schema: expected ", kSchema, ", found ", schema);
+  LORSA_CHECK(schema == kSchema, FormatError, "results: schema: expected {}, found {}", kSchema,
+              schema);
   for (const char* key : {"title", "question"}) {
     (void)io::member<std::string>(results, key, "results");
   }

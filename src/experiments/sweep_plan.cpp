@@ -34,16 +34,12 @@ const std::set<std::string> kNoIdentity = {"run.out",
                                            "toy:run.threads"};
 
 void check_options(const SweepConfig& config) {
-  LORSA_CHECK(config.sweep.toy.empty() || !config.sweep.cache.empty(),
-              ConfigError,
-              "sweep.toy = ",
-              config.sweep.toy,
-              " needs sweep.cache: the runs read the toy's activations");
-  LORSA_CHECK(!config.measure.rules || !config.sweep.toy.empty(),
-              ConfigError,
+  LORSA_CHECK(config.sweep.toy.empty() || !config.sweep.cache.empty(), ConfigError,
+              "sweep.toy = {} needs sweep.cache: the runs read the toy's activations",
+              config.sweep.toy);
+  LORSA_CHECK(!config.measure.rules || !config.sweep.toy.empty(), ConfigError,
               "measure.rules needs sweep.toy: only a toy has rules that are known");
-  LORSA_CHECK(launch_rank().world_size == 1,
-              ConfigError,
+  LORSA_CHECK(launch_rank().world_size == 1, ConfigError,
               "a sweep is not started by torchrun, mpirun or srun as one job: start lorsa-sweep "
               "several times, the processes share the runs");
 }
@@ -79,7 +75,7 @@ class Planner {
     toy.folder = plan_.out / "toys" / toy.name;
     toy.yaml = stages.toy_settings.yaml;
     toy.overrides = stages.toy_overrides;
-    toy.overrides.push_back(concat("run.out=", quoted_yaml(toy.folder.string())));
+    toy.overrides.push_back(formatted("run.out={}", quoted_yaml(toy.folder.string())));
     return find_or_add(plan_.toys, std::move(toy));
   }
 
@@ -91,7 +87,7 @@ class Planner {
     cache.toy = toy;
     const fs::path folder = plan_.out / "caches" / cache.name;
     cache.config.out.path = folder.string();
-    cache.layer_folder = folder / concat("layer-", cache.config.layers.front());
+    cache.layer_folder = folder / formatted("layer-{}", cache.config.layers.front());
     if (toy) {
       cache.config.model.path = plan_.toys[*toy].folder.string();
       cache.config.data.files = {(plan_.toys[*toy].folder / "corpus.npy").string()};
@@ -103,10 +99,8 @@ class Planner {
   static size_t find_or_add(std::vector<StagePlan>& all, StagePlan one) {
     for (size_t i = 0; i < all.size(); ++i) {
       if (all[i].name == one.name) {
-        LORSA_CHECK(all[i].yaml == one.yaml,
-                    ConfigError,
-                    "sweep.axes: two stages of different settings would be named ",
-                    one.name);
+        LORSA_CHECK(all[i].yaml == one.yaml, ConfigError,
+                    "sweep.axes: two stages of different settings would be named {}", one.name);
         return i;
       }
     }
@@ -135,7 +129,7 @@ class Planner {
     try {
       train::validate(run.config);
     } catch (const ConfigError& error) {
-      throw ConfigError(concat("run ", run.name, ": ", error.what()));
+      throw ConfigError(formatted("run {}: {}", run.name, error.what()));
     }
     run.configuration = all;
     run.identity = all;
@@ -162,13 +156,8 @@ class Planner {
     std::map<Configuration, std::string> seen;
     for (const RunPlan& run : plan_.runs) {
       const auto [found, is_new] = seen.emplace(run.identity, run.name);
-      LORSA_CHECK(is_new,
-                  ConfigError,
-                  "sweep.axes: the runs ",
-                  found->second,
-                  " and ",
-                  run.name,
-                  " have equal settings");
+      LORSA_CHECK(is_new, ConfigError, "sweep.axes: the runs {} and {} have equal settings",
+                  found->second, run.name);
     }
   }
 

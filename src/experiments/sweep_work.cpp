@@ -44,7 +44,7 @@ SweepSummary SweepWork::carry_out() {
   for (const RunPlan& run : plan_.runs) {
     summary.num_done_before += is_done(run) ? 1 : 0;
   }
-  log_info(summary.num_runs, " runs, ", summary.num_done_before, " of them done");
+  log_info("{} runs, {} of them done", summary.num_runs, summary.num_done_before);
   std::vector<std::function<bool()>> work;
   for (const std::vector<size_t>& group : plan_.groups) {
     work.emplace_back([this, &group] { return try_group(group); });
@@ -134,7 +134,7 @@ bool SweepWork::try_cache(const CachePlan& cache) {
   if (!own || (cache.toy && !try_toy(plan_.toys[*cache.toy]))) {
     return false;
   }
-  log_info("cache ", cache.name);
+  log_info("cache {}", cache.name);
   collect::ExtractOptions options;
   options.progress = progress_;
   static_cast<void>(collect::extract(cache.config, options));
@@ -147,7 +147,7 @@ bool SweepWork::try_toy(const ToyPlan& toy) {
   if (!own) {
     return false;
   }
-  log_info("toy ", toy.name);
+  log_info("toy {}", toy.name);
   make_toy(config_.sweep.toy, toy.overrides, progress_);
   return true;
 }
@@ -156,9 +156,9 @@ void SweepWork::check_heldout(const RunPlan& run) const {
   LORSA_CHECK(!config_.measure.eval ||
                   !data::CacheReader(run.config.data.cache).rows(data::Side::kHeldout).empty(),
               ConfigError,
-              run.config.data.cache,
-              " has no held-out rows to measure on: extract with data.holdout_fraction above 0, "
-              "or set measure.eval: false");
+              "{} has no held-out rows to measure on: extract with data.holdout_fraction above 0, "
+              "or set measure.eval: false",
+              run.config.data.cache);
 }
 
 void SweepWork::train_group(const std::vector<size_t>& group) const {
@@ -167,9 +167,9 @@ void SweepWork::train_group(const std::vector<size_t>& group) const {
     std::string numbers;
     for (const size_t i : session) {
       configs.push_back(plan_.runs[i].config);
-      numbers += concat(numbers.empty() ? "" : ", ", i + 1);
+      numbers += formatted("{}{}", numbers.empty() ? "" : ", ", i + 1);
     }
-    log_info("training run ", numbers, " of ", plan_.runs.size());
+    log_info("training run {} of {}", numbers, plan_.runs.size());
     static_cast<void>(train::train_together(configs, progress_));
   }
 }
@@ -178,13 +178,8 @@ void SweepWork::measure(size_t i) const {
   const RunPlan& run = plan_.runs[i];
   measure_run(config_, plan_, run);
   const io::Json metrics = io::read_json(run.result()).at("metrics");
-  log_info("run ",
-           i + 1,
-           " of ",
-           plan_.runs.size(),
-           ": ",
-           run.name,
-           metrics.contains("fvu") ? concat(": fvu ", metrics.at("fvu").dump()) : "");
+  log_info("run {} of {}: {}{}", i + 1, plan_.runs.size(), run.name,
+           metrics.contains("fvu") ? formatted(": fvu {}", metrics.at("fvu").dump()) : "");
 }
 
 bool SweepWork::try_pair(const Pair& pair) const {
@@ -197,7 +192,7 @@ bool SweepWork::try_pair(const Pair& pair) const {
     return false;
   }
   if (!standing_report(config_, plan_, pair)) {
-    log_info("comparing ", name);
+    log_info("comparing {}", name);
     measure_pair(config_, plan_, pair);
   }
   return true;

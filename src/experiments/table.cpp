@@ -21,7 +21,7 @@ std::string csv_field(const std::string& text) {
   for (const char c : text) {
     quoted += c == '"' ? "\"\"" : std::string(1, c);
   }
-  return concat("\"", quoted, "\"");
+  return formatted("\"{}\"", quoted);
 }
 
 std::string plain(const io::Json& value) {
@@ -62,7 +62,7 @@ std::string mean_text(const std::vector<double>& values) {
     squares += (value - mean) * (value - mean);
   }
   const std::string deviation =
-      values.size() > 1 ? concat(" +- ", number_text(std::sqrt(squares / (n - 1.0)))) : "";
+      values.size() > 1 ? formatted(" +- {}", number_text(std::sqrt(squares / (n - 1.0)))) : "";
   // Seeds of one size: nothing varies.
   return number_text(mean) + (squares == 0.0 ? "" : deviation);
 }
@@ -97,16 +97,8 @@ std::vector<std::string> metric_columns(const io::Json& results) {
     return names;
   }
   const std::vector<std::string> present = present_metrics(results.at("runs"));
-  for (const char* name : {"fvu",
-                           "l0",
-                           "dead_fraction",
-                           "parameters",
-                           "ce_recovered",
-                           "kl",
-                           "rule_f1",
-                           "rule_mhsa_f1",
-                           "rules_above",
-                           "rule_source_share"}) {
+  for (const char* name : {"fvu", "l0", "dead_fraction", "parameters", "ce_recovered", "kl",
+                           "rule_f1", "rule_mhsa_f1", "rules_above", "rule_source_share"}) {
     if (std::ranges::count(present, name) > 0) {
       names.emplace_back(name);
     }
@@ -127,7 +119,7 @@ std::vector<Column> columns_of(const io::Json& results) {
       }
     }
   }
-  columns.push_back({"n", [](const Row& row) { return concat(row.runs.size()); }});
+  columns.push_back({"n", [](const Row& row) { return formatted("{}", row.runs.size()); }});
   for (const std::string& name : metric_columns(results)) {
     columns.push_back(
         {name, [&runs, name](const Row& row) { return mean_text(values_of(runs, row, name)); }});
@@ -148,20 +140,20 @@ std::string csv_of(const io::Json& results) {
   const std::vector<std::string> metrics = present_metrics(runs);
   std::string csv = "name";
   for (const auto& [key, value] : runs.front().at("settings").items()) {
-    csv += concat(",", csv_field(key));
+    csv += formatted(",{}", csv_field(key));
   }
   for (const std::string& name : metrics) {
-    csv += concat(",", name);
+    csv += formatted(",{}", name);
   }
   csv += "\n";
   for (const io::Json& run : runs) {
     csv += csv_field(plain(run.at("name")));
     for (const auto& [key, value] : run.at("settings").items()) {
-      csv += concat(",", csv_field(plain(value)));
+      csv += formatted(",{}", csv_field(plain(value)));
     }
     for (const std::string& name : metrics) {
       const auto found = run.at("metrics").find(name);
-      csv += concat(",", found == run.at("metrics").end() ? "" : plain(*found));
+      csv += formatted(",{}", found == run.at("metrics").end() ? "" : plain(*found));
     }
     csv += "\n";
   }

@@ -15,12 +15,8 @@ std::vector<Truth::Candidate> candidates_of(const Json& row,
   std::vector<Truth::Candidate> candidates;
   std::map<int64_t, size_t> place;
   for (const auto position : member<Json>(row, "candidates", where).get<std::vector<int64_t>>()) {
-    LORSA_CHECK(position >= 0 && position < truth.context_length,
-                FormatError,
-                where,
-                ": candidate ",
-                position,
-                " lies outside the context of ",
+    LORSA_CHECK(position >= 0 && position < truth.context_length, FormatError,
+                "{}: candidate {} lies outside the context of {}", where, position,
                 truth.context_length);
     place[position] = candidates.size();
     candidates.push_back({position, {}});
@@ -30,11 +26,7 @@ std::vector<Truth::Candidate> candidates_of(const Json& row,
     const auto found = place.find(entry.at(1).get<int64_t>());
     LORSA_CHECK(
         rule >= 0 && rule < static_cast<int64_t>(truth.rules.size()) && found != place.end(),
-        FormatError,
-        where,
-        ": application ",
-        entry.dump(),
-        " names no rule or no candidate");
+        FormatError, "{}: application {} names no rule or no candidate", where, entry.dump());
     candidates[found->second].applications.push_back(
         {rule, entry.at(2).get<std::vector<int64_t>>()});
   }
@@ -48,8 +40,8 @@ Truth read_truth(const std::filesystem::path& path) {
   const std::string where = path.string();
   const Json json = io::read_json(path);
   const auto schema = member<int64_t>(json, "schema", where);
-  LORSA_CHECK(
-      schema == kSchema, FormatError, where, ": schema: expected ", kSchema, ", found ", schema);
+  LORSA_CHECK(schema == kSchema, FormatError, "{}: schema: expected {}, found {}", where, kSchema,
+              schema);
   Truth truth;
   truth.layer = member<int64_t>(json, "layer", where);
   truth.context_length = member<int64_t>(json, "context_length", where);
@@ -57,10 +49,11 @@ Truth read_truth(const std::filesystem::path& path) {
     truth.rules = member<Json>(json, "rules", where).get<std::vector<std::string>>();
     for (const Json& row : member<Json>(json, "rows", where)) {
       const auto document = member<int64_t>(row, "document", where);
-      truth.documents[document] = candidates_of(row, truth, concat(where, ": document ", document));
+      truth.documents[document] =
+          candidates_of(row, truth, formatted("{}: document {}", where, document));
     }
   } catch (const Json::exception& error) {
-    throw FormatError(concat(where, ": ", error.what()));
+    throw FormatError(formatted("{}: {}", where, error.what()));
   }
   return truth;
 }

@@ -68,7 +68,7 @@ void Xxh3::reset() noexcept {
 std::string xxh3_text(uint64_t digest) {
   std::array<char, 17> hex{};
   std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(digest));
-  return concat("xxh3:", hex.data());
+  return formatted("xxh3:{}", hex.data());
 }
 
 std::string file_xxh3(const std::filesystem::path& path) {
@@ -81,15 +81,13 @@ std::string file_sha256(const std::filesystem::path& path) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
                                                                         &EVP_MD_CTX_free);
   LORSA_CHECK(context != nullptr && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1,
-              Error,
-              "OpenSSL offers no SHA-256");
+              Error, "OpenSSL offers no SHA-256");
   for_each_block(path, [&](const void* data, size_t size) {
     LORSA_CHECK(EVP_DigestUpdate(context.get(), data, size) == 1, Error, "EVP_DigestUpdate failed");
   });
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int length = 0;
-  LORSA_CHECK(EVP_DigestFinal_ex(context.get(), digest.data(), &length) == 1,
-              Error,
+  LORSA_CHECK(EVP_DigestFinal_ex(context.get(), digest.data(), &length) == 1, Error,
               "EVP_DigestFinal_ex failed");
   std::string hex;
   for (unsigned int i = 0; i < length; ++i) {

@@ -25,7 +25,7 @@ const char* kind_of(mode_t mode) {
 
 std::string errno_message(const std::filesystem::path& path, const std::string& what) {
   const int code = errno;
-  return concat(path.string(), ": ", what, ": ", std::system_category().message(code));
+  return formatted("{}: {}: {}", path, what, std::system_category().message(code));
 }
 
 FileDescriptor::FileDescriptor(const std::filesystem::path& path, int flags, mode_t mode)
@@ -48,18 +48,15 @@ FileDescriptor::~FileDescriptor() {
 uint64_t FileDescriptor::size(const std::filesystem::path& path) const {
   struct stat status {};
 
-  LORSA_CHECK(::fstat(fd_, &status) == 0, IoError, errno_message(path, "cannot stat"));
-  LORSA_CHECK(S_ISREG(status.st_mode),
-              IoError,
-              path.string(),
-              ": expected a regular file, found ",
+  LORSA_CHECK(::fstat(fd_, &status) == 0, IoError, "{}", errno_message(path, "cannot stat"));
+  LORSA_CHECK(S_ISREG(status.st_mode), IoError, "{}: expected a regular file, found {}", path,
               kind_of(status.st_mode));
   return static_cast<uint64_t>(status.st_size);
 }
 
 void FileDescriptor::close(const std::filesystem::path& path) {
   const int fd = std::exchange(fd_, -1);
-  LORSA_CHECK(fd < 0 || ::close(fd) == 0, IoError, errno_message(path, "cannot close"));
+  LORSA_CHECK(fd < 0 || ::close(fd) == 0, IoError, "{}", errno_message(path, "cannot close"));
 }
 
 void write_all(const FileDescriptor& file,
@@ -72,7 +69,7 @@ void write_all(const FileDescriptor& file,
     if (written < 0 && errno == EINTR) {
       continue;
     }
-    LORSA_CHECK(written >= 0, IoError, errno_message(path, "cannot write"));
+    LORSA_CHECK(written >= 0, IoError, "{}", errno_message(path, "cannot write"));
     next += written;
     size -= static_cast<size_t>(written);
   }
@@ -91,14 +88,14 @@ void pwrite_all(const FileDescriptor& file,
     if (written < 0 && errno == EINTR) {
       continue;
     }
-    LORSA_CHECK(written >= 0, IoError, errno_message(path, "cannot write"));
+    LORSA_CHECK(written >= 0, IoError, "{}", errno_message(path, "cannot write"));
     done += static_cast<size_t>(written);
   }
 }
 
 void begin_writeback(const FileDescriptor& file, uint64_t offset, size_t size) noexcept {
-  static_cast<void>(::sync_file_range(
-      file.get(), static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE));
+  static_cast<void>(::sync_file_range(file.get(), static_cast<off_t>(offset),
+                                      static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE));
 }
 
 size_t pread_all(const FileDescriptor& file,
@@ -114,7 +111,7 @@ size_t pread_all(const FileDescriptor& file,
     if (got < 0 && errno == EINTR) {
       continue;
     }
-    LORSA_CHECK(got >= 0, IoError, errno_message(path, "cannot read"));
+    LORSA_CHECK(got >= 0, IoError, "{}", errno_message(path, "cannot read"));
     if (got == 0) {
       break;
     }
@@ -128,16 +125,8 @@ void fail_cut(const std::filesystem::path& path,
               size_t size,
               uint64_t offset,
               size_t found) {
-  throw FormatError(concat(path.string(),
-                           ": ",
-                           what,
-                           ": expected ",
-                           size,
-                           " bytes at offset ",
-                           offset,
-                           ", found ",
-                           found,
-                           " (the file is cut)"));
+  throw FormatError(formatted("{}: {}: expected {} bytes at offset {}, found {} (the file is cut)",
+                              path, what, size, offset, found));
 }
 
 void pread_exact(const FileDescriptor& file,

@@ -38,12 +38,7 @@ std::string read_file(const std::filesystem::path& path) {
   const FileContent what =
       content_of(std::string_view(content).substr(0, kContentBytes), content.size());
   LORSA_CHECK(what.content != Content::kGitLfsPointer && what.content != Content::kGitAnnexPointer,
-              FormatError,
-              path.string(),
-              ": expected its content, found ",
-              what.found,
-              "; ",
-              what.next);
+              FormatError, "{}: expected its content, found {}; {}", path, what.found, what.next);
   return content;
 }
 
@@ -68,12 +63,11 @@ void write_file(const std::filesystem::path& path, std::string_view content) {
 
 void check_can_write(const std::filesystem::path& path) {
   std::error_code error;
-  LORSA_CHECK(!std::filesystem::is_directory(path, error),
-              IoError,
-              path.string(),
-              ": cannot write: a folder of that name is in the way");
+  LORSA_CHECK(!std::filesystem::is_directory(path, error), IoError,
+              "{}: cannot write: a folder of that name is in the way", path);
   if (is_device(path)) {
-    LORSA_CHECK(::access(path.c_str(), W_OK) == 0, IoError, errno_message(path, "cannot write"));
+    LORSA_CHECK(::access(path.c_str(), W_OK) == 0, IoError, "{}",
+                errno_message(path, "cannot write"));
     return;
   }
   // What is redirected to a file lies there under a name of its own; another one would not be it.
@@ -81,17 +75,13 @@ void check_can_write(const std::filesystem::path& path) {
   LORSA_CHECK(!std::filesystem::is_symlink(path, error) ||
                   (!name.starts_with("/dev/") && !name.starts_with("/proc/")),
               IoError,
-              path.string(),
-              ": cannot write: it stands for a file (redirected output?); give that file's name");
+              "{}: cannot write: it stands for a file (redirected output?); give that file's name",
+              path);
   const std::filesystem::path folder = folder_of(path);
-  const std::string what = concat("cannot write into ", folder.string());
-  LORSA_CHECK(!std::filesystem::exists(folder, error) || is_directory(folder, error),
-              IoError,
-              path.string(),
-              ": ",
-              what,
-              ": it is no folder");
-  LORSA_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, IoError, errno_message(path, what));
+  const std::string what = formatted("cannot write into {}", folder);
+  LORSA_CHECK(!std::filesystem::exists(folder, error) || is_directory(folder, error), IoError,
+              "{}: {}: it is no folder", path, what);
+  LORSA_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, IoError, "{}", errno_message(path, what));
 }
 
 PendingFile::PendingFile(std::filesystem::path final_path)
@@ -99,12 +89,12 @@ PendingFile::PendingFile(std::filesystem::path final_path)
 
 PendingFile::~PendingFile() {
   if (!committed_ && ::unlink(temporary_.c_str()) != 0 && errno != ENOENT) {
-    log_warning(errno_message(temporary_, "cannot remove"));
+    log_warning("{}", errno_message(temporary_, "cannot remove"));
   }
 }
 
 void PendingFile::commit() {
-  LORSA_CHECK(!committed_, IoError, final_.string(), ": committed twice");
+  LORSA_CHECK(!committed_, IoError, "{}: committed twice", final_);
   sync_path(temporary_);
   rename_durably(temporary_, final_);
   committed_ = true;
@@ -112,14 +102,13 @@ void PendingFile::commit() {
 
 void sync_path(const std::filesystem::path& path) {
   FileDescriptor file(path, O_RDONLY);
-  LORSA_CHECK(::fsync(file.get()) == 0, IoError, errno_message(path, "cannot fsync"));
+  LORSA_CHECK(::fsync(file.get()) == 0, IoError, "{}", errno_message(path, "cannot fsync"));
   file.close(path);
 }
 
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
-  LORSA_CHECK(std::rename(from.c_str(), to.c_str()) == 0,
-              IoError,
-              errno_message(from, concat("cannot rename to ", to.string())));
+  LORSA_CHECK(std::rename(from.c_str(), to.c_str()) == 0, IoError, "{}",
+              errno_message(from, formatted("cannot rename to {}", to)));
   sync_path(folder_of(to));
 }
 
@@ -128,10 +117,8 @@ void make_directories(const std::filesystem::path& path) {
   std::filesystem::create_directories(path, error);
   // With a symbolic link to a folder in place, libstdc++ 12 reports an error although all is well.
   std::error_code unused;
-  LORSA_CHECK(std::filesystem::is_directory(path, unused),
-              IoError,
-              path.string(),
-              ": cannot make the folder: ",
+  LORSA_CHECK(std::filesystem::is_directory(path, unused), IoError,
+              "{}: cannot make the folder: {}", path,
               error ? error.message() : std::string("a file of that name is in the way"));
 }
 
@@ -144,8 +131,7 @@ int64_t free_bytes(const std::filesystem::path& path) {
 
   struct statvfs status {};
 
-  LORSA_CHECK(::statvfs(probe.c_str(), &status) == 0,
-              IoError,
+  LORSA_CHECK(::statvfs(probe.c_str(), &status) == 0, IoError, "{}",
               errno_message(probe, "cannot find out the free space"));
   return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
 }

@@ -22,8 +22,7 @@ std::vector<std::string> names_of(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end;
-       !error && entry != end && names.size() < kMaxEntries;
-       entry.increment(error)) {
+       !error && entry != end && names.size() < kMaxEntries; entry.increment(error)) {
     names.push_back(entry->path().filename().string());
   }
   std::sort(names.begin(), names.end());
@@ -40,16 +39,15 @@ template <typename Texts>
 std::string listed(const Texts& texts) {
   std::string all;
   for (size_t i = 0; i < std::min(texts.size(), kShownNames); ++i) {
-    all += concat(i == 0 ? "" : ", ", replace_invalid_utf8(fs::path(texts[i]).string()));
+    all += formatted("{}{}", i == 0 ? "" : ", ", replace_invalid_utf8(fs::path(texts[i]).string()));
   }
-  return texts.size() > kShownNames ? concat(all, " and ", texts.size() - kShownNames, " more")
+  return texts.size() > kShownNames ? formatted("{} and {} more", all, texts.size() - kShownNames)
                                     : all;
 }
 
 bool any_starts_with(const std::vector<std::string>& names, const char* prefix) {
-  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-    return name.starts_with(prefix);
-  });
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return name.starts_with(prefix); });
 }
 
 std::vector<std::string> layer_folders(const fs::path& path,
@@ -75,7 +73,7 @@ FolderDescription by_files(const fs::path& path, const std::vector<std::string>&
     return {Place::kCache, "an activation cache"};
   }
   if (const auto layers = layer_folders(path, names); !layers.empty()) {
-    return {Place::kCaches, concat("a folder of activation caches (", listed(layers), ")")};
+    return {Place::kCaches, formatted("a folder of activation caches ({})", listed(layers))};
   }
   if (has("index.json") && (has("explorer") || any_starts_with(names, "heads-"))) {
     return {Place::kDump, "a dump of heads"};
@@ -87,9 +85,9 @@ FolderDescription by_files(const fs::path& path, const std::vector<std::string>&
     return {Place::kRun, "a training's run folder"};
   }
   if (has("sae_weights.safetensors") || has("final.pth")) {
-    return {Place::kForeignCheckpoint,
-            has("final.pth") ? "a checkpoint of the method's first repository"
-                             : "a checkpoint of llamascopium"};
+    return {Place::kForeignCheckpoint, has("final.pth")
+                                           ? "a checkpoint of the method's first repository"
+                                           : "a checkpoint of llamascopium"};
   }
   if (has("config.json") || has("tokenizer.json") || has("model.safetensors") ||
       has("model.safetensors.index.json")) {
@@ -98,7 +96,7 @@ FolderDescription by_files(const fs::path& path, const std::vector<std::string>&
   if (has("snapshots") || any_starts_with(names, "models--")) {
     return {Place::kHubCache, "a cache of the Hugging Face hub"};
   }
-  return {Place::kOtherFolder, concat("a folder with ", listed(names))};
+  return {Place::kOtherFolder, formatted("a folder with {}", listed(names))};
 }
 
 /// Entries of `folder` that are of the wanted kind.
@@ -158,14 +156,14 @@ std::string found_instead(const fs::path& path, Place wanted) {
     return found + why_absent(path);
   }
   if (here.place == wanted) {
-    return concat("found only ", listed(names_of(path)));
+    return formatted("found only {}", listed(names_of(path)));
   }
   const std::vector<fs::path> near = places_near(path, wanted);
   if (near.size() == 1) {
-    return concat(found, "; did you mean ", near.front().string(), "?");
+    return formatted("{}; did you mean {}?", found, near.front());
   }
   if (!near.empty()) {
-    return concat(found, "; name one of ", listed(near));
+    return formatted("{}; name one of {}", found, listed(near));
   }
   const bool checkpoint = wanted == Place::kCheckpoint || wanted == Place::kRun;
   if (checkpoint && here.place == Place::kDump) {
@@ -183,7 +181,7 @@ std::string found_instead(const fs::path& path, Place wanted) {
 void refuse_place(const fs::path& path, Place wanted, const std::string& expected) {
   const Place here = describe_folder(path).place;
   const std::string message =
-      concat(path.string(), ": expected ", expected, ", ", found_instead(path, wanted));
+      formatted("{}: expected {}, {}", path, expected, found_instead(path, wanted));
   if (here == Place::kNothing || here == Place::kEmptyFolder || here == Place::kOtherFolder) {
     throw IoError(message);
   }

@@ -13,7 +13,7 @@ class GzipStream : public InputStream {
   explicit GzipStream(const std::filesystem::path& path)
       : path_(path), file_(open_plain_stream(path)), block_(size_t{128} << 10) {
     // 32: the header says whether it is gzip or zlib; 15: any window.
-    LORSA_CHECK(inflateInit2(&state_, 32 + 15) == Z_OK, Error, path.string(), ": zlib: no memory");
+    LORSA_CHECK(inflateInit2(&state_, 32 + 15) == Z_OK, Error, "{}: zlib: no memory", path);
   }
 
   ~GzipStream() override { inflateEnd(&state_); }
@@ -27,10 +27,8 @@ class GzipStream : public InputStream {
     state_.avail_out = room;
     while (state_.avail_out == room) {
       if (state_.avail_in == 0 && !refill()) {
-        LORSA_CHECK(!in_member_,
-                    FormatError,
-                    where(),
-                    "expected more gzip data, found the end of the file");
+        LORSA_CHECK(!in_member_, FormatError,
+                    "{}expected more gzip data, found the end of the file", where());
         return 0;
       }
       in_member_ = true;
@@ -39,11 +37,8 @@ class GzipStream : public InputStream {
         in_member_ = false;
         inflateReset(&state_);  // for another member behind it
       } else {
-        LORSA_CHECK(code == Z_OK || code == Z_BUF_ERROR,
-                    FormatError,
-                    where(),
-                    "damaged gzip data: ",
-                    state_.msg != nullptr ? state_.msg : zError(code));
+        LORSA_CHECK(code == Z_OK || code == Z_BUF_ERROR, FormatError, "{}damaged gzip data: {}",
+                    where(), state_.msg != nullptr ? state_.msg : zError(code));
       }
     }
     return room - state_.avail_out;
@@ -62,7 +57,7 @@ class GzipStream : public InputStream {
   }
 
   [[nodiscard]] std::string where() const {
-    return concat(path_.string(), ": byte ", file_bytes_read(), ": ");
+    return formatted("{}: byte {}: ", path_, file_bytes_read());
   }
 
   std::filesystem::path path_;

@@ -21,26 +21,21 @@ void create_dataset(hid_t file, Hdf5Dataset& dataset, const std::string& path) {
   const std::vector<hsize_t> dims(dataset.shape.begin(), dataset.shape.end());
   const Hdf5Space space(
       checked<IoError>(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr),
-                       "H5Screate_simple",
-                       where));
+                       "H5Screate_simple", where));
   const Hdf5TypeId type = make_type<IoError>(dataset.type, where);
   const Hdf5Properties plist(checked<IoError>(H5Pcreate(H5P_DATASET_CREATE), "H5Pcreate", where));
   checked<IoError>(H5Pset_layout(plist.get(), H5D_CONTIGUOUS), "H5Pset_layout", where);
-  checked<IoError>(
-      H5Pset_alloc_time(plist.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time", where);
+  checked<IoError>(H5Pset_alloc_time(plist.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time",
+                   where);
   checked<IoError>(H5Pset_fill_time(plist.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time", where);
   checked<IoError>(H5Pset_obj_track_times(plist.get(), false), "H5Pset_obj_track_times", where);
-  const Hdf5DatasetId made(checked<IoError>(H5Dcreate2(file,
-                                                       dataset.name.c_str(),
-                                                       type.get(),
-                                                       space.get(),
-                                                       H5P_DEFAULT,
-                                                       plist.get(),
-                                                       H5P_DEFAULT),
-                                            "H5Dcreate2",
-                                            where));
+  const Hdf5DatasetId made(
+      checked<IoError>(H5Dcreate2(file, dataset.name.c_str(), type.get(), space.get(), H5P_DEFAULT,
+                                  plist.get(), H5P_DEFAULT),
+                       "H5Dcreate2", where));
   const haddr_t offset = H5Dget_offset(made.get());
-  LORSA_CHECK(offset != HADDR_UNDEF, IoError, where, ": H5Dget_offset failed: no space allocated");
+  LORSA_CHECK(offset != HADDR_UNDEF, IoError, "{}: H5Dget_offset failed: no space allocated",
+              where);
   dataset.offset = offset;
 }
 
@@ -48,8 +43,7 @@ void create_mark(hid_t file, const std::string& mark, int32_t value, const std::
   const Hdf5Space scalar(checked<IoError>(H5Screate(H5S_SCALAR), "H5Screate", where));
   const Hdf5Attribute attribute(checked<IoError>(
       H5Acreate2(file, mark.c_str(), H5T_STD_I32LE, scalar.get(), H5P_DEFAULT, H5P_DEFAULT),
-      "H5Acreate2",
-      where));
+      "H5Acreate2", where));
   checked<IoError>(H5Awrite(attribute.get(), H5T_STD_I32LE, &value), "H5Awrite", where);
 }
 
@@ -64,14 +58,14 @@ Hdf5Image make_image(std::vector<Hdf5Dataset>& datasets,
   const Hdf5Properties creation(checked<IoError>(H5Pcreate(H5P_FILE_CREATE), "H5Pcreate", where));
   checked<IoError>(H5Pset_obj_track_times(creation.get(), false), "H5Pset_obj_track_times", where);
   const Hdf5Properties access(checked<IoError>(H5Pcreate(H5P_FILE_ACCESS), "H5Pcreate", where));
-  checked<IoError>(
-      H5Pset_alignment(access.get(), kAlignment, kAlignment), "H5Pset_alignment", where);
-  checked<IoError>(
-      H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG), "H5Pset_fclose_degree", where);
+  checked<IoError>(H5Pset_alignment(access.get(), kAlignment, kAlignment), "H5Pset_alignment",
+                   where);
+  checked<IoError>(H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG), "H5Pset_fclose_degree",
+                   where);
   const Hdf5ImageTarget target{&image};
   checked<IoError>(H5Pset_driver(access.get(), driver.get(), &target), "H5Pset_driver", where);
-  Hdf5File file(checked<IoError>(
-      H5Fcreate("image", H5F_ACC_TRUNC, creation.get(), access.get()), "H5Fcreate", where));
+  Hdf5File file(checked<IoError>(H5Fcreate("image", H5F_ACC_TRUNC, creation.get(), access.get()),
+                                 "H5Fcreate", where));
   create_mark(file.get(), mark, value, where);
   for (Hdf5Dataset& dataset : datasets) {
     create_dataset(file.get(), dataset, where);
@@ -87,27 +81,20 @@ uint64_t mark_offset(const Hdf5Image& unfinished,
   std::vector<uint64_t> offsets;
   LORSA_CHECK(
       unfinished.writes.size() == finished.writes.size() && unfinished.size == finished.size,
-      IoError,
-      where,
-      ": HDF5 lays out the same file in two ways");
+      IoError, "{}: HDF5 lays out the same file in two ways", where);
   for (size_t i = 0; i < unfinished.writes.size(); ++i) {
     const auto& [offset, before] = unfinished.writes[i];
     const auto& [same_offset, after] = finished.writes[i];
-    LORSA_CHECK(offset == same_offset && before.size() == after.size(),
-                IoError,
-                where,
-                ": HDF5 lays out the same file in two ways");
+    LORSA_CHECK(offset == same_offset && before.size() == after.size(), IoError,
+                "{}: HDF5 lays out the same file in two ways", where);
     for (size_t j = 0; j < before.size(); ++j) {
       if (before[j] != after[j]) {
         offsets.push_back(offset + j);
       }
     }
   }
-  LORSA_CHECK(offsets.size() == 1,
-              IoError,
-              where,
-              ": expected the mark to be one byte of the file, found ",
-              offsets.size());
+  LORSA_CHECK(offsets.size() == 1, IoError,
+              "{}: expected the mark to be one byte of the file, found {}", where, offsets.size());
   return offsets.front();
 }
 
@@ -120,9 +107,8 @@ Hdf5Layout create_hdf5_file(const std::filesystem::path& path,
   const Hdf5Image finished = make_image(datasets, mark, 1, where);
   const Hdf5Image image = make_image(datasets, mark, 0, where);
   FileDescriptor file(path, O_RDWR | O_CREAT | O_TRUNC);
-  LORSA_CHECK(::ftruncate(file.get(), static_cast<off_t>(image.size)) == 0,
-              IoError,
-              errno_message(path, concat("cannot make a file of ", image.size, " bytes")));
+  LORSA_CHECK(::ftruncate(file.get(), static_cast<off_t>(image.size)) == 0, IoError, "{}",
+              errno_message(path, formatted("cannot make a file of {} bytes", image.size)));
   for (const auto& [offset, bytes] : image.writes) {
     pwrite_all(file, bytes.data(), bytes.size(), offset, path);
   }

@@ -82,8 +82,7 @@ herr_t read_image(H5FD_t* file,
     const haddr_t first = std::max<haddr_t>(start, offset);
     const haddr_t last = std::min<haddr_t>(start + bytes.size(), offset + size);
     if (first < last) {
-      std::memcpy(static_cast<char*>(data) + (first - offset),
-                  bytes.data() + (first - start),
+      std::memcpy(static_cast<char*>(data) + (first - offset), bytes.data() + (first - start),
                   last - first);
     }
   }

@@ -60,7 +60,7 @@ class Hdf5Visit {
 template <typename Failure, typename Code>
 Code checked(Code code, std::string_view call, const std::string& where) {
   if (code < 0) {
-    throw Failure(concat(where, ": ", call, " failed: ", hdf5_message()));
+    throw Failure(formatted("{}: {} failed: {}", where, call, hdf5_message()));
   }
   return code;
 }

@@ -39,11 +39,12 @@ std::string describe_type(hid_t type) {
   const size_t bits = 8 * H5Tget_size(type);
   switch (H5Tget_class(type)) {
     case H5T_INTEGER:
-      return concat(H5Tget_sign(type) == H5T_SGN_NONE ? "uint" : "int", bits, order_note(type));
+      return formatted("{}{}{}", H5Tget_sign(type) == H5T_SGN_NONE ? "uint" : "int", bits,
+                       order_note(type));
     case H5T_FLOAT:
-      return concat("a float of ", bits, " bits", order_note(type));
+      return formatted("a float of {} bits{}", bits, order_note(type));
     default:
-      return concat("a type of ", bits, " bits that is no number");
+      return formatted("a type of {} bits that is no number", bits);
   }
 }
 
@@ -58,92 +59,57 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 void check_mark(hid_t file, const std::string& mark, const std::string& where) {
   const htri_t present = checked<FormatError>(H5Aexists(file, mark.c_str()), "H5Aexists", where);
-  LORSA_CHECK(present > 0,
-              FormatError,
-              where,
-              ": attribute ",
-              mark,
-              ": expected 1, found no such attribute (not a shard of a cache)");
+  LORSA_CHECK(present > 0, FormatError,
+              "{}: attribute {}: expected 1, found no such attribute (not a shard of a cache)",
+              where, mark);
   const Hdf5Attribute attribute(
       checked<FormatError>(H5Aopen(file, mark.c_str(), H5P_DEFAULT), "H5Aopen", where));
   const Hdf5TypeId type(checked<FormatError>(H5Aget_type(attribute.get()), "H5Aget_type", where));
   LORSA_CHECK(H5Tequal(type.get(), H5T_STD_I32LE) > 0 &&
                   H5Aget_storage_size(attribute.get()) == sizeof(int32_t),
-              FormatError,
-              where,
-              ": attribute ",
-              mark,
-              ": expected one int32, found ",
+              FormatError, "{}: attribute {}: expected one int32, found {}", where, mark,
               describe_type(type.get()));
   int32_t value = 0;
   checked<FormatError>(H5Aread(attribute.get(), H5T_STD_I32LE, &value), "H5Aread", where);
-  LORSA_CHECK(value == 1,
-              FormatError,
-              where,
-              ": attribute ",
-              mark,
-              ": expected 1, found ",
-              value,
-              " (the file was not finished)");
+  LORSA_CHECK(value == 1, FormatError,
+              "{}: attribute {}: expected 1, found {} (the file was not finished)", where, mark,
+              value);
 }
 
 std::vector<int64_t> shape_of(hid_t dataset, const std::string& where) {
   const Hdf5Space space(checked<FormatError>(H5Dget_space(dataset), "H5Dget_space", where));
-  const int rank = checked<FormatError>(
-      H5Sget_simple_extent_ndims(space.get()), "H5Sget_simple_extent_ndims", where);
+  const int rank = checked<FormatError>(H5Sget_simple_extent_ndims(space.get()),
+                                        "H5Sget_simple_extent_ndims", where);
   std::vector<hsize_t> dims(static_cast<size_t>(rank));
   checked<FormatError>(H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr),
-                       "H5Sget_simple_extent_dims",
-                       where);
+                       "H5Sget_simple_extent_dims", where);
   return {dims.begin(), dims.end()};
 }
 
 void locate(hid_t file, Hdf5Dataset& dataset, uint64_t file_bytes, const std::string& path) {
   const std::string where = path + ": /" + dataset.name;
-  LORSA_CHECK(checked<FormatError>(
-                  H5Lexists(file, dataset.name.c_str(), H5P_DEFAULT), "H5Lexists", where) > 0,
-              FormatError,
-              where,
-              ": expected a dataset of ",
-              name_of(dataset.type),
-              " ",
-              shape_text(dataset.shape),
-              ", found nothing of that name");
+  LORSA_CHECK(checked<FormatError>(H5Lexists(file, dataset.name.c_str(), H5P_DEFAULT), "H5Lexists",
+                                   where) > 0,
+              FormatError, "{}: expected a dataset of {} {}, found nothing of that name", where,
+              name_of(dataset.type), shape_text(dataset.shape));
   const Hdf5DatasetId found(
       checked<FormatError>(H5Dopen2(file, dataset.name.c_str(), H5P_DEFAULT), "H5Dopen2", where));
   const Hdf5TypeId type(checked<FormatError>(H5Dget_type(found.get()), "H5Dget_type", where));
   const Hdf5TypeId expected = make_type<FormatError>(dataset.type, where);
-  LORSA_CHECK(H5Tequal(type.get(), expected.get()) > 0,
-              FormatError,
-              where,
-              ": expected ",
-              name_of(dataset.type),
-              ", found ",
-              describe_type(type.get()));
+  LORSA_CHECK(H5Tequal(type.get(), expected.get()) > 0, FormatError, "{}: expected {}, found {}",
+              where, name_of(dataset.type), describe_type(type.get()));
   const std::vector<int64_t> shape = shape_of(found.get(), where);
-  LORSA_CHECK(shape == dataset.shape,
-              FormatError,
-              where,
-              ": expected shape ",
-              shape_text(dataset.shape),
-              ", found ",
-              shape_text(shape));
+  LORSA_CHECK(shape == dataset.shape, FormatError, "{}: expected shape {}, found {}", where,
+              shape_text(dataset.shape), shape_text(shape));
   const Hdf5Properties plist(
       checked<FormatError>(H5Dget_create_plist(found.get()), "H5Dget_create_plist", where));
   const haddr_t offset = H5Dget_offset(found.get());
   LORSA_CHECK(H5Pget_layout(plist.get()) == H5D_CONTIGUOUS && offset != HADDR_UNDEF &&
                   H5Pget_external_count(plist.get()) == 0,
-              FormatError,
-              where,
-              ": expected contiguous layout, found another one or no data");
-  LORSA_CHECK(offset <= file_bytes && dataset.bytes() <= file_bytes - offset,
-              FormatError,
-              where,
-              ": expected data up to byte ",
-              offset + dataset.bytes(),
-              ", found a file of ",
-              file_bytes,
-              " bytes");
+              FormatError, "{}: expected contiguous layout, found another one or no data", where);
+  LORSA_CHECK(offset <= file_bytes && dataset.bytes() <= file_bytes - offset, FormatError,
+              "{}: expected data up to byte {}, found a file of {} bytes", where,
+              offset + dataset.bytes(), file_bytes);
   dataset.offset = offset;
 }
 
@@ -159,8 +125,8 @@ std::vector<Hdf5Dataset> locate_hdf5_datasets(const std::filesystem::path& path,
   const Hdf5Properties access(checked<FormatError>(H5Pcreate(H5P_FILE_ACCESS), "H5Pcreate", where));
 #if H5_VERSION_GE(1, 10, 7)
   // Network file systems without locks are common on clusters.
-  checked<FormatError>(
-      H5Pset_file_locking(access.get(), false, true), "H5Pset_file_locking", where);
+  checked<FormatError>(H5Pset_file_locking(access.get(), false, true), "H5Pset_file_locking",
+                       where);
 #endif
   const hid_t opened = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   if (opened < 0) {

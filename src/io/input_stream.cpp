@@ -25,7 +25,7 @@ class PlainStream : public InputStream {
       if (got < 0 && errno == EINTR) {
         continue;
       }
-      LORSA_CHECK(got >= 0, IoError, errno_message(path_, "cannot read"));
+      LORSA_CHECK(got >= 0, IoError, "{}", errno_message(path_, "cannot read"));
       done_ += static_cast<uint64_t>(got);
       return static_cast<size_t>(got);
     }

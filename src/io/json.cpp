@@ -87,14 +87,9 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   bool end_array() override { return close(); }
 
   bool key(std::string& name) override {
-    LORSA_CHECK(keys_.back().insert(name).second,
-                FormatError,
-                where_,
-                ": byte ",
-                offset_,
-                ": expected unique keys, found \"",
-                name,
-                "\" twice in one object");
+    LORSA_CHECK(keys_.back().insert(name).second, FormatError,
+                "{}: byte {}: expected unique keys, found \"{}\" twice in one object", where_,
+                offset_, name);
     // The base class' emplace_back: no search, the set above knows.
     auto& members = *open_.back()->get_ptr<Json::object_t*>();
     static_cast<Json::object_t::Container&>(members).emplace_back(name, nullptr);
@@ -107,11 +102,8 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error ..."
     const std::string text = error.what();
     const size_t bracket = text.find("] ");
-    throw FormatError(concat(where_,
-                             ": byte ",
-                             position,
-                             ": expected JSON, found ",
-                             bracket == std::string::npos ? text : text.substr(bracket + 2)));
+    throw FormatError(formatted("{}: byte {}: expected JSON, found {}", where_, position,
+                                bracket == std::string::npos ? text : text.substr(bracket + 2)));
   }
 
   Json take() { return std::move(root_); }
@@ -140,14 +132,9 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   }
 
   bool open(Json container) {
-    LORSA_CHECK(open_.size() < kMaxDepth,
-                FormatError,
-                where_,
-                ": byte ",
-                offset_,
-                ": expected at most ",
-                kMaxDepth,
-                " nested levels, found more");
+    LORSA_CHECK(open_.size() < kMaxDepth, FormatError,
+                "{}: byte {}: expected at most {} nested levels, found more", where_, offset_,
+                kMaxDepth);
     if (container.is_object()) {
       keys_.emplace_back();
     }
@@ -235,18 +222,11 @@ constexpr size_t kSealDigits = 16;
 /// Where the digits of the seal stand in `text`. A quote inside a JSON string is written \", so the
 /// member cannot be mistaken for text.
 size_t seal_digits(const std::string& text, const std::string& where) {
-  const std::string member = concat("\"", kSealKey, "\": \"", kSealPrefix);
+  const std::string member = formatted("\"{}\": \"{}", kSealKey, kSealPrefix);
   const size_t found = text.rfind(member);
   LORSA_CHECK(found != std::string::npos && found + member.size() + kSealDigits < text.size(),
-              FormatError,
-              where,
-              ": ",
-              kSealKey,
-              ": expected \"",
-              kSealPrefix,
-              "\" and ",
-              kSealDigits,
-              " digits, found nothing of that form");
+              FormatError, "{}: {}: expected \"{}\" and {} digits, found nothing of that form",
+              where, kSealKey, kSealPrefix, kSealDigits);
   return found + member.size();
 }
 
@@ -268,15 +248,14 @@ Json parse_json(const std::string& text, const std::string& where) {
 Json parse_json_file(const std::string& text, const std::filesystem::path& path) {
   const FileContent what = content_of(std::string_view(text).substr(0, kContentBytes), text.size());
   const auto refuse = [&] {
-    throw FormatError(
-        concat(path.string(), ": expected JSON, found ", what.found, "; ", what.next));
+    throw FormatError(formatted("{}: expected JSON, found {}; {}", path, what.found, what.next));
   };
   Json json;
   try {
     json = parse_json(text, path.string());
   } catch (const FormatError& error) {
     if (what.content == Content::kText) {
-      throw FormatError(concat(error.what(), "; the file is ", what.found));
+      throw FormatError(formatted("{}; the file is {}", error.what(), what.found));
     }
     if (what.content != Content::kUnknown && what.content != Content::kJson) {
       refuse();
@@ -303,8 +282,7 @@ void write_sealed_json(const std::filesystem::path& path, const Json& value) {
   Json sealed = value;
   sealed[kSealKey] = xxh3_text(0);
   std::string text = sealed.dump(2) + "\n";
-  text.replace(seal_digits(text, path.string()),
-               kSealDigits,
+  text.replace(seal_digits(text, path.string()), kSealDigits,
                xxh3_text(xxh3(text.data(), text.size())).substr(kSealPrefix.size()));
   write_file(path, text);
 }
@@ -314,17 +292,11 @@ void check_seal(const std::string& text, const std::string& where) {
   std::string blank = text;
   blank.replace(digits, kSealDigits, kSealDigits, '0');
   const std::string expected = xxh3_text(xxh3(blank.data(), blank.size()));
-  const std::string found = concat(kSealPrefix, text.substr(digits, kSealDigits));
-  LORSA_CHECK(found == expected,
-              FormatError,
-              where,
-              ": ",
-              kSealKey,
-              ": expected ",
-              expected,
-              " for the bytes of this file, found ",
-              found,
-              " (the file was damaged or edited)");
+  const std::string found = formatted("{}{}", kSealPrefix, text.substr(digits, kSealDigits));
+  LORSA_CHECK(
+      found == expected, FormatError,
+      "{}: {}: expected {} for the bytes of this file, found {} (the file was damaged or edited)",
+      where, kSealKey, expected, found);
 }
 
 Json read_sealed_json(const std::filesystem::path& path) {
@@ -336,31 +308,13 @@ Json read_sealed_json(const std::filesystem::path& path) {
 
 template <typename T>
 T member(const Json& object, const std::string& key, const std::string& where) {
-  LORSA_CHECK(object.is_object(),
-              FormatError,
-              where,
-              ": expected an object with \"",
-              key,
-              "\", found ",
-              describe(object));
+  LORSA_CHECK(object.is_object(), FormatError, "{}: expected an object with \"{}\", found {}",
+              where, key, describe(object));
   const auto found = object.find(key);
-  LORSA_CHECK(found != object.end(),
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected ",
-              Reader<T>::kName,
-              ", found nothing");
-  LORSA_CHECK(Reader<T>::fits(*found),
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected ",
-              Reader<T>::kName,
-              ", found ",
-              describe(*found));
+  LORSA_CHECK(found != object.end(), FormatError, "{}: {}: expected {}, found nothing", where, key,
+              Reader<T>::kName);
+  LORSA_CHECK(Reader<T>::fits(*found), FormatError, "{}: {}: expected {}, found {}", where, key,
+              Reader<T>::kName, describe(*found));
   return found->template get<T>();
 }
 

@@ -18,7 +18,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
     return;  // mmap refuses empty ranges
   }
   void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  LORSA_CHECK(mapped != MAP_FAILED, IoError, errno_message(path, "cannot map"));
+  LORSA_CHECK(mapped != MAP_FAILED, IoError, "{}", errno_message(path, "cannot map"));
   data_ = static_cast<const char*>(mapped);
 }
 

@@ -15,9 +15,7 @@ PendingFolder::PendingFolder(const fs::path& final_path, Leftover leftover)
   std::error_code unused;
   const fs::file_status found = fs::symlink_status(temporary_, unused);
   LORSA_CHECK(!fs::exists(found) || (leftover == Leftover::kContinue && fs::is_directory(found)),
-              IoError,
-              temporary_.string(),
-              ": is in the way: remove it or write somewhere else");
+              IoError, "{}: is in the way: remove it or write somewhere else", temporary_);
   make_directories(temporary_);
 }
 
@@ -28,12 +26,12 @@ PendingFolder::~PendingFolder() {
   std::error_code error;
   fs::remove_all(temporary_, error);
   if (error) {
-    log_warning(temporary_.string(), ": cannot remove: ", error.message());
+    log_warning("{}: cannot remove: {}", temporary_, error.message());
   }
 }
 
 void PendingFolder::commit() {
-  LORSA_CHECK(!committed_, IoError, final_.string(), ": committed twice");
+  LORSA_CHECK(!committed_, IoError, "{}: committed twice", final_);
   const fs::path old = beside(final_, ".old");
   const bool replaces = fs::exists(final_);
   if (replaces) {
@@ -59,7 +57,7 @@ fs::path beside(const fs::path& path, const char* suffix) {
 void remove_tree(const fs::path& path) {
   std::error_code error;
   fs::remove_all(path, error);
-  LORSA_CHECK(!error, IoError, path.string(), ": cannot remove: ", error.message());
+  LORSA_CHECK(!error, IoError, "{}: cannot remove: {}", path, error.message());
 }
 
 }  // namespace lorsa::io

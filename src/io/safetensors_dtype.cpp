@@ -35,8 +35,8 @@ constexpr std::array<SafetensorsDtype, 22> kDtypes = {{{"F64", 64, ScalarType::D
 }  // namespace
 
 std::optional<SafetensorsDtype> dtype_of_name(std::string_view name) {
-  const auto* found = std::find_if(
-      kDtypes.begin(), kDtypes.end(), [&](const auto& dtype) { return dtype.name == name; });
+  const auto* found = std::find_if(kDtypes.begin(), kDtypes.end(),
+                                   [&](const auto& dtype) { return dtype.name == name; });
   return found == kDtypes.end() ? std::nullopt : std::optional(*found);
 }
 

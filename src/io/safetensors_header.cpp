@@ -21,37 +21,25 @@ std::string quoted(const std::string& name) {
 }
 
 std::string text_header(const char* data, size_t size, const std::string& where) {
-  LORSA_CHECK(size >= kLengthBytes,
-              FormatError,
-              where,
-              ": expected at least 8 bytes of header length, found a file of ",
-              size,
-              " bytes");
+  LORSA_CHECK(size >= kLengthBytes, FormatError,
+              "{}: expected at least 8 bytes of header length, found a file of {} bytes", where,
+              size);
   uint64_t length = 0;
   std::memcpy(&length, data, kLengthBytes);
-  LORSA_CHECK(length <= kMaxHeaderBytes && length <= size - kLengthBytes,
-              FormatError,
-              where,
-              ": expected a header of at most ",
-              std::min<uint64_t>(size - kLengthBytes, kMaxHeaderBytes),
-              " bytes, found a header length of ",
-              length,
-              " (a cut file or no safetensors file)");
+  LORSA_CHECK(length <= kMaxHeaderBytes && length <= size - kLengthBytes, FormatError,
+              "{}: expected a header of at most {} bytes, found a header length of {} (a cut file "
+              "or no safetensors file)",
+              where, std::min<uint64_t>(size - kLengthBytes, kMaxHeaderBytes), length);
   return std::string(data + kLengthBytes, length);
 }
 
 std::vector<int64_t> shape_of(const Json& value, const std::string& where) {
-  LORSA_CHECK(value.is_array(),
-              FormatError,
-              where,
-              ": shape: expected a list of numbers, found ",
-              value.type_name());
+  LORSA_CHECK(value.is_array(), FormatError, "{}: shape: expected a list of numbers, found {}",
+              where, value.type_name());
   std::vector<int64_t> shape;
   for (const Json& size : value) {
     LORSA_CHECK(size.is_number_unsigned() && size.get<uint64_t>() <= uint64_t{INT64_MAX},
-                FormatError,
-                where,
-                ": shape: expected whole numbers in [0, 2^63), found ",
+                FormatError, "{}: shape: expected whole numbers in [0, 2^63), found {}", where,
                 size.dump());
     shape.push_back(size.get<int64_t>());
   }
@@ -65,21 +53,15 @@ size_t byte_size(const std::vector<int64_t>& shape, size_t bits, const std::stri
   bool empty = false;
   for (const int64_t size : shape) {
     empty = empty || size == 0;
-    LORSA_CHECK(size == 0 || !__builtin_mul_overflow(bytes, size, &bytes),
-                FormatError,
-                where,
-                ": expected a shape whose bytes fit 63 bits, found an overflow");
+    LORSA_CHECK(size == 0 || !__builtin_mul_overflow(bytes, size, &bytes), FormatError,
+                "{}: expected a shape whose bytes fit 63 bits, found an overflow", where);
   }
   const size_t count = empty ? 0 : static_cast<size_t>(bytes);
   if (bits % 8 == 0) {
     return count;
   }
-  LORSA_CHECK(count % 8 * bits % 8 == 0,
-              FormatError,
-              where,
-              ": expected elements of ",
-              bits,
-              " bits that fill whole bytes, found ",
+  LORSA_CHECK(count % 8 * bits % 8 == 0, FormatError,
+              "{}: expected elements of {} bits that fill whole bytes, found {}", where, bits,
               count);
   return count / 8 * bits + count % 8 * bits / 8;
 }
@@ -112,34 +94,18 @@ TensorEntry entry_of(const std::string& name,
   const Json offsets = member<Json>(value, "data_offsets", where);
   LORSA_CHECK(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
                   offsets[1].is_number_unsigned(),
-              FormatError,
-              where,
-              ": data_offsets: expected [begin, end], found ",
+              FormatError, "{}: data_offsets: expected [begin, end], found {}", where,
               offsets.dump());
   const auto begin = offsets[0].get<uint64_t>();
   const auto end = offsets[1].get<uint64_t>();
-  LORSA_CHECK(begin <= end && end <= data_bytes,
-              FormatError,
-              where,
-              ": data_offsets: expected a range inside the ",
-              data_bytes,
-              " bytes of data that the file has, found [",
-              begin,
-              ", ",
-              end,
-              "] (a cut file? Its header is that of ",
-              expected_file_bytes,
-              " bytes, found ",
-              data_begin + data_bytes,
-              ")");
+  LORSA_CHECK(begin <= end && end <= data_bytes, FormatError,
+              "{}: data_offsets: expected a range inside the {} bytes of data that the file has, "
+              "found [{}, {}] (a cut file? Its header is that of {} bytes, found {})",
+              where, data_bytes, begin, end, expected_file_bytes, data_begin + data_bytes);
   // Of dtypes that a later version of the format may have, the size is not known.
   const size_t expected = dtype ? byte_size(entry.shape, dtype->bits, where) : end - begin;
-  LORSA_CHECK(end - begin == expected,
-              FormatError,
-              where,
-              ": expected ",
-              expected,
-              " bytes for its shape and dtype, found a range of ",
+  LORSA_CHECK(end - begin == expected, FormatError,
+              "{}: expected {} bytes for its shape and dtype, found a range of {}", where, expected,
               end - begin);
   entry.begin = data_begin + begin;
   entry.end = data_begin + end;
@@ -153,29 +119,16 @@ void check_tiling(const std::vector<TensorEntry>& tensors,
   size_t next = data_begin;
   std::string before = "the header";
   for (const TensorEntry& entry : tensors) {
-    LORSA_CHECK(entry.begin == next,
-                FormatError,
-                where,
-                ": ",
-                quoted(entry.name),
-                ": expected its data at byte ",
-                next - data_begin,
-                ", right behind ",
-                before,
-                ", found byte ",
-                entry.begin - data_begin,
+    LORSA_CHECK(entry.begin == next, FormatError,
+                "{}: {}: expected its data at byte {}, right behind {}, found byte {}{}", where,
+                quoted(entry.name), next - data_begin, before, entry.begin - data_begin,
                 entry.begin < next ? " (overlapping ranges)" : " (a gap)");
     next = entry.end;
     before = quoted(entry.name);
   }
-  LORSA_CHECK(next == file_bytes,
-              FormatError,
-              where,
-              ": expected ",
-              next,
-              " bytes, found ",
-              file_bytes,
-              " (bytes that belong to no tensor)");
+  LORSA_CHECK(next == file_bytes, FormatError,
+              "{}: expected {} bytes, found {} (bytes that belong to no tensor)", where, next,
+              file_bytes);
 }
 
 }  // namespace
@@ -186,8 +139,8 @@ SafetensorsHeader parse_safetensors_header(const char* data,
   const std::string text = text_header(data, size, path.string());
   const std::string where = path.string() + ": header";
   const Json json = parse_json(text, where);
-  LORSA_CHECK(
-      json.is_object(), FormatError, where, ": expected an object, found ", json.type_name());
+  LORSA_CHECK(json.is_object(), FormatError, "{}: expected an object, found {}", where,
+              json.type_name());
   const size_t data_begin = kLengthBytes + text.size();
   const uint64_t expected_bytes = bytes_by_header(json, data_begin);
   SafetensorsHeader header;
@@ -197,15 +150,15 @@ SafetensorsHeader parse_safetensors_header(const char* data,
           entry_of(name, value, data_begin, size - data_begin, expected_bytes, path.string()));
       continue;
     }
-    LORSA_CHECK(value.is_object(), FormatError, where, ": __metadata__: expected an object");
+    LORSA_CHECK(value.is_object(), FormatError, "{}: __metadata__: expected an object", where);
     for (const auto& [key, unused] : value.items()) {
       header.metadata[key] = member<std::string>(value, key, where + ": __metadata__");
     }
   }
-  std::stable_sort(
-      header.tensors.begin(), header.tensors.end(), [](const auto& left, const auto& right) {
-        return std::pair(left.begin, left.end) < std::pair(right.begin, right.end);
-      });
+  std::stable_sort(header.tensors.begin(), header.tensors.end(),
+                   [](const auto& left, const auto& right) {
+                     return std::pair(left.begin, left.end) < std::pair(right.begin, right.end);
+                   });
   check_tiling(header.tensors, data_begin, size, path.string());
   return header;
 }

@@ -65,26 +65,16 @@ struct SafetensorsReader::Impl {
   /// The entry of a tensor whose values or dtype are wanted.
   [[nodiscard]] const TensorEntry& find_readable(const std::string& name) const {
     const TensorEntry& entry = find(name);
-    LORSA_CHECK(entry.dtype != c10::ScalarType::Undefined,
-                FormatError,
-                path.string(),
-                ": tensor \"",
-                name,
-                "\": dtype: expected one of ",
-                known_dtype_names(),
-                ", found ",
-                entry.dtype_name);
+    LORSA_CHECK(entry.dtype != c10::ScalarType::Undefined, FormatError,
+                "{}: tensor \"{}\": dtype: expected one of {}, found {}", path, name,
+                known_dtype_names(), entry.dtype_name);
     return entry;
   }
 
   [[nodiscard]] const TensorEntry& find(const std::string& name) const {
     const auto found = index.find(name);
-    LORSA_CHECK(found != index.end(),
-                FormatError,
-                path.string(),
-                ": expected tensor \"",
-                name,
-                "\", found none of that name; nearest: ",
+    LORSA_CHECK(found != index.end(), FormatError,
+                "{}: expected tensor \"{}\", found none of that name; nearest: {}", path, name,
                 nearest(name));
     return header.tensors[found->second];
   }
@@ -136,20 +126,15 @@ at::Tensor SafetensorsReader::view(const std::string& name) const {
   const TensorEntry& entry = impl_->find_readable(name);
   const char* bytes = impl_->file.data() + entry.begin;
   if (entry.dtype == at::kBool) {
-    const char* bad = std::find_if(
-        bytes, impl_->file.data() + entry.end, [](char value) { return value != 0 && value != 1; });
-    LORSA_CHECK(bad == impl_->file.data() + entry.end,
-                FormatError,
-                impl_->path.string(),
-                ": tensor \"",
-                name,
-                "\": expected bytes 0 and 1 in a BOOL tensor, found another at flat index ",
-                bad - bytes);
+    const char* bad = std::find_if(bytes, impl_->file.data() + entry.end,
+                                   [](char value) { return value != 0 && value != 1; });
+    LORSA_CHECK(bad == impl_->file.data() + entry.end, FormatError,
+                "{}: tensor \"{}\": expected bytes 0 and 1 in a BOOL tensor, found another at flat "
+                "index {}",
+                impl_->path, name, bad - bytes);
   }
   const at::Tensor tensor = at::from_blob(
-      const_cast<char*>(bytes),
-      entry.shape,
-      [impl = impl_](void* /*data*/) {},
+      const_cast<char*>(bytes), entry.shape, [impl = impl_](void* /*data*/) {},
       at::TensorOptions().dtype(entry.dtype));
   // The format pads nothing between tensors, so data may lie at addresses that its type does not
   // allow.
@@ -165,31 +150,20 @@ at::Tensor SafetensorsReader::read_checked(const std::string& name,
                                            const std::vector<int64_t>& shape,
                                            at::ScalarType dtype) const {
   const TensorEntry& entry = impl_->find_readable(name);
-  const std::string where = concat(impl_->path.string(), ": tensor \"", name, "\"");
-  LORSA_CHECK(c10::isFloatingType(entry.dtype),
-              FormatError,
-              where,
-              ": dtype: expected F64, F32, F16 or BF16, found ",
-              entry.dtype_name);
-  LORSA_CHECK(entry.shape == shape,
-              FormatError,
-              where,
-              ": shape: expected ",
-              shape_text(shape),
-              ", found ",
-              shape_text(entry.shape));
+  const std::string where = formatted("{}: tensor \"{}\"", impl_->path, name);
+  LORSA_CHECK(c10::isFloatingType(entry.dtype), FormatError,
+              "{}: dtype: expected F64, F32, F16 or BF16, found {}", where, entry.dtype_name);
+  LORSA_CHECK(entry.shape == shape, FormatError, "{}: shape: expected {}, found {}", where,
+              shape_text(shape), shape_text(entry.shape));
   const at::Tensor source = view(name);
   at::Tensor result = source.to(dtype, /*non_blocking=*/false, /*copy=*/true);
   // Checked after the conversion: float16 cannot hold every float32.
   const at::Tensor finite = at::isfinite(result).flatten();
   if (!finite.all().item<bool>()) {
     const auto index = finite.logical_not().to(at::kByte).argmax().item<int64_t>();
-    throw FormatError(concat(where,
-                             ": expected finite values, found ",
-                             source.flatten()[index].item<double>(),
-                             " at flat index ",
-                             index,
-                             entry.dtype == dtype ? "" : " (converted)"));
+    throw FormatError(formatted("{}: expected finite values, found {} at flat index {}{}", where,
+                                source.flatten()[index].item<double>(), index,
+                                entry.dtype == dtype ? "" : " (converted)"));
   }
   return result;
 }

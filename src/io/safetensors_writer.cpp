@@ -29,12 +29,8 @@ std::vector<Entry> entries_of(const std::filesystem::path& path,
                               const std::vector<MadeTensor>& made) {
   std::vector<Entry> entries;
   for (const auto& [name, tensor] : tensors) {
-    LORSA_CHECK(tensor.defined(),
-                FormatError,
-                path.string(),
-                ": expected defined tensors, found \"",
-                name,
-                "\" (undefined)");
+    LORSA_CHECK(tensor.defined(), FormatError,
+                "{}: expected defined tensors, found \"{}\" (undefined)", path, name);
     entries.push_back({name, tensor.scalar_type(), tensor.sizes().vec(), tensor.nbytes()});
   }
   for (const MadeTensor& tensor : made) {
@@ -57,22 +53,12 @@ std::string header_of(const std::filesystem::path& path,
   std::set<std::string> seen;
   uint64_t offset = 0;
   for (const auto& [name, scalar_type, shape, bytes] : entries) {
-    LORSA_CHECK(name != "__metadata__" && seen.insert(name).second,
-                FormatError,
-                path.string(),
-                ": expected tensors with names of their own, found \"",
-                name,
-                "\" (twice or reserved)");
+    LORSA_CHECK(name != "__metadata__" && seen.insert(name).second, FormatError,
+                "{}: expected tensors with names of their own, found \"{}\" (twice or reserved)",
+                path, name);
     const auto dtype = name_of_dtype(scalar_type);
-    LORSA_CHECK(dtype.has_value(),
-                FormatError,
-                path.string(),
-                ": tensor \"",
-                name,
-                "\": expected one of ",
-                known_dtype_names(),
-                ", found ",
-                c10::toString(scalar_type));
+    LORSA_CHECK(dtype.has_value(), FormatError, "{}: tensor \"{}\": expected one of {}, found {}",
+                path, name, known_dtype_names(), c10::toString(scalar_type));
     const uint64_t end = offset + bytes;
     header[name] = {{"dtype", *dtype}, {"shape", shape}, {"data_offsets", {offset, end}}};
     offset = end;
@@ -93,16 +79,8 @@ void write_made(const FileDescriptor& file,
     const at::Tensor rows = tensor.make(first, count).contiguous();
     LORSA_CHECK(rows.scalar_type() == tensor.dtype && rows.dim() == 2 && rows.size(0) == count &&
                     rows.size(1) == tensor.columns,
-                ShapeError,
-                path.string(),
-                ": tensor \"",
-                tensor.name,
-                "\": expected rows [",
-                count,
-                ", ",
-                tensor.columns,
-                "], made ",
-                rows.sizes());
+                ShapeError, "{}: tensor \"{}\": expected rows [{}, {}], made {}", path, tensor.name,
+                count, tensor.columns, rows.sizes());
     write_all(file, rows.const_data_ptr(), rows.nbytes(), path);
   }
 }

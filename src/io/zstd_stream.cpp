@@ -10,7 +10,7 @@ class ZstdStream : public InputStream {
  public:
   explicit ZstdStream(const std::filesystem::path& path)
       : path_(path), file_(open_plain_stream(path)), block_(ZSTD_DStreamInSize()) {
-    LORSA_CHECK(state_ != nullptr, Error, path.string(), ": zstd: no memory");
+    LORSA_CHECK(state_ != nullptr, Error, "{}: zstd: no memory", path);
     // Corpora are packed with --long=31 too; memory is taken as a frame asks for it.
     ZSTD_DCtx_setParameter(state_.get(), ZSTD_d_windowLogMax, 31);
   }
@@ -20,15 +20,12 @@ class ZstdStream : public InputStream {
     while (out.pos == 0) {
       // Behind a full output buffer there may be more to come without further input.
       if (in_.pos == in_.size && !more_to_flush_ && !refill()) {
-        LORSA_CHECK(
-            !in_frame_, FormatError, where(), "expected more zstd data, found the end of the file");
+        LORSA_CHECK(!in_frame_, FormatError, "{}expected more zstd data, found the end of the file",
+                    where());
         return 0;
       }
       const size_t left = ZSTD_decompressStream(state_.get(), &out, &in_);
-      LORSA_CHECK(ZSTD_isError(left) == 0,
-                  FormatError,
-                  where(),
-                  "damaged zstd data: ",
+      LORSA_CHECK(ZSTD_isError(left) == 0, FormatError, "{}damaged zstd data: {}", where(),
                   ZSTD_getErrorName(left));
       in_frame_ = left != 0;
       more_to_flush_ = out.pos == out.size && left != 0;
@@ -51,7 +48,7 @@ class ZstdStream : public InputStream {
   }
 
   [[nodiscard]] std::string where() const {
-    return concat(path_.string(), ": byte ", file_bytes_read(), ": ");
+    return formatted("{}: byte {}: ", path_, file_bytes_read());
   }
 
   std::filesystem::path path_;

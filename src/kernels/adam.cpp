@@ -52,10 +52,8 @@ double squared_norm_cpu(const at::Tensor& tensor) {
 
 void check_full_precision(const at::Tensor& tensor, const char* name) {
   check_floating(tensor, name);
-  LORSA_CHECK(tensor.scalar_type() != at::kBFloat16,
-              ShapeError,
-              name,
-              " is bfloat16, expected float32 or float64");
+  LORSA_CHECK(tensor.scalar_type() != at::kBFloat16, ShapeError,
+              "{} is bfloat16, expected float32 or float64", name);
   check_tensor(tensor, name, tensor.sizes(), tensor.scalar_type(), tensor.device());
 }
 
@@ -77,10 +75,10 @@ void adam_step_(at::Tensor& parameter,
   if (bfloat16_copy.defined()) {
     check_tensor(bfloat16_copy, "bfloat16_copy", shape, at::kBFloat16, parameter.device());
   }
-  LORSA_CHECK(hyper.step >= 1, Error, "adam_step_: step = ", hyper.step, ", expected 1 or more");
+  LORSA_CHECK(hyper.step >= 1, Error, "adam_step_: step = {}, expected 1 or more", hyper.step);
   if (parameter.is_cuda()) {
-    cuda_backend().adam_step_(
-        parameter, gradient, first_moment, second_moment, hyper, bfloat16_copy);
+    cuda_backend().adam_step_(parameter, gradient, first_moment, second_moment, hyper,
+                              bfloat16_copy);
   } else if (dtype == at::kFloat) {
     adam_cpu<float>(parameter, gradient, first_moment, second_moment, hyper, bfloat16_copy);
   } else {

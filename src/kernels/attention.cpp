@@ -20,20 +20,11 @@ Sizes check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   LORSA_CHECK(q.dim() == 4 && k.sizes() == q.sizes() && v.dim() == 4 &&
                   v.sizes().slice(0, 3) == q.sizes().slice(0, 3),
               ShapeError,
-              "attention: expected q, k [B, T, S, E] and v [B, T, S, G], found ",
-              q.sizes(),
-              ", ",
-              k.sizes(),
-              ", ",
-              v.sizes());
-  LORSA_CHECK(q.scalar_type() == k.scalar_type() && q.scalar_type() == v.scalar_type(),
-              ShapeError,
-              "attention: q, k and v have different dtypes: ",
-              q.scalar_type(),
-              ", ",
-              k.scalar_type(),
-              ", ",
-              v.scalar_type());
+              "attention: expected q, k [B, T, S, E] and v [B, T, S, G], found {}, {}, {}",
+              q.sizes(), k.sizes(), v.sizes());
+  LORSA_CHECK(q.scalar_type() == k.scalar_type() && q.scalar_type() == v.scalar_type(), ShapeError,
+              "attention: q, k and v have different dtypes: {}, {}, {}", q.scalar_type(),
+              k.scalar_type(), v.scalar_type());
   return {q.size(0), q.size(1), q.size(2), q.size(3), v.size(3)};
 }
 
@@ -74,9 +65,8 @@ AttentionResult attention_forward(const at::Tensor& q_BTSE,
   }
   at::Tensor z = at::empty({n.B, n.T, n.S, n.G}, q_BTSE.options());
   at::Tensor lse = at::empty({n.B, n.S, n.T}, q_BTSE.options());
-  LORSA_CHECK(q_BTSE.scalar_type() == at::kFloat || q_BTSE.scalar_type() == at::kDouble,
-              ShapeError,
-              "attention on the CPU: expected float32, float64 or bfloat16, found ",
+  LORSA_CHECK(q_BTSE.scalar_type() == at::kFloat || q_BTSE.scalar_type() == at::kDouble, ShapeError,
+              "attention on the CPU: expected float32, float64 or bfloat16, found {}",
               q_BTSE.scalar_type());
   grouped_attention_cpu(q_BTSE, k_BTSE, v_BTSG, 1.0 / attn_scale, z, lse);
   return {z.view({n.B * n.T, n.S * n.G}), lse, {}};
@@ -94,33 +84,23 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
   const Sizes n = check(q_BTSE, k_BTSE, v_BTSG);
   LORSA_CHECK(
       grad_PK.sizes() == head_PK.sizes() && grad_PK.dim() == 2 && grad_PK.size(0) == n.B * n.T,
-      ShapeError,
-      "attention_backward: expected grad and head [",
-      n.B * n.T,
-      ", K], found ",
-      grad_PK.sizes(),
-      " and ",
-      head_PK.sizes());
+      ShapeError, "attention_backward: expected grad and head [{}, K], found {} and {}", n.B * n.T,
+      grad_PK.sizes(), head_PK.sizes());
   if (!q_BTSE.is_cpu()) {
     const at::Tensor grad_z_PH = scatter_kept(grad_PK, head_PK, result.z_PH.size(1));
-    return device_attention_backward(
-        q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH, attn_scale, gradients);
+    return device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH, attn_scale,
+                                     gradients);
   }
   if (rounds_on_cpu(q_BTSE)) {
-    return rounded(attention_backward(in_float(q_BTSE),
-                                      in_float(k_BTSE),
-                                      in_float(v_BTSG),
-                                      in_float(result),
-                                      in_float(grad_PK),
-                                      head_PK,
-                                      attn_scale,
+    return rounded(attention_backward(in_float(q_BTSE), in_float(k_BTSE), in_float(v_BTSG),
+                                      in_float(result), in_float(grad_PK), head_PK, attn_scale,
                                       gradients));
   }
   const at::Tensor q = q_BTSE.contiguous();
   const at::Tensor k = k_BTSE.contiguous();
   const at::Tensor v = v_BTSG.contiguous();
-  return attention_backward_cpu(
-      {q, k, v, result, 1.0 / attn_scale, gradients}, grad_PK.contiguous(), head_PK.contiguous());
+  return attention_backward_cpu({q, k, v, result, 1.0 / attn_scale, gradients},
+                                grad_PK.contiguous(), head_PK.contiguous());
 }
 
 AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
@@ -134,26 +114,16 @@ AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
   check(q_BTSE, k_BTSE, v_BTSG);
   LORSA_CHECK(grad_z_PH.sizes() == result.z_PH.sizes() &&
                   grad_z_PH.scalar_type() == result.z_PH.scalar_type(),
-              ShapeError,
-              "attention_backward_dense: expected a gradient of z ",
-              result.z_PH.sizes(),
-              ", ",
-              result.z_PH.scalar_type(),
-              ", found ",
-              grad_z_PH.sizes(),
-              ", ",
+              ShapeError, "attention_backward_dense: expected a gradient of z {}, {}, found {}, {}",
+              result.z_PH.sizes(), result.z_PH.scalar_type(), grad_z_PH.sizes(),
               grad_z_PH.scalar_type());
   const at::Tensor grad_z = grad_z_PH.contiguous();
   if (!q_BTSE.is_cpu()) {
     return device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z, attn_scale, gradients);
   }
   if (rounds_on_cpu(q_BTSE)) {
-    return rounded(attention_backward_dense(in_float(q_BTSE),
-                                            in_float(k_BTSE),
-                                            in_float(v_BTSG),
-                                            in_float(result),
-                                            in_float(grad_z),
-                                            attn_scale,
+    return rounded(attention_backward_dense(in_float(q_BTSE), in_float(k_BTSE), in_float(v_BTSG),
+                                            in_float(result), in_float(grad_z), attn_scale,
                                             gradients));
   }
   const at::Tensor q = q_BTSE.contiguous();

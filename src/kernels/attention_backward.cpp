@@ -86,12 +86,9 @@ class UnitBackward {
     const int64_t rows = std::ssize(positions_);
     const int64_t padded = (rows + kRowStep - 1) / kRowStep * kRowStep;
     const int64_t panels = num_panels(positions_.back() + 1);
-    const BackwardBlock<T> block{positions_,
-                                 padded,
-                                 panels,
-                                 std::min(panels * kPanelKeys, n_.T),
-                                 n_.stride(),
-                                 weights_.data()};
+    const BackwardBlock<T> block{positions_,  padded,
+                                 panels,      std::min(panels * kPanelKeys, n_.T),
+                                 n_.stride(), weights_.data()};
     weigh(unit, block);
     T dot[kBackwardRows];
     source_.take(unit, block, queries_too ? d_weights_.data() : nullptr, dot);
@@ -100,10 +97,7 @@ class UnitBackward {
     }
     for (int64_t i = 0; i < rows; ++i) {
       cpu::softmax_backward_row(d_weights_.data() + i * block.stride,
-                                weights_.data() + i * block.stride,
-                                block.keys,
-                                dot[i],
-                                scale_);
+                                weights_.data() + i * block.stride, block.keys, dot[i], scale_);
     }
     for (int64_t i = rows; i < padded; ++i) {
       std::fill_n(d_weights_.data() + i * block.stride, block.keys, T(0));
@@ -120,16 +114,13 @@ class UnitBackward {
     }
     for (int64_t j = 0; j < block.panels; ++j) {
       const int64_t columns = k_panels_.columns(j);
-      block_product({block.padded_rows, columns, n_.E, n_.E, columns, block.stride},
-                    Sum::kReplace,
-                    q_rows_.data(),
-                    k_panels_[j],
-                    weights_.data() + j * kPanelKeys);
+      block_product({block.padded_rows, columns, n_.E, n_.E, columns, block.stride}, Sum::kReplace,
+                    q_rows_.data(), k_panels_[j], weights_.data() + j * kPanelKeys);
     }
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t t = positions_[static_cast<size_t>(i)];
-      cpu::weights_from_lse(
-          weights_.data() + i * block.stride, t + 1, block.keys, scale_, unit.lse_T[t]);
+      cpu::weights_from_lse(weights_.data() + i * block.stride, t + 1, block.keys, scale_,
+                            unit.lse_T[t]);
     }
   }
 
@@ -140,16 +131,11 @@ class UnitBackward {
       const int64_t columns = k_panels_.columns(j);
       const int64_t first = j * kPanelKeys;
       block_product({block.padded_rows, n_.E, columns, block.stride, n_.E, n_.E},
-                    j > 0 ? Sum::kAdd : Sum::kReplace,
-                    d_weights_.data() + first,
-                    k_TE_.data() + first * n_.E,
-                    d_q_rows_.data());
+                    j > 0 ? Sum::kAdd : Sum::kReplace, d_weights_.data() + first,
+                    k_TE_.data() + first * n_.E, d_q_rows_.data());
       block_product(
           {n_.E, columns, block.padded_rows, block.padded_rows, block.stride, block.stride},
-          Sum::kAdd,
-          q_ER_.data(),
-          d_weights_.data() + first,
-          d_k_ET_.data() + first);
+          Sum::kAdd, q_ER_.data(), d_weights_.data() + first, d_k_ET_.data() + first);
     }
     for (size_t i = 0; i < positions_.size(); ++i) {
       std::copy_n(d_q_rows_.data() + static_cast<int64_t>(i) * n_.E, n_.E, unit.d_q[positions_[i]]);
@@ -177,9 +163,8 @@ AttentionGradients run_units(const AttentionBackwardInput& in,
   const at::Tensor d_v_SGBT = at::empty({n.S, n.G, n.B, n.T}, in.v_BTSG.options());
   out.grad_v_BTSG = d_v_SGBT.permute({2, 3, 0, 1});
   for_each_task(n.B * n.S, [&] {
-    return [&,
-            backward = UnitBackward<T, decltype(make_source())>(
-                n, static_cast<T>(in.scale), make_source())](int64_t index) mutable {
+    return [&, backward = UnitBackward<T, decltype(make_source())>(
+                   n, static_cast<T>(in.scale), make_source())](int64_t index) mutable {
       const int64_t b = index / n.S;
       const int64_t s = index % n.S;
       // Row 0 of the unit in a [B, T, S, width] tensor.
@@ -191,26 +176,17 @@ AttentionGradients run_units(const AttentionBackwardInput& in,
         const Rows<T> found = rows(x, width);
         return Rows<const T>{found.data, found.stride};
       };
-      backward.run({index,
-                    read(in.q_BTSE, n.E),
-                    read(in.k_BTSE, n.E),
-                    read(in.v_BTSG, n.G),
-                    read(in.result.z_PH, n.G),
-                    in.result.lse_BST.const_data_ptr<T>() + index * n.T,
-                    rows(out.grad_q_BTSE, n.E),
-                    rows(out.grad_k_BTSE, n.E),
-                    d_v_SGBT.data_ptr<T>() + s * n.G * n.positions() + b * n.T,
-                    n.positions()});
+      backward.run({index, read(in.q_BTSE, n.E), read(in.k_BTSE, n.E), read(in.v_BTSG, n.G),
+                    read(in.result.z_PH, n.G), in.result.lse_BST.const_data_ptr<T>() + index * n.T,
+                    rows(out.grad_q_BTSE, n.E), rows(out.grad_k_BTSE, n.E),
+                    d_v_SGBT.data_ptr<T>() + s * n.G * n.positions() + b * n.T, n.positions()});
     };
   });
   return out;
 }
 
 AttentionSizes sizes_of(const AttentionBackwardInput& in) {
-  return {in.q_BTSE.size(0),
-          in.q_BTSE.size(1),
-          in.q_BTSE.size(2),
-          in.q_BTSE.size(3),
+  return {in.q_BTSE.size(0), in.q_BTSE.size(1), in.q_BTSE.size(2), in.q_BTSE.size(3),
           in.v_BTSG.size(3)};
 }
 

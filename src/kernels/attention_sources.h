@@ -164,17 +164,11 @@ class DenseSource {
       const int64_t columns = v_panels_.columns(j);
       const int64_t first = j * kPanelKeys;
       if (d_weights != nullptr) {
-        block_product({rows, columns, n_.G, n_.G, columns, block.stride},
-                      Sum::kReplace,
-                      rows_.data(),
-                      v_panels_[j],
-                      d_weights + first);
+        block_product({rows, columns, n_.G, n_.G, columns, block.stride}, Sum::kReplace,
+                      rows_.data(), v_panels_[j], d_weights + first);
       }
-      block_product({n_.G, columns, rows, rows, block.stride, unit.d_v_stride},
-                    Sum::kAdd,
-                    rows_GR_.data(),
-                    block.weights + first,
-                    unit.d_v + first);
+      block_product({n_.G, columns, rows, rows, block.stride, unit.d_v_stride}, Sum::kAdd,
+                    rows_GR_.data(), block.weights + first, unit.d_v + first);
     }
   }
 

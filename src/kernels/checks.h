@@ -16,53 +16,26 @@ inline void check_tensor(const at::Tensor& tensor,
                          at::IntArrayRef shape,
                          at::ScalarType dtype,
                          c10::Device device) {
-  LORSA_CHECK(tensor.defined(), ShapeError, name, " is an undefined tensor");
-  LORSA_CHECK(tensor.sizes() == shape,
-              ShapeError,
-              name,
-              " has shape ",
-              tensor.sizes(),
-              ", expected ",
-              shape);
-  LORSA_CHECK(tensor.scalar_type() == dtype,
-              ShapeError,
-              name,
-              " is ",
-              tensor.scalar_type(),
-              ", expected ",
-              dtype);
-  LORSA_CHECK(tensor.device() == device,
-              ShapeError,
-              name,
-              " is on ",
-              tensor.device(),
-              ", expected ",
-              device);
-  LORSA_CHECK(tensor.is_contiguous(),
-              ShapeError,
-              name,
-              " of shape ",
-              tensor.sizes(),
-              " is strided; call contiguous() first");
+  LORSA_CHECK(tensor.defined(), ShapeError, "{} is an undefined tensor", name);
+  LORSA_CHECK(tensor.sizes() == shape, ShapeError, "{} has shape {}, expected {}", name,
+              tensor.sizes(), shape);
+  LORSA_CHECK(tensor.scalar_type() == dtype, ShapeError, "{} is {}, expected {}", name,
+              tensor.scalar_type(), dtype);
+  LORSA_CHECK(tensor.device() == device, ShapeError, "{} is on {}, expected {}", name,
+              tensor.device(), device);
+  LORSA_CHECK(tensor.is_contiguous(), ShapeError,
+              "{} of shape {} is strided; call contiguous() first", name, tensor.sizes());
 }
 
 /// Throws ShapeError unless `tensor` is on the CPU or a CUDA device and float32, float64 or
 /// bfloat16.
 inline void check_floating(const at::Tensor& tensor, const char* name) {
-  LORSA_CHECK(tensor.defined(), ShapeError, name, " is an undefined tensor");
+  LORSA_CHECK(tensor.defined(), ShapeError, "{} is an undefined tensor", name);
   const at::ScalarType dtype = tensor.scalar_type();
-  LORSA_CHECK(tensor.is_cpu() || tensor.is_cuda(),
-              ShapeError,
-              name,
-              " is on ",
-              tensor.device(),
-              ", expected cpu or cuda");
-  LORSA_CHECK(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16,
-              ShapeError,
-              name,
-              " is ",
-              dtype,
-              ", expected float32, float64 or bfloat16");
+  LORSA_CHECK(tensor.is_cpu() || tensor.is_cuda(), ShapeError, "{} is on {}, expected cpu or cuda",
+              name, tensor.device());
+  LORSA_CHECK(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16, ShapeError,
+              "{} is {}, expected float32, float64 or bfloat16", name, dtype);
 }
 
 /// bfloat16 on the CPU is for checking: computed in float32, results rounded.

@@ -18,15 +18,8 @@ namespace lorsa::kernels {
 namespace {
 
 void check(cudaError_t code, const char* call) {
-  LORSA_CHECK(code == cudaSuccess,
-              DeviceError,
-              call,
-              " on CUDA: ",
-              cudaGetErrorName(code),
-              " (",
-              static_cast<int>(code),
-              "), ",
-              cudaGetErrorString(code));
+  LORSA_CHECK(code == cudaSuccess, DeviceError, "{} on CUDA: {} ({}), {}", call,
+              cudaGetErrorName(code), static_cast<int>(code), cudaGetErrorString(code));
 }
 
 cudaStream_t current_stream(const at::Tensor& tensor) {
@@ -59,14 +52,10 @@ at::ScalarType sum_dtype(at::ScalarType dtype) {
 [[noreturn]] void throw_invalid(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t index) {
   const int64_t p = index / z_PH.size(1);
   const int64_t h = index % z_PH.size(1);
-  throw Error(concat("top_k_heads: the score of position ",
-                     p,
-                     ", head ",
-                     h,
-                     " is not a number >= 0: z = ",
-                     z_PH[p][h].item<double>(),
-                     ", norm of W_O's row = ",
-                     norm_H[h].item<double>()));
+  throw Error(
+      formatted("top_k_heads: the score of position {}, head {} is not a number >= 0: z = {}, norm "
+                "of W_O's row = {}",
+                p, h, z_PH[p][h].item<double>(), norm_H[h].item<double>()));
 }
 
 /// For what the kernel does not take: double, very wide rows, a large k. A stable sort keeps the
@@ -96,14 +85,9 @@ TopK top_k_by_kernel(const at::Tensor& z_PH,
             at::empty({shape.positions, k}, z_PH.options().dtype(at::kInt))};
   constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
   const at::Tensor first_invalid = at::full({1}, kNone, z_PH.options().dtype(at::kLong));
-  check(cuda::top_k(const_pointer<T>(z_PH),
-                    const_pointer<float>(norm_H),
-                    shape,
-                    selection,
-                    pointer<T>(kept.value_PK),
-                    pointer<int32_t>(kept.head_PK),
-                    pointer<unsigned long long>(first_invalid),
-                    current_stream(z_PH)),
+  check(cuda::top_k(const_pointer<T>(z_PH), const_pointer<float>(norm_H), shape, selection,
+                    pointer<T>(kept.value_PK), pointer<int32_t>(kept.head_PK),
+                    pointer<unsigned long long>(first_invalid), current_stream(z_PH)),
         "top_k_heads");
   const int64_t invalid = first_invalid.item<int64_t>();
   if (invalid != kNone) {
@@ -158,13 +142,10 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
   const at::Tensor errors = at::empty({positions + 1}, W_O_HD.options().dtype(at::kDouble));
   dispatch(W_O_HD.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    const cuda::LossInput<T> loss{
-        const_pointer<T>(target_PD), const_pointer<uint8_t>(scored_P), grad_scale};
-    check(cuda::decode_loss(input_of<T>(kept, W_O_HD, b_D),
-                            loss,
-                            pointer<T>(result.grad_y_PD),
-                            pointer<double>(errors),
-                            pointer<double>(errors) + positions,
+    const cuda::LossInput<T> loss{const_pointer<T>(target_PD), const_pointer<uint8_t>(scored_P),
+                                  grad_scale};
+    check(cuda::decode_loss(input_of<T>(kept, W_O_HD, b_D), loss, pointer<T>(result.grad_y_PD),
+                            pointer<double>(errors), pointer<double>(errors) + positions,
                             current_stream(W_O_HD)),
           "sparse_decode_loss");
   });
@@ -179,8 +160,7 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
   const c10::cuda::CUDAGuard guard(W_O_HD.device());
   const at::TensorOptions sums = W_O_HD.options().dtype(sum_dtype(W_O_HD.scalar_type()));
   DecodeGradients result{at::empty(kept.value_PK.sizes(), W_O_HD.options()),
-                         at::empty(W_O_HD.sizes(), sums),
-                         at::empty({W_O_HD.size(1)}, sums)};
+                         at::empty(W_O_HD.sizes(), sums), at::empty({W_O_HD.size(1)}, sums)};
   dispatch(W_O_HD.scalar_type(), [&](auto type) {
     using T = decltype(type);
     const cuda::DecodeInput<T> in = input_of<T>(kept, W_O_HD, {});
@@ -190,12 +170,8 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
     const cuda::BackwardOutput<T> out{pointer<T>(result.grad_value_PK),
                                       pointer<cuda::Sum<T>>(result.grad_W_O_HD),
                                       pointer<cuda::Sum<T>>(result.grad_b_D)};
-    check(cuda::decode_backward(in,
-                                const_pointer<T>(grad_y_PD),
-                                selection,
-                                out,
-                                pointer<void>(workspace),
-                                current_stream(W_O_HD)),
+    check(cuda::decode_backward(in, const_pointer<T>(grad_y_PD), selection, out,
+                                pointer<void>(workspace), current_stream(W_O_HD)),
           "sparse_decode_backward");
   });
   return result;
@@ -206,11 +182,9 @@ at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, in
   at::Tensor out_PH = at::empty({grad_PK.size(0), num_heads}, grad_PK.options());
   dispatch(grad_PK.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    check(cuda::scatter_kept(const_pointer<T>(grad_PK),
-                             const_pointer<int32_t>(head_PK),
+    check(cuda::scatter_kept(const_pointer<T>(grad_PK), const_pointer<int32_t>(head_PK),
                              {grad_PK.size(0), num_heads, grad_PK.size(1), num_heads},
-                             pointer<T>(out_PH),
-                             current_stream(grad_PK)),
+                             pointer<T>(out_PH), current_stream(grad_PK)),
           "scatter_kept");
   });
   return out_PH;
@@ -223,22 +197,15 @@ void apply_rope_(at::Tensor& x_BTSE,
   const c10::cuda::CUDAGuard guard(x_BTSE.device());
   const at::Tensor cos = table.cos.contiguous();
   const at::Tensor sin = table.sin.contiguous();
-  const cuda::RopeShape shape{x_BTSE.size(0),
-                              x_BTSE.size(1),
-                              x_BTSE.size(2),
-                              spec.rotary_dim / 2,
-                              x_BTSE.stride(0),
-                              x_BTSE.stride(1),
+  const cuda::RopeShape shape{x_BTSE.size(0),      x_BTSE.size(1),   x_BTSE.size(2),
+                              spec.rotary_dim / 2, x_BTSE.stride(0), x_BTSE.stride(1),
                               x_BTSE.stride(2)};
   dispatch(x_BTSE.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    check(cuda::rope(pointer<T>(x_BTSE),
-                     const_pointer<cuda::Sum<T>>(cos),
-                     const_pointer<cuda::Sum<T>>(sin),
-                     shape,
+    check(cuda::rope(pointer<T>(x_BTSE), const_pointer<cuda::Sum<T>>(cos),
+                     const_pointer<cuda::Sum<T>>(sin), shape,
                      spec.layout == RopeLayout::kAdjacentPairs,
-                     direction == RopeDirection::kForward ? 1 : -1,
-                     current_stream(x_BTSE)),
+                     direction == RopeDirection::kForward ? 1 : -1, current_stream(x_BTSE)),
           "apply_rope_");
   });
 }
@@ -252,15 +219,11 @@ void adam_step_(at::Tensor& parameter,
   const c10::cuda::CUDAGuard guard(parameter.device());
   const auto step = [&](auto type) {
     using T = decltype(type);
-    check(cuda::adam_step(pointer<T>(parameter),
-                          const_pointer<T>(gradient),
-                          pointer<T>(first_moment),
-                          pointer<T>(second_moment),
-                          pointer<__nv_bfloat16>(bfloat16_copy),
-                          parameter.numel(),
-                          hyper,
-                          current_stream(parameter)),
-          "adam_step_");
+    check(
+        cuda::adam_step(pointer<T>(parameter), const_pointer<T>(gradient), pointer<T>(first_moment),
+                        pointer<T>(second_moment), pointer<__nv_bfloat16>(bfloat16_copy),
+                        parameter.numel(), hyper, current_stream(parameter)),
+        "adam_step_");
   };
   parameter.scalar_type() == at::kFloat ? step(float{}) : step(double{});
 }
@@ -270,11 +233,8 @@ double squared_norm(const at::Tensor& tensor) {
   const at::Tensor sums = at::empty({cuda::kNormBlocks + 1}, tensor.options().dtype(at::kDouble));
   const auto sum = [&](auto type) {
     using T = decltype(type);
-    check(cuda::squared_norm(const_pointer<T>(tensor),
-                             tensor.numel(),
-                             pointer<double>(sums),
-                             pointer<double>(sums) + cuda::kNormBlocks,
-                             current_stream(tensor)),
+    check(cuda::squared_norm(const_pointer<T>(tensor), tensor.numel(), pointer<double>(sums),
+                             pointer<double>(sums) + cuda::kNormBlocks, current_stream(tensor)),
           "squared_norm");
   };
   tensor.scalar_type() == at::kFloat ? sum(float{}) : sum(double{});
@@ -288,13 +248,9 @@ double squared_norm(const at::Tensor& tensor) {
 extern "C" {
 extern const lorsa::kernels::CudaBackend lorsa_cuda_kernels;
 const lorsa::kernels::CudaBackend lorsa_cuda_kernels = {
-    lorsa::kernels::on_cuda::top_k_heads,
-    lorsa::kernels::on_cuda::sparse_decode,
-    lorsa::kernels::on_cuda::sparse_decode_loss,
-    lorsa::kernels::on_cuda::sparse_decode_backward,
-    lorsa::kernels::on_cuda::scatter_kept,
-    lorsa::kernels::on_cuda::apply_rope_,
-    lorsa::kernels::on_cuda::adam_step_,
-    lorsa::kernels::on_cuda::squared_norm,
+    lorsa::kernels::on_cuda::top_k_heads,        lorsa::kernels::on_cuda::sparse_decode,
+    lorsa::kernels::on_cuda::sparse_decode_loss, lorsa::kernels::on_cuda::sparse_decode_backward,
+    lorsa::kernels::on_cuda::scatter_kept,       lorsa::kernels::on_cuda::apply_rope_,
+    lorsa::kernels::on_cuda::adam_step_,         lorsa::kernels::on_cuda::squared_norm,
 };
 }

@@ -119,8 +119,7 @@ AttentionResult device_attention_forward(const at::Tensor& q_BTSE,
           q, k, v, {}, /*compute_log_sumexp=*/true, 0.0, /*is_causal=*/true, false, scale);
       const at::Tensor& lse = std::get<1>(out);
       return result_of(
-          std::get<0>(out),
-          lse,
+          std::get<0>(out), lse,
           {lse, std::get<2>(out), std::get<3>(out), std::get<6>(out), std::get<7>(out)});
     }
     case Kernel::kFlash: {
@@ -128,8 +127,7 @@ AttentionResult device_attention_forward(const at::Tensor& q_BTSE,
           at::_scaled_dot_product_flash_attention(q, k, v, 0.0, /*is_causal=*/true, false, scale);
       const at::Tensor& lse = std::get<1>(out);
       return result_of(
-          std::get<0>(out),
-          lse,
+          std::get<0>(out), lse,
           {lse, std::get<2>(out), std::get<3>(out), std::get<6>(out), std::get<7>(out)});
     }
     case Kernel::kEfficient: {
@@ -162,56 +160,24 @@ AttentionGradients device_attention_backward(const at::Tensor& q_BTSE,
   switch (kernel_for(q_BTSE, v_BTSG)) {
     case Kernel::kCudnn:
       std::tie(out.grad_q_BTSE, out.grad_k_BTSE, out.grad_v_BTSG) =
-          at::_scaled_dot_product_cudnn_attention_backward(d_z,
-                                                           q,
-                                                           k,
-                                                           v,
-                                                           z,
-                                                           kernel_lse(result),
-                                                           saved.at(3),
-                                                           saved.at(4),
-                                                           /*attn_bias=*/{},
-                                                           saved.at(1),
-                                                           saved.at(2),
-                                                           T,
-                                                           T,
-                                                           0.0,
-                                                           /*is_causal=*/true,
-                                                           scale);
+          at::_scaled_dot_product_cudnn_attention_backward(
+              d_z, q, k, v, z, kernel_lse(result), saved.at(3), saved.at(4),
+              /*attn_bias=*/{}, saved.at(1), saved.at(2), T, T, 0.0,
+              /*is_causal=*/true, scale);
       break;
     case Kernel::kFlash:
       std::tie(out.grad_q_BTSE, out.grad_k_BTSE, out.grad_v_BTSG) =
-          at::_scaled_dot_product_flash_attention_backward(d_z,
-                                                           q,
-                                                           k,
-                                                           v,
-                                                           z,
-                                                           kernel_lse(result),
-                                                           saved.at(1),
-                                                           saved.at(2),
-                                                           T,
-                                                           T,
-                                                           0.0,
-                                                           /*is_causal=*/true,
-                                                           saved.at(3),
-                                                           saved.at(4),
-                                                           scale);
+          at::_scaled_dot_product_flash_attention_backward(
+              d_z, q, k, v, z, kernel_lse(result), saved.at(1), saved.at(2), T, T, 0.0,
+              /*is_causal=*/true, saved.at(3), saved.at(4), scale);
       break;
     case Kernel::kEfficient:
       std::tie(out.grad_q_BTSE, out.grad_k_BTSE, out.grad_v_BTSG, std::ignore) =
-          at::_scaled_dot_product_efficient_attention_backward(d_z,
-                                                               q,
-                                                               k,
-                                                               v,
-                                                               /*attn_bias=*/{},
-                                                               z,
-                                                               kernel_lse(result),
-                                                               saved.at(1),
-                                                               saved.at(2),
-                                                               0.0,
-                                                               {true, true, true, false},
-                                                               /*is_causal=*/true,
-                                                               scale);
+          at::_scaled_dot_product_efficient_attention_backward(
+              d_z, q, k, v,
+              /*attn_bias=*/{}, z, kernel_lse(result), saved.at(1), saved.at(2), 0.0,
+              {true, true, true, false},
+              /*is_causal=*/true, scale);
       break;
     case Kernel::kFormula:
       out = formula_backward(q_BTSE, k_BTSE, v_BTSG, result, d_z, attn_scale, gradients);

@@ -86,25 +86,18 @@ class Worker {
     const int64_t group = n_.group();
     const int64_t rows = (end - begin) * group;
     const int64_t panels = num_panels(end);
-    copy_rows<T>({element<T>(q_, b, begin, m * group), q_.stride(1)},
-                 end - begin,
-                 group * n_.E,
+    copy_rows<T>({element<T>(q_, b, begin, m * group), q_.stride(1)}, end - begin, group * n_.E,
                  q_rows_.data());
     for (int64_t j = 0; j < panels; ++j) {
       const int64_t columns = k_panels_.columns(j);
-      block_product({rows, columns, n_.E, n_.E, columns, stride_},
-                    Sum::kReplace,
-                    q_rows_.data(),
-                    k_panels_[j],
-                    scores_.data() + j * kPanelKeys);
+      block_product({rows, columns, n_.E, n_.E, columns, stride_}, Sum::kReplace, q_rows_.data(),
+                    k_panels_[j], scores_.data() + j * kPanelKeys);
     }
     softmax(b, m, begin, rows, std::min(panels * kPanelKeys, n_.T));
     for (int64_t j = 0; j < panels; ++j) {
       block_product({rows, n_.G, k_panels_.columns(j), stride_, n_.G, n_.G},
-                    j > 0 ? Sum::kAdd : Sum::kReplace,
-                    scores_.data() + j * kPanelKeys,
-                    v_TG_.data() + j * kPanelKeys * n_.G,
-                    z_rows_.data());
+                    j > 0 ? Sum::kAdd : Sum::kReplace, scores_.data() + j * kPanelKeys,
+                    v_TG_.data() + j * kPanelKeys * n_.G, z_rows_.data());
     }
     const T* from = z_rows_.data();
     for (int64_t t = begin; t < end; ++t, from += group * n_.G) {
@@ -154,9 +147,7 @@ void run(const GroupedSizes& n,
     return [&, worker = Worker<T>(n, q, k, v, scale, z, lse)](int64_t task) mutable {
       const int64_t unit = task / parts;
       const int64_t part = task % parts;
-      worker.run(unit / n.M,
-                 unit % n.M,
-                 part * n.num_blocks() / parts,
+      worker.run(unit / n.M, unit % n.M, part * n.num_blocks() / parts,
                  (part + 1) * n.num_blocks() / parts);
     };
   });
@@ -170,12 +161,8 @@ void grouped_attention_cpu(const at::Tensor& q_BTNE,
                            double scale,
                            const at::Tensor& z_BTNG,
                            const at::Tensor& lse_BNT) {
-  const GroupedSizes n = {q_BTNE.size(0),
-                          q_BTNE.size(1),
-                          q_BTNE.size(2),
-                          k_BTME.size(2),
-                          q_BTNE.size(3),
-                          v_BTMG.size(3)};
+  const GroupedSizes n = {q_BTNE.size(0), q_BTNE.size(1), q_BTNE.size(2),
+                          k_BTME.size(2), q_BTNE.size(3), v_BTMG.size(3)};
   if (n.B == 0 || n.T == 0) {
     return;
   }

@@ -51,8 +51,8 @@ class KeptEntries {
           if (gradient[entry] != T(0)) {
             const int32_t s = head[entry] / group;
             const int64_t slot = next[static_cast<size_t>(s)]++;
-            entries_[static_cast<size_t>(slot)] = {
-                static_cast<int32_t>(i / kept), head[entry] - s * group, gradient[entry]};
+            entries_[static_cast<size_t>(slot)] = {static_cast<int32_t>(i / kept),
+                                                   head[entry] - s * group, gradient[entry]};
           }
         }
       }

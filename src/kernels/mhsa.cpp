@@ -13,14 +13,8 @@ namespace lorsa::kernels {
 namespace {
 
 void check_shape(const char* name, const at::Tensor& tensor, at::IntArrayRef expected) {
-  LORSA_CHECK(tensor.sizes() == expected,
-              ShapeError,
-              "mhsa: ",
-              name,
-              ": expected shape ",
-              expected,
-              ", found ",
-              tensor.sizes());
+  LORSA_CHECK(tensor.sizes() == expected, ShapeError, "mhsa: {}: expected shape {}, found {}", name,
+              expected, tensor.sizes());
 }
 
 void check_optional(const char* name, const at::Tensor& tensor, at::IntArrayRef expected) {
@@ -38,13 +32,8 @@ void check_layer(const Mhsa& layer, const at::Tensor& x_BTD) {
   const int64_t M = layer.num_kv_heads();
   const int64_t D = layer.d_model();
   const int64_t A = layer.head_width();
-  LORSA_CHECK(M > 0 && N % M == 0,
-              ShapeError,
-              "mhsa: ",
-              N,
-              " query heads are not a multiple of ",
-              M,
-              " key heads");
+  LORSA_CHECK(M > 0 && N % M == 0, ShapeError,
+              "mhsa: {} query heads are not a multiple of {} key heads", N, M);
   check_shape("W_K", layer.W_K, {M, D, A});
   check_shape("W_V", layer.W_V, {M, D, A});
   check_shape("W_O", layer.W_O, {N, A, D});
@@ -54,23 +43,12 @@ void check_layer(const Mhsa& layer, const at::Tensor& x_BTD) {
   check_optional("b_O", layer.b_O, {D});
   check_optional("q_norm", layer.q_norm, {A});
   check_optional("k_norm", layer.k_norm, {A});
-  LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == D,
-              ShapeError,
-              "mhsa: expected input [B, T, ",
-              D,
-              "], found ",
-              x_BTD.sizes());
+  LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == D, ShapeError,
+              "mhsa: expected input [B, T, {}], found {}", D, x_BTD.sizes());
   LORSA_CHECK(
       x_BTD.scalar_type() == layer.W_Q.scalar_type() && x_BTD.device() == layer.W_Q.device(),
-      ShapeError,
-      "mhsa: the input is ",
-      x_BTD.scalar_type(),
-      " on ",
-      x_BTD.device(),
-      ", the weights are ",
-      layer.W_Q.scalar_type(),
-      " on ",
-      layer.W_Q.device());
+      ShapeError, "mhsa: the input is {} on {}, the weights are {} on {}", x_BTD.scalar_type(),
+      x_BTD.device(), layer.W_Q.scalar_type(), layer.W_Q.device());
 }
 
 /// x W[n] + b[n] for all heads in one product, [B, T, n, A].
@@ -108,16 +86,9 @@ QueriesAndKeys queries_and_keys(const Mhsa& layer, const at::Tensor& x_BTD) {
 
 Mhsa Mhsa::to(c10::Device device, at::ScalarType dtype) const {
   Mhsa result = *this;
-  for (at::Tensor* tensor : {&result.W_Q,
-                             &result.W_K,
-                             &result.W_V,
-                             &result.W_O,
-                             &result.b_Q,
-                             &result.b_K,
-                             &result.b_V,
-                             &result.b_O,
-                             &result.q_norm,
-                             &result.k_norm}) {
+  for (at::Tensor* tensor :
+       {&result.W_Q, &result.W_K, &result.W_V, &result.W_O, &result.b_Q, &result.b_K, &result.b_V,
+        &result.b_O, &result.q_norm, &result.k_norm}) {
     if (tensor->defined()) {
       *tensor = tensor->to(device, dtype);
     }
@@ -150,9 +121,7 @@ at::Tensor causal_attention(const at::Tensor& q_BTNA,
     k = k.repeat_interleave(N / M, 1);
     v = v.repeat_interleave(N / M, 1);
   }
-  const at::Tensor z_BNTA = at::scaled_dot_product_attention(q_BTNA.transpose(1, 2),
-                                                             k,
-                                                             v,
+  const at::Tensor z_BNTA = at::scaled_dot_product_attention(q_BTNA.transpose(1, 2), k, v,
                                                              /*attn_mask=*/std::nullopt,
                                                              /*dropout_p=*/0.0,
                                                              /*is_causal=*/true,

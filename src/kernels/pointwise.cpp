@@ -33,16 +33,8 @@ at::Tensor rms_norm_with_aten(const at::Tensor& x,
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps, at::Tensor* unit) {
   LORSA_CHECK(x.dim() >= 1 && gain.dim() == 1 && gain.size(0) == x.size(-1) &&
                   gain.scalar_type() == x.scalar_type(),
-              ShapeError,
-              "rms_norm: x ",
-              x.sizes(),
-              " ",
-              x.scalar_type(),
-              " and gain ",
-              gain.sizes(),
-              " ",
-              gain.scalar_type(),
-              " do not fit together");
+              ShapeError, "rms_norm: x {} {} and gain {} {} do not fit together", x.sizes(),
+              x.scalar_type(), gain.sizes(), gain.scalar_type());
   if (!x.is_cpu() || x.scalar_type() != at::kFloat || x.numel() == 0) {
     return rms_norm_with_aten(x, gain, eps, unit);
   }
@@ -57,32 +49,21 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps, at:
   const float* gain_data = gains.const_data_ptr<float>();
   float* out = result.mutable_data_ptr<float>();
   float* unit_data = unit == nullptr ? nullptr : unit->mutable_data_ptr<float>();
-  at::parallel_for(
-      0, rows.numel() / D, std::max<int64_t>(1, kGrain / D), [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; ++row) {
-          cpu::rms_norm_row(in + row * D,
-                            gain_data,
-                            out + row * D,
-                            unit_data == nullptr ? nullptr : unit_data + row * D,
-                            D,
-                            static_cast<float>(eps));
-        }
-      });
+  at::parallel_for(0, rows.numel() / D, std::max<int64_t>(1, kGrain / D),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t row = begin; row < end; ++row) {
+                       cpu::rms_norm_row(in + row * D, gain_data, out + row * D,
+                                         unit_data == nullptr ? nullptr : unit_data + row * D, D,
+                                         static_cast<float>(eps));
+                     }
+                   });
   return result;
 }
 
 void silu_mul_(at::Tensor& gate, const at::Tensor& up) {
-  LORSA_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type(),
-              ShapeError,
-              "silu_mul_: gate ",
-              gate.sizes(),
-              " ",
-              gate.scalar_type(),
-              " and up ",
-              up.sizes(),
-              " ",
-              up.scalar_type(),
-              " differ");
+  LORSA_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type(), ShapeError,
+              "silu_mul_: gate {} {} and up {} {} differ", gate.sizes(), gate.scalar_type(),
+              up.sizes(), up.scalar_type());
   if (!gate.is_cpu() || gate.scalar_type() != at::kFloat || !gate.is_contiguous() ||
       !up.is_contiguous()) {
     at::silu_(gate).mul_(up);

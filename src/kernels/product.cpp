@@ -66,10 +66,8 @@ class ColumnsOfProduct {
           }
         }
         block_product({rows, columns, terms, K_, columns, N_},
-                      k > 0 || bias_ != nullptr ? Sum::kAdd : Sum::kReplace,
-                      x_ + p * K_ + k,
-                      block_.data(),
-                      y);
+                      k > 0 || bias_ != nullptr ? Sum::kAdd : Sum::kReplace, x_ + p * K_ + k,
+                      block_.data(), y);
       }
     }
   }
@@ -118,14 +116,12 @@ class RowsOfGradient {
       for (int64_t k = 0; k < K_; k += kColumns) {
         const int64_t columns = std::min(kColumns, K_ - k);
         block_product({rows, columns, terms, stride, columns, K_},
-                      p > 0 ? Sum::kAdd : Sum::kReplace,
-                      block,
-                      x_panels_ + k * P_ + p * columns,
+                      p > 0 ? Sum::kAdd : Sum::kReplace, block, x_panels_ + k * P_ + p * columns,
                       weight_ + first * K_ + k);
       }
     }
-    std::transform(
-        sums, sums + rows, bias_ + first, [](double sum) { return static_cast<float>(sum); });
+    std::transform(sums, sums + rows, bias_ + first,
+                   [](double sum) { return static_cast<float>(sum); });
   }
 
  private:

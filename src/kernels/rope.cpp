@@ -41,29 +41,18 @@ at::Tensor inverse_frequencies(const RopeSpec& spec) {
 }
 
 void check_spec(const RopeSpec& spec) {
-  LORSA_CHECK(spec.rotary_dim >= 0 && spec.rotary_dim % 2 == 0,
+  LORSA_CHECK(spec.rotary_dim >= 0 && spec.rotary_dim % 2 == 0, ShapeError,
+              "rope: rotary_dim = {}, expected an even number >= 0", spec.rotary_dim);
+  LORSA_CHECK(spec.base > 0.0, ShapeError, "rope: base = {}, expected > 0", spec.base);
+  LORSA_CHECK(spec.scaling == RopeScaling::kNone || spec.factor > 0.0, ShapeError,
+              "rope: factor = {}, expected > 0", spec.factor);
+  LORSA_CHECK(spec.scaling != RopeScaling::kLlama3 ||
+                  (spec.low_freq_factor > 0.0 && spec.high_freq_factor > spec.low_freq_factor &&
+                   spec.original_context > 0),
               ShapeError,
-              "rope: rotary_dim = ",
-              spec.rotary_dim,
-              ", expected an even number >= 0");
-  LORSA_CHECK(spec.base > 0.0, ShapeError, "rope: base = ", spec.base, ", expected > 0");
-  LORSA_CHECK(spec.scaling == RopeScaling::kNone || spec.factor > 0.0,
-              ShapeError,
-              "rope: factor = ",
-              spec.factor,
-              ", expected > 0");
-  LORSA_CHECK(
-      spec.scaling != RopeScaling::kLlama3 ||
-          (spec.low_freq_factor > 0.0 && spec.high_freq_factor > spec.low_freq_factor &&
-           spec.original_context > 0),
-      ShapeError,
-      "rope: llama3 scaling needs 0 < low_freq_factor < high_freq_factor and original_context > 0, "
-      "found ",
-      spec.low_freq_factor,
-      ", ",
-      spec.high_freq_factor,
-      ", ",
-      spec.original_context);
+              "rope: llama3 scaling needs 0 < low_freq_factor < high_freq_factor and "
+              "original_context > 0, found {}, {}, {}",
+              spec.low_freq_factor, spec.high_freq_factor, spec.original_context);
 }
 
 template <typename T>
@@ -161,30 +150,17 @@ void apply_rope_(at::Tensor& x_BTSE,
   if (spec.rotary_dim == 0 || x_BTSE.numel() == 0) {
     return;
   }
-  LORSA_CHECK(x_BTSE.dim() == 4 && x_BTSE.stride(3) == 1,
-              ShapeError,
-              "apply_rope_: expected [B, T, S, E] with contiguous E, found ",
-              x_BTSE.sizes(),
-              " with strides ",
-              x_BTSE.strides());
-  LORSA_CHECK(spec.rotary_dim <= x_BTSE.size(3),
-              ShapeError,
-              "apply_rope_: rotary_dim = ",
-              spec.rotary_dim,
-              " exceeds the head width ",
+  LORSA_CHECK(x_BTSE.dim() == 4 && x_BTSE.stride(3) == 1, ShapeError,
+              "apply_rope_: expected [B, T, S, E] with contiguous E, found {} with strides {}",
+              x_BTSE.sizes(), x_BTSE.strides());
+  LORSA_CHECK(spec.rotary_dim <= x_BTSE.size(3), ShapeError,
+              "apply_rope_: rotary_dim = {} exceeds the head width {}", spec.rotary_dim,
               x_BTSE.size(3));
   LORSA_CHECK(table.cos.dim() == 2 && table.cos.size(0) >= x_BTSE.size(1) &&
                   table.cos.size(1) == spec.rotary_dim / 2 &&
                   table.cos.sizes() == table.sin.sizes(),
-              ShapeError,
-              "apply_rope_: expected tables of [>= ",
-              x_BTSE.size(1),
-              ", ",
-              spec.rotary_dim / 2,
-              "], found ",
-              table.cos.sizes(),
-              " and ",
-              table.sin.sizes());
+              ShapeError, "apply_rope_: expected tables of [>= {}, {}], found {} and {}",
+              x_BTSE.size(1), spec.rotary_dim / 2, table.cos.sizes(), table.sin.sizes());
   const auto fits = [&](const at::Tensor& part) {
     return part.device() == x_BTSE.device() &&
            part.scalar_type() == sum_dtype(x_BTSE.scalar_type());

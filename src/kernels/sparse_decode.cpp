@@ -29,14 +29,13 @@ int64_t grain_rows(const DecodeShape& shape) {
 
 void check_kept(const TopK& kept, const at::Tensor& W_O_HD) {
   check_floating(W_O_HD, "W_O_HD");
-  LORSA_CHECK(
-      W_O_HD.dim() == 2, ShapeError, "W_O_HD has shape ", W_O_HD.sizes(), ", expected [H, D]");
+  LORSA_CHECK(W_O_HD.dim() == 2, ShapeError, "W_O_HD has shape {}, expected [H, D]",
+              W_O_HD.sizes());
   check_tensor(W_O_HD, "W_O_HD", W_O_HD.sizes(), W_O_HD.scalar_type(), W_O_HD.device());
-  LORSA_CHECK(kept.value_PK.defined() && kept.value_PK.dim() == 2,
-              ShapeError,
+  LORSA_CHECK(kept.value_PK.defined() && kept.value_PK.dim() == 2, ShapeError,
               "value_PK is not a [P, K] tensor");
-  check_tensor(
-      kept.value_PK, "value_PK", kept.value_PK.sizes(), W_O_HD.scalar_type(), W_O_HD.device());
+  check_tensor(kept.value_PK, "value_PK", kept.value_PK.sizes(), W_O_HD.scalar_type(),
+               W_O_HD.device());
   check_tensor(kept.head_PK, "head_PK", kept.value_PK.sizes(), at::kInt, W_O_HD.device());
 }
 
@@ -46,22 +45,14 @@ void check_heads(const at::Tensor& head_PK, int64_t num_heads) {
   const int64_t n = head_PK.numel();
   const int32_t* bad =
       std::find_if(head, head + n, [&](int32_t h) { return h < 0 || h >= num_heads; });
-  LORSA_CHECK(bad == head + n,
-              ShapeError,
-              "head_PK holds ",
-              *bad,
-              " at entry ",
-              bad - head,
-              ", expected 0 to ",
-              num_heads - 1);
+  LORSA_CHECK(bad == head + n, ShapeError, "head_PK holds {} at entry {}, expected 0 to {}", *bad,
+              bad - head, num_heads - 1);
 }
 
 template <typename T>
 cpu::DecodeInput<T> input_of(const TopK& kept, const at::Tensor& W_O_HD, const at::Tensor& b_D) {
-  return {kept.value_PK.const_data_ptr<T>(),
-          kept.head_PK.const_data_ptr<int32_t>(),
-          W_O_HD.const_data_ptr<T>(),
-          b_D.defined() ? b_D.const_data_ptr<T>() : nullptr,
+  return {kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
+          W_O_HD.const_data_ptr<T>(), b_D.defined() ? b_D.const_data_ptr<T>() : nullptr,
           shape_of(kept, W_O_HD)};
 }
 
@@ -70,9 +61,8 @@ at::Tensor decode_cpu(const TopK& kept, const at::Tensor& W_O_HD, const at::Tens
   const cpu::DecodeInput<T> in = input_of<T>(kept, W_O_HD, b_D);
   at::Tensor y_PD = at::empty({in.shape.positions, in.shape.width}, W_O_HD.options());
   T* y = y_PD.mutable_data_ptr<T>();
-  at::parallel_for(0, in.shape.positions, grain_rows(in.shape), [&](int64_t begin, int64_t end) {
-    cpu::decode_rows(in, begin, end, y);
-  });
+  at::parallel_for(0, in.shape.positions, grain_rows(in.shape),
+                   [&](int64_t begin, int64_t end) { cpu::decode_rows(in, begin, end, y); });
   return y_PD;
 }
 
@@ -85,8 +75,7 @@ DecodeLoss decode_loss_cpu(const TopK& kept,
                            double grad_scale) {
   const cpu::DecodeInput<T> in = input_of<T>(kept, W_O_HD, b_D);
   const cpu::LossInput<T> loss{target_PD.const_data_ptr<T>(),
-                               static_cast<const uint8_t*>(scored_P.const_data_ptr()),
-                               grad_scale};
+                               static_cast<const uint8_t*>(scored_P.const_data_ptr()), grad_scale};
   DecodeLoss result{at::empty({in.shape.positions, in.shape.width}, W_O_HD.options())};
   T* grad_y = result.grad_y_PD.mutable_data_ptr<T>();
   std::vector<double> squared_error_P(static_cast<size_t>(in.shape.positions));
@@ -116,12 +105,8 @@ void grad_W_O_parallel(const cpu::HeadLists<T>& lists,
     cut[static_cast<size_t>(part)] = head;
   }
   at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-    cpu::grad_W_O_heads(lists,
-                        grad_y,
-                        shape.width,
-                        cut[static_cast<size_t>(begin)],
-                        cut[static_cast<size_t>(end)],
-                        grad_W_O);
+    cpu::grad_W_O_heads(lists, grad_y, shape.width, cut[static_cast<size_t>(begin)],
+                        cut[static_cast<size_t>(end)], grad_W_O);
   });
 }
 
@@ -147,9 +132,7 @@ DecodeGradients backward_cpu(const TopK& kept,
   std::vector<int32_t> position(entries);
   std::vector<T> value(entries);
   cpu::sort_by_head(in, offset_H1.data(), position.data(), value.data());
-  grad_W_O_parallel<T>({offset_H1.data(), position.data(), value.data()},
-                       shape,
-                       grad_y,
+  grad_W_O_parallel<T>({offset_H1.data(), position.data(), value.data()}, shape, grad_y,
                        result.grad_W_O_HD.mutable_data_ptr<T>());
 
   const int64_t grain_columns =
@@ -213,15 +196,14 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
   check_tensor(target_PD, "target_PD", {positions, W_O_HD.size(1)}, dtype, W_O_HD.device());
   LORSA_CHECK(scored_P.defined() &&
                   (scored_P.scalar_type() == at::kBool || scored_P.scalar_type() == at::kByte),
-              ShapeError,
-              "scored_P is not a bool or uint8 tensor");
+              ShapeError, "scored_P is not a bool or uint8 tensor");
   check_tensor(scored_P, "scored_P", {positions}, scored_P.scalar_type(), W_O_HD.device());
   if (W_O_HD.is_cuda()) {
     return cuda_backend().sparse_decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale);
   }
   if (rounds_on_cpu(W_O_HD)) {
-    DecodeLoss loss = sparse_decode_loss(
-        in_float(kept), W_O_HD.to(at::kFloat), b_D, target_PD.to(at::kFloat), scored_P, grad_scale);
+    DecodeLoss loss = sparse_decode_loss(in_float(kept), W_O_HD.to(at::kFloat), b_D,
+                                         target_PD.to(at::kFloat), scored_P, grad_scale);
     loss.grad_y_PD = loss.grad_y_PD.to(at::kBFloat16);
     return loss;
   }
@@ -237,17 +219,14 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
                                        Selection selection) {
   const PartTimer timer(Part::kDecodeBackward);
   check_kept(kept, W_O_HD);
-  check_tensor(grad_y_PD,
-               "grad_y_PD",
-               {kept.value_PK.size(0), W_O_HD.size(1)},
-               W_O_HD.scalar_type(),
-               W_O_HD.device());
+  check_tensor(grad_y_PD, "grad_y_PD", {kept.value_PK.size(0), W_O_HD.size(1)},
+               W_O_HD.scalar_type(), W_O_HD.device());
   if (W_O_HD.is_cuda()) {
     return cuda_backend().sparse_decode_backward(kept, W_O_HD, grad_y_PD, selection);
   }
   if (rounds_on_cpu(W_O_HD)) {
-    DecodeGradients gradients = sparse_decode_backward(
-        in_float(kept), W_O_HD.to(at::kFloat), grad_y_PD.to(at::kFloat), selection);
+    DecodeGradients gradients = sparse_decode_backward(in_float(kept), W_O_HD.to(at::kFloat),
+                                                       grad_y_PD.to(at::kFloat), selection);
     gradients.grad_value_PK = gradients.grad_value_PK.to(at::kBFloat16);
     return gradients;
   }
@@ -259,15 +238,10 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
 
 at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, int64_t num_heads) {
   check_floating(grad_PK, "grad_PK");
-  LORSA_CHECK(
-      grad_PK.dim() == 2, ShapeError, "grad_PK has shape ", grad_PK.sizes(), ", expected [P, K]");
-  LORSA_CHECK(num_heads >= grad_PK.size(1),
-              ShapeError,
-              "K = ",
-              grad_PK.size(1),
-              " kept of only ",
-              num_heads,
-              " heads");
+  LORSA_CHECK(grad_PK.dim() == 2, ShapeError, "grad_PK has shape {}, expected [P, K]",
+              grad_PK.sizes());
+  LORSA_CHECK(num_heads >= grad_PK.size(1), ShapeError, "K = {} kept of only {} heads",
+              grad_PK.size(1), num_heads);
   check_tensor(grad_PK, "grad_PK", grad_PK.sizes(), grad_PK.scalar_type(), grad_PK.device());
   check_tensor(head_PK, "head_PK", grad_PK.sizes(), at::kInt, grad_PK.device());
   if (grad_PK.is_cuda()) {

@@ -41,14 +41,10 @@ TopK top_k_cpu(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Sele
   if (invalid != kNone) {
     const int64_t p = invalid / shape.heads;
     const int64_t h = invalid % shape.heads;
-    throw Error(concat("top_k_heads: the score of position ",
-                       p,
-                       ", head ",
-                       h,
-                       " is not a number >= 0: z = ",
-                       z[p * shape.z_stride + h],
-                       ", norm of W_O's row = ",
-                       norm[h]));
+    throw Error(
+        formatted("top_k_heads: the score of position {}, head {} is not a number >= 0: z = {}, "
+                  "norm of W_O's row = {}",
+                  p, h, z[p * shape.z_stride + h], norm[h]));
   }
   return kept;
 }
@@ -58,20 +54,14 @@ TopK top_k_cpu(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Sele
 TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
   const PartTimer timer(Part::kTopK);
   check_floating(z_PH, "z_PH");
-  LORSA_CHECK(z_PH.dim() == 2, ShapeError, "z_PH has shape ", z_PH.sizes(), ", expected [P, H]");
+  LORSA_CHECK(z_PH.dim() == 2, ShapeError, "z_PH has shape {}, expected [P, H]", z_PH.sizes());
   const int64_t heads = z_PH.size(1);
-  LORSA_CHECK(heads <= std::numeric_limits<int32_t>::max(), ShapeError, heads, " heads: too many");
-  LORSA_CHECK(k >= 1 && k <= heads,
-              ShapeError,
-              "top_k = ",
-              k,
-              ", expected 1 to the number of heads, ",
+  LORSA_CHECK(heads <= std::numeric_limits<int32_t>::max(), ShapeError, "{} heads: too many",
               heads);
-  LORSA_CHECK(z_PH.size(0) == 0 || heads == 1 || z_PH.stride(1) == 1,
-              ShapeError,
-              "the heads of z_PH are strided by ",
-              z_PH.stride(1),
-              "; call contiguous() first");
+  LORSA_CHECK(k >= 1 && k <= heads, ShapeError, "top_k = {}, expected 1 to the number of heads, {}",
+              k, heads);
+  LORSA_CHECK(z_PH.size(0) == 0 || heads == 1 || z_PH.stride(1) == 1, ShapeError,
+              "the heads of z_PH are strided by {}; call contiguous() first", z_PH.stride(1));
   check_tensor(norm_H, "norm_H", {heads}, sum_dtype(z_PH.scalar_type()), z_PH.device());
   if (z_PH.is_cuda()) {
     return cuda_backend().top_k_heads(z_PH, norm_H, k, selection);

@@ -43,16 +43,13 @@ size_t skip_space(std::string_view text, size_t at) {
 }  // namespace
 
 std::vector<AddedToken> read_added_tokens(const Json& settings, const std::string& where) {
-  LORSA_CHECK(settings.is_array() || settings.is_null(),
-              FormatError,
-              where,
-              ": expected a list, found ",
-              settings.type_name());
+  LORSA_CHECK(settings.is_array() || settings.is_null(), FormatError,
+              "{}: expected a list, found {}", where, settings.type_name());
   std::vector<AddedToken> tokens;
   std::unordered_set<std::string> contents;
   std::unordered_set<int64_t> ids;
   for (size_t i = 0; i < settings.size(); ++i) {
-    const std::string here = concat(where, "[", i, "]");
+    const std::string here = formatted("{}[{}]", where, i);
     const Json& entry = settings[i];
     AddedToken token;
     const auto id = io::member<int64_t>(entry, "id", here);
@@ -61,23 +58,12 @@ std::vector<AddedToken> read_added_tokens(const Json& settings, const std::strin
     token.strip_right = io::member_or<bool>(entry, "rstrip", here, false);
     token.special = io::member_or<bool>(entry, "special", here, false);
     token.normalized = io::member_or<bool>(entry, "normalized", here, !token.special);
-    LORSA_CHECK(!io::member_or<bool>(entry, "single_word", here, false),
-                FormatError,
-                here,
-                ": single_word of \"",
-                token.content,
-                "\" is not supported");
+    LORSA_CHECK(!io::member_or<bool>(entry, "single_word", here, false), FormatError,
+                "{}: single_word of \"{}\" is not supported", here, token.content);
     LORSA_CHECK(id >= 0 && id < std::numeric_limits<int32_t>::max() && ids.insert(id).second,
-                FormatError,
-                here,
-                ": expected an id of its own, found ",
-                id);
-    LORSA_CHECK(!token.content.empty() && contents.insert(token.content).second,
-                FormatError,
-                here,
-                ": expected a content of its own, found \"",
-                token.content,
-                "\"");
+                FormatError, "{}: expected an id of its own, found {}", here, id);
+    LORSA_CHECK(!token.content.empty() && contents.insert(token.content).second, FormatError,
+                "{}: expected a content of its own, found \"{}\"", here, token.content);
     token.id = static_cast<int32_t>(id);
     tokens.push_back(std::move(token));
   }
@@ -91,20 +77,20 @@ std::vector<std::string> differing_added_tokens(const Json& decoder,
   for (const AddedToken& token : tokens) {
     by_content.emplace(token.content, &token);
   }
-  LORSA_CHECK(decoder.is_object(), FormatError, where, ": expected an object of ids");
+  LORSA_CHECK(decoder.is_object(), FormatError, "{}: expected an object of ids", where);
   std::vector<std::string> differences;
   for (const auto& [id, entry] : decoder.items()) {
-    const std::string here = concat(where, ": ", id);
+    const std::string here = formatted("{}: {}", where, id);
     const auto content = io::member<std::string>(entry, "content", here);
     const bool special = io::member_or<bool>(entry, "special", here, false);
     const auto found = by_content.find(content);
     if (found == by_content.end()) {
-      differences.push_back(concat(id, " is \"", content, "\", no added token there"));
+      differences.push_back(formatted("{} is \"{}\", no added token there", id, content));
       continue;
     }
     const AddedToken& token = *found->second;
     if (id != std::to_string(token.id)) {
-      differences.push_back(concat(id, " is \"", content, "\", ", token.id, " there"));
+      differences.push_back(formatted("{} is \"{}\", {} there", id, content, token.id));
     }
     const std::array<std::tuple<const char*, bool, bool>, 4> flags = {
         {{"lstrip", io::member_or<bool>(entry, "lstrip", here, false), token.strip_left},
@@ -113,8 +99,8 @@ std::vector<std::string> differing_added_tokens(const Json& decoder,
          {"single_word", io::member_or<bool>(entry, "single_word", here, false), false}}};
     for (const auto& [flag, here_set, there_set] : flags) {
       if (here_set != there_set) {
-        differences.push_back(concat(
-            "\"", content, "\" has ", flag, " ", here_set ? "true" : "false", ", the other there"));
+        differences.push_back(formatted("\"{}\" has {} {}, the other there", content, flag,
+                                        here_set ? "true" : "false"));
       }
     }
   }

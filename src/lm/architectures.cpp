@@ -26,7 +26,7 @@ constexpr std::array<Architecture, 3> kArchitectures = {
 std::string known_architectures() {
   std::string known;
   for (const Architecture& architecture : kArchitectures) {
-    known += concat(known.empty() ? "" : ", ", architecture.name);
+    known += formatted("{}{}", known.empty() ? "" : ", ", architecture.name);
   }
   return known;
 }
@@ -42,11 +42,8 @@ const Architecture* find_architecture(const Matches& matches) {
 std::vector<const Architecture*> known_among(const io::Json& names, const std::string& where) {
   std::vector<const Architecture*> known;
   for (const io::Json& name : names) {
-    LORSA_CHECK(name.is_string(),
-                FormatError,
-                where,
-                ": architectures: expected a list of names, found ",
-                names.dump());
+    LORSA_CHECK(name.is_string(), FormatError,
+                "{}: architectures: expected a list of names, found {}", where, names.dump());
     const Architecture* found =
         find_architecture([&](const Architecture& each) { return name == each.name; });
     if (found != nullptr && std::find(known.begin(), known.end(), found) == known.end()) {
@@ -61,56 +58,33 @@ std::vector<const Architecture*> known_among(const io::Json& names, const std::s
 const Architecture& architecture_named(const std::string& name, const std::string& where) {
   const Architecture* found =
       find_architecture([&](const Architecture& each) { return name == each.name; });
-  LORSA_CHECK(found != nullptr,
-              FormatError,
-              where,
-              ": architecture \"",
-              name,
-              "\" is not supported; known: ",
-              known_architectures());
+  LORSA_CHECK(found != nullptr, FormatError, "{}: architecture \"{}\" is not supported; known: {}",
+              where, name, known_architectures());
   return *found;
 }
 
 const Architecture& architecture_of(const io::Json& config, const std::string& where) {
   const auto names = io::member_or<io::Json>(config, "architectures", where, io::Json::array());
-  LORSA_CHECK(names.is_array(),
-              FormatError,
-              where,
-              ": architectures: expected a list of names, found ",
-              names.dump());
+  LORSA_CHECK(names.is_array(), FormatError,
+              "{}: architectures: expected a list of names, found {}", where, names.dump());
   const std::vector<const Architecture*> known = known_among(names, where);
-  LORSA_CHECK(known.size() <= 1,
-              FormatError,
-              where,
-              ": architectures: expected one that is known, found ",
-              names.dump());
+  LORSA_CHECK(known.size() <= 1, FormatError,
+              "{}: architectures: expected one that is known, found {}", where, names.dump());
   const auto model_type = io::member_or<std::string>(config, "model_type", where, "");
   const Architecture* by_type =
       find_architecture([&](const Architecture& each) { return model_type == each.model_type; });
   const std::string type_text =
-      model_type.empty() ? "no model_type" : concat("model_type \"", model_type, "\"");
+      model_type.empty() ? "no model_type" : formatted("model_type \"{}\"", model_type);
   if (known.empty()) {
-    LORSA_CHECK(names.empty() && by_type != nullptr,
-                FormatError,
-                where,
-                ": architectures ",
-                names.dump(),
-                " with ",
-                type_text,
-                " are not supported; known: ",
-                known_architectures());
+    LORSA_CHECK(names.empty() && by_type != nullptr, FormatError,
+                "{}: architectures {} with {} are not supported; known: {}", where, names.dump(),
+                type_text, known_architectures());
     return *by_type;
   }
-  LORSA_CHECK(model_type.empty() || by_type == known.front(),
-              FormatError,
-              where,
-              ": architectures ",
-              names.dump(),
-              " and ",
-              type_text,
-              " disagree: transformers would go by the latter (expected \"",
-              known.front()->model_type,
-              "\")");
+  LORSA_CHECK(
+      model_type.empty() || by_type == known.front(), FormatError,
+      "{}: architectures {} and {} disagree: transformers would go by the latter (expected \"{}\")",
+      where, names.dump(), type_text, known.front()->model_type);
   return *known.front();
 }
 

@@ -21,13 +21,13 @@ constexpr int64_t kMaxVocabulary = int64_t{1} << 24;
 // Settings that change ids and are not implemented. Null, false, 0 and "" say that they are off.
 void refuse_unsupported(const Json& settings, const std::string& where) {
   const auto type = io::member_or<std::string>(settings, "type", where, "BPE");
-  LORSA_CHECK(type == "BPE", FormatError, where, ": model type \"", type, "\" is not supported");
+  LORSA_CHECK(type == "BPE", FormatError, "{}: model type \"{}\" is not supported", where, type);
   for (const char* key :
        {"dropout", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json value = io::member_or<Json>(settings, key, where, nullptr);
     const bool off = value.is_null() || value == Json(false) || value == Json("") ||
                      (value.is_number() && value.get<double>() == 0.0);
-    LORSA_CHECK(off, FormatError, where, ": ", key, " = ", value.dump(), " is not supported");
+    LORSA_CHECK(off, FormatError, "{}: {} = {} is not supported", where, key, value.dump());
   }
 }
 
@@ -36,18 +36,12 @@ std::pair<std::string, std::string> read_merge(const Json& merge, const std::str
     const auto& text = merge.get_ref<const std::string&>();
     const size_t space = text.find(' ');
     LORSA_CHECK(space != std::string::npos && text.find(' ', space + 1) == std::string::npos,
-                FormatError,
-                where,
-                ": expected two tokens and one space between them, found \"",
-                text,
-                "\"");
+                FormatError, "{}: expected two tokens and one space between them, found \"{}\"",
+                where, text);
     return {text.substr(0, space), text.substr(space + 1)};
   }
   LORSA_CHECK(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
-              FormatError,
-              where,
-              ": expected two tokens, found ",
-              merge.dump());
+              FormatError, "{}: expected two tokens, found {}", where, merge.dump());
   return {merge[0].get<std::string>(), merge[1].get<std::string>()};
 }
 
@@ -57,27 +51,19 @@ Bpe::Bpe(const Json& settings, WordUnits units, const std::string& where) : unit
   refuse_unsupported(settings, where);
   const auto vocabulary = settings.find("vocab");
   LORSA_CHECK(vocabulary != settings.end() && vocabulary->is_object() && !vocabulary->empty(),
-              FormatError,
-              where,
-              ": vocab: expected an object of tokens and ids");
+              FormatError, "{}: vocab: expected an object of tokens and ids", where);
   read_vocabulary(*vocabulary, where + ".vocab");
   // An unknown unit would become unk_token; with all bytes known there is none.
   const auto unknown = io::member_or<std::string>(settings, "unk_token", where, "");
   for (size_t byte = 0; byte < 256; ++byte) {
-    LORSA_CHECK(unknown.empty() || (units == WordUnits::kBytes && byte_ids_[byte] >= 0),
-                FormatError,
-                where,
-                ": unk_token = \"",
-                unknown,
-                "\" is not supported with a vocabulary that lacks single bytes (",
-                byte,
-                ")");
+    LORSA_CHECK(
+        unknown.empty() || (units == WordUnits::kBytes && byte_ids_[byte] >= 0), FormatError,
+        "{}: unk_token = \"{}\" is not supported with a vocabulary that lacks single bytes ({})",
+        where, unknown, byte);
   }
   const auto merges = settings.find("merges");
-  LORSA_CHECK(merges != settings.end() && merges->is_array(),
-              FormatError,
-              where,
-              ": merges: expected a list");
+  LORSA_CHECK(merges != settings.end() && merges->is_array(), FormatError,
+              "{}: merges: expected a list", where);
   read_merges(*merges, where + ".merges");
   find_whole_words(io::member_or<bool>(settings, "ignore_merges", where, false));
 }
@@ -87,13 +73,7 @@ void Bpe::read_vocabulary(const Json& vocabulary, const std::string& where) {
   for (const auto& [token, id] : vocabulary.items()) {
     LORSA_CHECK(
         id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < kMaxVocabulary,
-        FormatError,
-        where,
-        ": \"",
-        token,
-        "\": expected an id below ",
-        kMaxVocabulary,
-        ", found ",
+        FormatError, "{}: \"{}\": expected an id below {}, found {}", where, token, kMaxVocabulary,
         id.dump());
     largest = std::max(largest, id.get<int64_t>());
   }
@@ -103,15 +83,8 @@ void Bpe::read_vocabulary(const Json& vocabulary, const std::string& where) {
   for (const auto& [token, value] : vocabulary.items()) {
     const auto id = value.get<int32_t>();
     const auto index = static_cast<size_t>(id);
-    LORSA_CHECK(!taken[index],
-                FormatError,
-                where,
-                ": \"",
-                token,
-                "\" and \"",
-                tokens_[index],
-                "\" have the same id ",
-                id);
+    LORSA_CHECK(!taken[index], FormatError, "{}: \"{}\" and \"{}\" have the same id {}", where,
+                token, tokens_[index], id);
     taken[index] = true;
     tokens_[index] = token;
     if (units_ == WordUnits::kCharacters) {
@@ -134,14 +107,8 @@ void Bpe::read_merges(const Json& merges, const std::string& where) {
   }
   const auto id_of = [&](const std::string& token, size_t index) {
     const auto found = ids.find(token);
-    LORSA_CHECK(found != ids.end() && !token.empty(),
-                FormatError,
-                where,
-                "[",
-                index,
-                "]: \"",
-                token,
-                "\" is not in the vocabulary");
+    LORSA_CHECK(found != ids.end() && !token.empty(), FormatError,
+                "{}[{}]: \"{}\" is not in the vocabulary", where, index, token);
     return found->second;
   };
   merges_ = MergeTable(merges.size());
@@ -152,7 +119,7 @@ void Bpe::read_merges(const Json& merges, const std::string& where) {
         merges[i].get_ref<const std::string&>().compare(0, 8, "#version") == 0) {
       continue;
     }
-    const auto [left, right] = read_merge(merges[i], concat(where, "[", i, "]"));
+    const auto [left, right] = read_merge(merges[i], formatted("{}[{}]", where, i));
     merges_.insert(id_of(left, i), id_of(right, i), {rank++, id_of(left + right, i)});
   }
 }

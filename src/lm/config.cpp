@@ -23,22 +23,16 @@ void refuse_quantized(const Json& json, const std::string& where) {
     word.erase(0, word.starts_with(kPrefix) ? kPrefix.size() : 0);
     for (const char* quantized :
          {"int", "uint", "qint", "quint", "float8", "float4", "fp8", "fp4"}) {
-      LORSA_CHECK(!word.starts_with(quantized),
-                  FormatError,
-                  where,
-                  ": ",
-                  key,
-                  " \"",
-                  word,
-                  "\": quantised weights are not supported: use a folder of plain float32, "
-                  "bfloat16 or float16 weights");
+      LORSA_CHECK(!word.starts_with(quantized), FormatError,
+                  "{}: {} \"{}\": quantised weights are not supported: use a folder of plain "
+                  "float32, bfloat16 or float16 weights",
+                  where, key, word);
     }
   }
-  LORSA_CHECK(member_or<Json>(json, "quantization_config", where, nullptr).is_null(),
-              FormatError,
-              where,
-              ": quantised weights (quantization_config) are not supported: use a folder of plain "
-              "float32, bfloat16 or float16 weights");
+  LORSA_CHECK(member_or<Json>(json, "quantization_config", where, nullptr).is_null(), FormatError,
+              "{}: quantised weights (quantization_config) are not supported: use a folder of "
+              "plain float32, bfloat16 or float16 weights",
+              where);
 }
 
 std::string model_name(const Json& json,
@@ -59,7 +53,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::string where = path.string();
   check_model_folder(folder);
   const Json json = io::read_json(path);
-  LORSA_CHECK(json.is_object(), FormatError, where, ": expected an object");
+  LORSA_CHECK(json.is_object(), FormatError, "{}: expected an object", where);
   check_text_model(json, where);
   ModelConfig config;
   const Architecture& architecture = architecture_of(json, where);

@@ -30,7 +30,7 @@ int64_t positive(const Json& json, const std::string& key, const std::string& wh
   const auto whole = json.is_object() && json.contains(key) ? whole_number(json.at(key))
                                                             : std::optional<int64_t>();
   const int64_t value = whole ? *whole : member<int64_t>(json, key, where);
-  LORSA_CHECK(value > 0, FormatError, where, ": ", key, " = ", value, ", expected > 0");
+  LORSA_CHECK(value > 0, FormatError, "{}: {} = {}, expected > 0", where, key, value);
   return value;
 }
 
@@ -43,7 +43,7 @@ int64_t positive_or(const Json& json,
 
 double positive_number(const Json& json, const std::string& key, const std::string& where) {
   const auto value = member<double>(json, key, where);
-  LORSA_CHECK(value > 0.0, FormatError, where, ": ", key, " = ", value, ", expected > 0");
+  LORSA_CHECK(value > 0.0, FormatError, "{}: {} = {}, expected > 0", where, key, value);
   return value;
 }
 
@@ -52,7 +52,7 @@ double epsilon_or(const Json& json,
                   const std::string& where,
                   double fallback) {
   const auto value = member_or<double>(json, key, where, fallback);
-  LORSA_CHECK(value >= 0.0, FormatError, where, ": ", key, " = ", value, ", expected >= 0");
+  LORSA_CHECK(value >= 0.0, FormatError, "{}: {} = {}, expected >= 0", where, key, value);
   return value;
 }
 
@@ -63,17 +63,10 @@ std::string known_word(const Json& json,
   auto value = member_or<std::string>(json, key, where, std::string(*known.begin()));
   std::string list;
   for (const std::string_view name : known) {
-    list += concat(list.empty() ? "" : ", ", name);
+    list += formatted("{}{}", list.empty() ? "" : ", ", name);
   }
-  LORSA_CHECK(std::find(known.begin(), known.end(), value) != known.end(),
-              FormatError,
-              where,
-              ": ",
-              key,
-              " \"",
-              value,
-              "\" is not supported; known: ",
-              list);
+  LORSA_CHECK(std::find(known.begin(), known.end(), value) != known.end(), FormatError,
+              "{}: {} \"{}\" is not supported; known: {}", where, key, value, list);
   return value;
 }
 
@@ -82,17 +75,8 @@ void AgreedNumber::take(const Json& object, const std::string& key, const std::s
     return;
   }
   const auto value = member<double>(object, key, where);
-  LORSA_CHECK(!value_.has_value() || *value_ == value,
-              FormatError,
-              where,
-              ": ",
-              key,
-              " = ",
-              value,
-              " disagrees with ",
-              key_,
-              " = ",
-              value_.value_or(0.0));
+  LORSA_CHECK(!value_.has_value() || *value_ == value, FormatError,
+              "{}: {} = {} disagrees with {} = {}", where, key, value, key_, value_.value_or(0.0));
   value_ = value;
   key_ = key;
 }

@@ -33,7 +33,7 @@ GptNeoxDecoder::Block GptNeoxDecoder::load_block(const WeightLoader& load,
                                                  int64_t layer,
                                                  const Placement& placement) const {
   const int64_t D = config_.d_model;
-  const std::string prefix = concat("gpt_neox.layers.", layer, ".");
+  const std::string prefix = formatted("gpt_neox.layers.{}.", layer);
   Block block;
   block.attention_norm = load_norm(load, prefix + "input_layernorm", D);
   block.qkv = load.linear(prefix + "attention.query_key_value", 3 * D, D, config_.attention_bias);

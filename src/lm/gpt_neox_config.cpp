@@ -14,13 +14,9 @@ void read_gpt_neox_config(const Json& json, const std::string& where, ModelConfi
   config.num_layers = positive(json, "num_hidden_layers", where);
   config.num_heads = positive(json, "num_attention_heads", where);
   config.num_kv_heads = config.num_heads;
-  LORSA_CHECK(config.d_model % config.num_heads == 0,
-              FormatError,
-              where,
-              ": hidden_size = ",
-              config.d_model,
-              " is not a multiple of num_attention_heads = ",
-              config.num_heads);
+  LORSA_CHECK(config.d_model % config.num_heads == 0, FormatError,
+              "{}: hidden_size = {} is not a multiple of num_attention_heads = {}", where,
+              config.d_model, config.num_heads);
   config.head_width = config.d_model / config.num_heads;
   config.d_mlp = positive(json, "intermediate_size", where);
   config.max_positions = positive_or(json, "max_position_embeddings", where, 2048);

@@ -19,11 +19,8 @@ at::ScalarType compute_dtype_of(const std::string& name, c10::Device device) {
   if (name == "auto") {
     return device.is_cpu() ? at::kFloat : at::kBFloat16;
   }
-  LORSA_CHECK(name == "float32" || name == "bfloat16",
-              ConfigError,
-              "model dtype \"",
-              name,
-              "\": expected auto, float32 or bfloat16");
+  LORSA_CHECK(name == "float32" || name == "bfloat16", ConfigError,
+              "model dtype \"{}\": expected auto, float32 or bfloat16", name);
   return name == "float32" ? at::kFloat : at::kBFloat16;
 }
 
@@ -43,7 +40,7 @@ std::string digest_of(const std::vector<std::filesystem::path>& paths) {
   }
   std::string lines;
   for (const std::filesystem::path& path : paths) {
-    lines += concat(io::file_sha256(path), "  ", path.filename().string(), "\n");
+    lines += formatted("{}  {}\n", io::file_sha256(path), path.filename());
   }
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   // The char types may alias; OpenSSL wants unsigned bytes.
@@ -82,8 +79,7 @@ struct LanguageModel::Impl {
         dtype(compute_dtype_of(options.dtype, target)),
         loaded_layers(std::min(options.num_layers, config.num_layers)),
         head(options.head) {
-    LORSA_CHECK(
-        loaded_layers >= 0, ConfigError, "model: ", loaded_layers, " layers were asked for");
+    LORSA_CHECK(loaded_layers >= 0, ConfigError, "model: {} layers were asked for", loaded_layers);
     const c10::NoGradGuard no_grad;
     const WeightFiles weights(folder);
     weight_paths = weights.paths();
@@ -92,40 +88,22 @@ struct LanguageModel::Impl {
   }
 
   void check_layer(int64_t layer) const {
-    LORSA_CHECK(layer >= 0 && layer < loaded_layers,
-                ConfigError,
-                "model ",
-                config.name,
-                ": layer ",
-                layer,
-                " is outside the ",
-                loaded_layers,
-                " layers that ",
-                loaded_layers == config.num_layers ? "it has" : "were loaded");
+    LORSA_CHECK(layer >= 0 && layer < loaded_layers, ConfigError,
+                "model {}: layer {} is outside the {} layers that {}", config.name, layer,
+                loaded_layers, loaded_layers == config.num_layers ? "it has" : "were loaded");
   }
 
   void check_context(int64_t num_positions) const {
-    LORSA_CHECK(num_positions >= 1 && num_positions <= config.max_positions,
-                ConfigError,
-                "model ",
-                config.name,
-                ": a context of ",
-                num_positions,
-                " positions, expected 1 to ",
-                config.max_positions,
-                " (max_position_embeddings)");
+    LORSA_CHECK(num_positions >= 1 && num_positions <= config.max_positions, ConfigError,
+                "model {}: a context of {} positions, expected 1 to {} (max_position_embeddings)",
+                config.name, num_positions, config.max_positions);
   }
 
   void check_tokens(const at::Tensor& tokens_BT) const {
     LORSA_CHECK(tokens_BT.dim() == 2 &&
                     (tokens_BT.scalar_type() == at::kInt || tokens_BT.scalar_type() == at::kLong),
-                ShapeError,
-                "model ",
-                config.name,
-                ": expected tokens [B, T] of int32 or int64, found ",
-                tokens_BT.sizes(),
-                " ",
-                tokens_BT.scalar_type());
+                ShapeError, "model {}: expected tokens [B, T] of int32 or int64, found {} {}",
+                config.name, tokens_BT.sizes(), tokens_BT.scalar_type());
     check_context(tokens_BT.size(1));
     if (tokens_BT.numel() == 0) {
       return;
@@ -135,43 +113,25 @@ struct LanguageModel::Impl {
     if (lowest < 0 || highest >= config.vocabulary_size) {
       const int64_t wrong = lowest < 0 ? lowest : highest;
       const at::Tensor place = (tokens_BT == wrong).nonzero().cpu();
-      throw FormatError(concat("model ",
-                               config.name,
-                               ": token id ",
-                               wrong,
-                               " at row ",
-                               place[0][0].item<int64_t>(),
-                               ", position ",
-                               place[0][1].item<int64_t>(),
-                               " is outside the vocabulary of ",
-                               config.vocabulary_size,
-                               ": was the text split by another model's tokenizer?"));
+      throw FormatError(
+          formatted("model {}: token id {} at row {}, position {} is outside the vocabulary of {}: "
+                    "was the text split by another model's tokenizer?",
+                    config.name, wrong, place[0][0].item<int64_t>(), place[0][1].item<int64_t>(),
+                    config.vocabulary_size));
     }
   }
 
   void check_head(const char* what) const {
-    LORSA_CHECK(head == Head::kLoad,
-                ConfigError,
-                "model ",
-                config.name,
-                ": ",
-                what,
-                " needs final norm and unembedding, which were not loaded");
+    LORSA_CHECK(head == Head::kLoad, ConfigError,
+                "model {}: {} needs final norm and unembedding, which were not loaded", config.name,
+                what);
   }
 
   void check_complete(const char* what) const {
     check_head(what);
-    LORSA_CHECK(loaded_layers == config.num_layers,
-                ConfigError,
-                "model ",
-                config.name,
-                ": ",
-                what,
-                " needs all ",
-                config.num_layers,
-                " layers, ",
-                loaded_layers,
-                " were loaded");
+    LORSA_CHECK(loaded_layers == config.num_layers, ConfigError,
+                "model {}: {} needs all {} layers, {} were loaded", config.name, what,
+                config.num_layers, loaded_layers);
   }
 
   [[nodiscard]] at::Tensor embed(const at::Tensor& tokens_BT) const {
@@ -196,13 +156,8 @@ struct LanguageModel::Impl {
                   const Edit& edit) const {
     for (const int64_t layer : edit_layers) {
       check_layer(layer);
-      LORSA_CHECK(layer >= first && layer < last && edit != nullptr,
-                  ConfigError,
-                  "model ",
-                  config.name,
-                  ": layer ",
-                  layer,
-                  " is to be edited, but ",
+      LORSA_CHECK(layer >= first && layer < last && edit != nullptr, ConfigError,
+                  "model {}: layer {} is to be edited, but {}", config.name, layer,
                   edit == nullptr ? "no edit is given" : "this run does not pass it");
     }
     const kernels::RopeTable rope = rope_for(residual_BTD);
@@ -213,16 +168,9 @@ struct LanguageModel::Impl {
           decoder->attend(layer, residual_BTD, rope, edited ? TapInput::kYes : TapInput::kNo);
       if (edited) {
         const at::Tensor replaced = edit(layer, step.input_BTD, step.output_BTD);
-        LORSA_CHECK(replaced.sizes() == step.output_BTD.sizes(),
-                    ShapeError,
-                    "model ",
-                    config.name,
-                    ": the edit of layer ",
-                    layer,
-                    " returned ",
-                    replaced.sizes(),
-                    ", expected ",
-                    step.output_BTD.sizes());
+        LORSA_CHECK(replaced.sizes() == step.output_BTD.sizes(), ShapeError,
+                    "model {}: the edit of layer {} returned {}, expected {}", config.name, layer,
+                    replaced.sizes(), step.output_BTD.sizes());
         step.output_BTD = replaced.to(device, dtype);
       }
       decoder->finish_block(layer, residual_BTD, step.output_BTD);
@@ -294,12 +242,8 @@ std::vector<LayerActivations> LanguageModel::activations(const at::Tensor& token
   impl_->check_tokens(tokens_BT);
   for (size_t i = 0; i < layers.size(); ++i) {
     impl_->check_layer(layers[i]);
-    LORSA_CHECK(i == 0 || layers[i] > layers[i - 1],
-                ConfigError,
-                "activations: layers must ascend, found ",
-                layers[i],
-                " after ",
-                layers[i - 1]);
+    LORSA_CHECK(i == 0 || layers[i] > layers[i - 1], ConfigError,
+                "activations: layers must ascend, found {} after {}", layers[i], layers[i - 1]);
   }
   const int64_t B = tokens_BT.size(0);
   const int64_t T = tokens_BT.size(1);
@@ -358,21 +302,14 @@ at::Tensor LanguageModel::final_hidden_from(const at::Tensor& residual_BTD,
   const c10::NoGradGuard no_grad;
   impl_->check_complete("the final norm's output");
   impl_->check_layer(first_layer);
-  LORSA_CHECK(residual_BTD.dim() == 3 && residual_BTD.size(2) == impl_->config.d_model,
-              ShapeError,
-              "model ",
-              impl_->config.name,
-              ": expected a residual [B, T, ",
-              impl_->config.d_model,
-              "], found ",
-              residual_BTD.sizes());
+  LORSA_CHECK(residual_BTD.dim() == 3 && residual_BTD.size(2) == impl_->config.d_model, ShapeError,
+              "model {}: expected a residual [B, T, {}], found {}", impl_->config.name,
+              impl_->config.d_model, residual_BTD.sizes());
   impl_->check_context(residual_BTD.size(1));
   // The blocks work in place; the caller runs several edits from one residual.
-  at::Tensor residual = residual_BTD.to(impl_->device,
-                                        impl_->dtype,
+  at::Tensor residual = residual_BTD.to(impl_->device, impl_->dtype,
                                         /*non_blocking=*/false,
-                                        /*copy=*/true,
-                                        at::MemoryFormat::Contiguous);
+                                        /*copy=*/true, at::MemoryFormat::Contiguous);
   impl_->run_blocks(residual, first_layer, impl_->loaded_layers, edit_layers, edit);
   return impl_->decoder->final_norm(residual);
 }
@@ -381,14 +318,9 @@ at::Tensor LanguageModel::unembed(const at::Tensor& hidden) const {
   const c10::NoGradGuard no_grad;
   impl_->check_head("unembed");
   const at::Tensor& W_VD = impl_->decoder->vocabulary().unembedding();
-  LORSA_CHECK(hidden.dim() >= 1 && hidden.size(-1) == impl_->config.d_model,
-              ShapeError,
-              "model ",
-              impl_->config.name,
-              ": expected hidden states [.., ",
-              impl_->config.d_model,
-              "], found ",
-              hidden.sizes());
+  LORSA_CHECK(hidden.dim() >= 1 && hidden.size(-1) == impl_->config.d_model, ShapeError,
+              "model {}: expected hidden states [.., {}], found {}", impl_->config.name,
+              impl_->config.d_model, hidden.sizes());
   const at::Tensor h = hidden.to(impl_->device, impl_->dtype);
   if (impl_->device.is_cpu() || impl_->dtype == at::kFloat) {
     return at::linear(h, W_VD).to(at::kFloat);
@@ -403,13 +335,8 @@ at::Tensor LanguageModel::direct_logits(const at::Tensor& directions_nD) const {
   const c10::NoGradGuard no_grad;
   impl_->check_head("direct_logits");
   LORSA_CHECK(directions_nD.dim() == 2 && directions_nD.size(1) == impl_->config.d_model,
-              ShapeError,
-              "model ",
-              impl_->config.name,
-              ": expected directions [n, ",
-              impl_->config.d_model,
-              "], found ",
-              directions_nD.sizes());
+              ShapeError, "model {}: expected directions [n, {}], found {}", impl_->config.name,
+              impl_->config.d_model, directions_nD.sizes());
   const at::Tensor& W_VD = impl_->decoder->vocabulary().unembedding();
   const at::Tensor scaled_nD =
       impl_->decoder->final_norm_direction(directions_nD.to(impl_->device, at::kFloat));

@@ -25,10 +25,8 @@ Vocabulary::Vocabulary(const ModelConfig& config,
     : dtype_(placement.dtype) {
   const std::vector<int64_t> shape = {config.vocabulary_size, config.d_model};
   if (placement.head == Head::kLoad) {
-    unembedding_ = weights.load(config.tied_embeddings ? names.embedding : names.unembedding,
-                                shape,
-                                placement.dtype,
-                                placement.device);
+    unembedding_ = weights.load(config.tied_embeddings ? names.embedding : names.unembedding, shape,
+                                placement.dtype, placement.device);
   }
   if (config.tied_embeddings && unembedding_.defined()) {
     embedding_ = unembedding_;

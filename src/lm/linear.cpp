@@ -20,20 +20,14 @@ at::Tensor pack(const at::Tensor& weight) {
 }
 
 at::Tensor packed_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
-                             .typed<at::Tensor(const at::Tensor&,
-                                               const at::Tensor&,
-                                               const std::optional<at::Tensor>&,
-                                               std::string_view,
-                                               c10::List<std::optional<at::Scalar>>,
-                                               std::optional<std::string_view>)>();
-  return op.call(x,
-                 weight,
-                 bias.defined() ? std::optional(bias) : std::nullopt,
-                 "none",
-                 c10::List<std::optional<at::Scalar>>(),
-                 "");
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+          .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                            std::string_view, c10::List<std::optional<at::Scalar>>,
+                            std::optional<std::string_view>)>();
+  return op.call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none",
+                 c10::List<std::optional<at::Scalar>>(), "");
 }
 
 /// Packing fills the sides up to multiples of up to 64: a narrow matrix would grow by much.

@@ -31,7 +31,7 @@ LlamaDecoder::Block LlamaDecoder::load_block(const WeightLoader& load,
   const int64_t A = config_.head_width;
   const int64_t query_width = config_.num_heads * A;
   const int64_t key_width = config_.num_kv_heads * A;
-  const std::string prefix = concat("model.layers.", layer, ".");
+  const std::string prefix = formatted("model.layers.{}.", layer);
   const std::string attention = prefix + "self_attn.";
   const std::string mlp = prefix + "mlp.";
   Block block;
@@ -68,9 +68,7 @@ AttentionStep LlamaDecoder::attend(int64_t layer,
   const int64_t M = config_.num_kv_heads;
   const int64_t A = config_.head_width;
   AttentionStep step;
-  const at::Tensor x_BTD = kernels::rms_norm(residual_BTD,
-                                             weights.attention_gain,
-                                             config_.norm_eps,
+  const at::Tensor x_BTD = kernels::rms_norm(residual_BTD, weights.attention_gain, config_.norm_eps,
                                              tap == TapInput::kYes ? &step.input_BTD : nullptr);
   at::Tensor q_BTNA = weights.q(x_BTD).view({B, T, N, A});
   at::Tensor k_BTMA = weights.k(x_BTD).view({B, T, M, A});

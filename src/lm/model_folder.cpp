@@ -29,21 +29,16 @@ struct Hint {
 
 /// What weights come as. The first that fits is named.
 constexpr std::array kOtherWeights = {
-    Hint{"adapter_model.safetensors",
-         "an adapter (LoRA) alone",
+    Hint{"adapter_model.safetensors", "an adapter (LoRA) alone",
          "merge it into its base model (merge_and_unload of peft) and save that"},
-    Hint{"adapter_model.bin",
-         "an adapter (LoRA) alone",
+    Hint{"adapter_model.bin", "an adapter (LoRA) alone",
          "merge it into its base model (merge_and_unload of peft) and save that"},
-    Hint{"adapter_config.json",
-         "an adapter (LoRA) alone",
+    Hint{"adapter_config.json", "an adapter (LoRA) alone",
          "merge it into its base model (merge_and_unload of peft) and save that"},
     Hint{"pytorch_model*", "weights as torch.save writes them", kSave},
-    Hint{"consolidated.safetensors",
-         "weights under their makers' names",
+    Hint{"consolidated.safetensors", "weights under their makers' names",
          "download the files model*.safetensors, too"},
-    Hint{"consolidated.*",
-         "the makers' own layout",
+    Hint{"consolidated.*", "the makers' own layout",
          "download the files model*.safetensors of its Hugging Face folder, or convert it with "
          "convert_llama_weights_to_hf of transformers"},
     Hint{"*.gguf", "a GGUF file", "scripts/gguf_to_hf.py makes a Hugging Face folder of it"},
@@ -51,8 +46,7 @@ constexpr std::array kOtherWeights = {
     Hint{"flax_model.msgpack", "weights of Flax", kSave},
     Hint{"*.onnx", "an ONNX model", "download its model*.safetensors"},
     Hint{"*.npz", "weights of NumPy", "download its model*.safetensors"},
-    Hint{"*.safetensors",
-         "weights of another name",
+    Hint{"*.safetensors", "weights of another name",
          "if it is the whole model, name it model.safetensors"},
 };
 
@@ -90,7 +84,7 @@ std::string hinted(const std::array<Hint, N>& hints, const std::vector<std::stri
   for (const Hint& hint : hints) {
     for (const std::string& name : names) {
       if (fits(hint, name)) {
-        return concat("found ", name, ", ", hint.found, "; ", hint.next);
+        return formatted("found {}, {}; {}", name, hint.found, hint.next);
       }
     }
   }
@@ -175,34 +169,30 @@ std::string about_hub_name(const std::string& name) {
   std::string entry = "models--" + name;
   entry.replace(entry.find('/'), 1, "--");
   const std::vector<std::string> here = snapshots_of(hub_cache() / entry);
-  return concat("; models are read from folders: if that is a name on the Hugging Face hub, ",
-                here.empty() ? concat("hf download ", name, " --local-dir FOLDER fetches it")
-                             : concat("its files on this machine are in ", joined(here)));
+  return formatted("; models are read from folders: if that is a name on the Hugging Face hub, {}",
+                   here.empty() ? formatted("hf download {} --local-dir FOLDER fetches it", name)
+                                : formatted("its files on this machine are in {}", joined(here)));
 }
 
 [[noreturn]] void refuse_file(const fs::path& path) {
   const FileContent content = content_of_file(path);
   const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const bool in_model = is_there(parent / "config.json");
-  throw FormatError(
-      concat(path.string(),
-             ": expected ",
-             kExpected,
-             ", found ",
-             content.content == Content::kGguf ? concat(content.found, "; ", content.next)
-             : in_model ? concat("a file of one; give its folder, ", parent.string())
-                        : concat("a file", content.found.empty() ? "" : ", ", content.found)));
+  throw FormatError(formatted(
+      "{}: expected {}, found {}", path, kExpected,
+      content.content == Content::kGguf ? formatted("{}; {}", content.found, content.next)
+      : in_model                        ? formatted("a file of one; give its folder, {}", parent)
+                 : formatted("a file{}{}", content.found.empty() ? "" : ", ", content.found)));
 }
 
 /// The error of a folder that has no config.json.
 [[noreturn]] void refuse_folder(const fs::path& folder) {
-  const std::string where = concat(folder.string(), ": expected ", kExpected, ", ");
+  const std::string where = formatted("{}: expected {}, ", folder, kExpected);
   const std::vector<std::string> snapshots = snapshots_below(folder);
   if (!snapshots.empty()) {
-    throw FormatError(concat(where,
-                             "found a cache of the Hugging Face hub; give the folder of a "
-                             "snapshot: ",
-                             joined(snapshots)));
+    throw FormatError(
+        formatted("{}found a cache of the Hugging Face hub; give the folder of a snapshot: {}",
+                  where, joined(snapshots)));
   }
   const io::Place place = io::describe_folder(folder).place;
   if (place != io::Place::kModel && place != io::Place::kOtherFolder &&
@@ -219,10 +209,10 @@ std::string about_hub_name(const std::string& name) {
   const std::string other =
       hinted(kOtherWeights, is_there(folder / "original") ? names_in(folder / "original") : names);
   if (!weights && !other.empty()) {
-    throw FormatError(concat(where, "found no config.json; ", other));
+    throw FormatError(formatted("{}found no config.json; {}", where, other));
   }
   if (place == io::Place::kModel) {
-    throw IoError(concat(where, "found no config.json, only ", joined(names)));
+    throw IoError(formatted("{}found no config.json, only {}", where, joined(names)));
   }
   io::refuse_place(folder, io::Place::kModel, kExpected);
 }
@@ -237,7 +227,7 @@ std::string about_shards_without_index(const std::vector<std::string>& names) {
       shards.push_back(name);
     }
   }
-  return shards.empty() ? "" : concat("found shards without their index (", joined(shards), ")");
+  return shards.empty() ? "" : formatted("found shards without their index ({})", joined(shards));
 }
 
 }  // namespace
@@ -254,11 +244,8 @@ void check_model_folder(const fs::path& folder) {
   const fs::file_status status = fs::status(folder, ignored);
   if (!fs::exists(status)) {
     const std::string why = why_absent(folder);
-    throw IoError(concat(
-        folder.string(),
-        ": expected ",
-        kExpected,
-        ", found nothing of that name",
+    throw IoError(formatted(
+        "{}: expected {}, found nothing of that name{}", folder, kExpected,
         is_hub_name(folder.string()) && !is_there(*folder.begin()) ? about_hub_name(folder) : why));
   }
   if (!fs::is_directory(status)) {
@@ -271,12 +258,10 @@ void check_text_model(const io::Json& config, const std::string& where) {
   for (const char* key : {"text_config", "llm_config", "language_config"}) {
     LORSA_CHECK(!config.is_object() || !config.contains(key) || !config.at(key).is_object(),
                 FormatError,
-                where,
-                ": expected the configuration of a language model, found one whose text part is "
-                "nested (",
-                key,
-                "), as of a model of text and images; save the language model of it as a folder "
-                "of its own with transformers");
+                "{}: expected the configuration of a language model, found one whose text part is "
+                "nested ({}), as of a model of text and images; save the language model of it as a "
+                "folder of its own with transformers",
+                where, key);
   }
 }
 
@@ -297,9 +282,8 @@ void refuse_without_weights(const fs::path& folder) {
     found = hinted(kOtherWeights, names_in(folder / "original"));
   }
   throw FormatError(
-      concat(folder.string(),
-             ": expected model.safetensors or model.safetensors.index.json, found neither; ",
-             found.empty() ? "is the download complete?" : found));
+      formatted("{}: expected model.safetensors or model.safetensors.index.json, found neither; {}",
+                folder, found.empty() ? "is the download complete?" : found));
 }
 
 io::Json read_tokenizer_file(const fs::path& folder) {
@@ -307,7 +291,7 @@ io::Json read_tokenizer_file(const fs::path& folder) {
   if (!is_there(path)) {
     check_model_folder(folder);
     const std::string other = hinted(kOtherTokenizers, names_in(folder));
-    LORSA_CHECK(other.empty(), FormatError, path.string(), ": found no such file; ", other);
+    LORSA_CHECK(other.empty(), FormatError, "{}: found no such file; {}", path, other);
   }
   return io::read_json(path);
 }

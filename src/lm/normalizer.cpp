@@ -9,6 +9,7 @@
 #include "lm/unicode_tables.h"
 #include "lm/utf8.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/text.h"
 #include "lorsa/core/utf8.h"
 
 namespace lorsa::lm {
@@ -22,13 +23,13 @@ bool reads_nfc(const io::Json& settings, const std::string& where) {
   if (type == "NFC") {
     return true;
   }
-  LORSA_CHECK(
-      type == "Sequence", FormatError, where, ": normalizer \"", type, "\" is not supported");
+  LORSA_CHECK(type == "Sequence", FormatError, "{}: normalizer \"{}\" is not supported", where,
+              type);
   const auto inner = io::member<io::Json>(settings, "normalizers", where);
-  LORSA_CHECK(inner.is_array(), FormatError, where, ": normalizers: expected a list");
+  LORSA_CHECK(inner.is_array(), FormatError, "{}: normalizers: expected a list", where);
   bool any = false;
   for (size_t i = 0; i < inner.size(); ++i) {
-    any = reads_nfc(inner[i], concat(where, ".normalizers[", i, "]")) || any;
+    any = reads_nfc(inner[i], formatted("{}.normalizers[{}]", where, i)) || any;
   }
   return any;
 }
@@ -58,13 +59,8 @@ std::vector<utf8proc_int32_t> decompose(std::string_view text) {
     std::array<utf8proc_int32_t, 8> parts{};  // the longest canonical decomposition has four
     const utf8proc_ssize_t count =
         utf8proc_decompose_char(code, parts.data(), parts.size(), kOptions, nullptr);
-    LORSA_CHECK(count >= 0 && count <= static_cast<utf8proc_ssize_t>(parts.size()),
-                Error,
-                "NFC of U+",
-                std::hex,
-                character.code,
-                ": ",
-                utf8proc_errmsg(count));
+    LORSA_CHECK(count >= 0 && count <= static_cast<utf8proc_ssize_t>(parts.size()), Error,
+                "NFC of U+{}: {}", hex_digits(character.code), utf8proc_errmsg(count));
     codes.insert(codes.end(), parts.begin(), parts.begin() + count);
   }
   const auto is_mark = [](utf8proc_int32_t code) { return combining_class(code) != 0; };
@@ -90,7 +86,7 @@ std::string to_nfc(std::string_view text) {
   for (auto first = codes.begin(); first != codes.end();) {
     const auto last = std::find_if(first + 1, codes.end(), is_opaque);
     const utf8proc_ssize_t count = utf8proc_normalize_utf32(&*first, last - first, kOptions);
-    LORSA_CHECK(count >= 0, Error, "NFC: ", utf8proc_errmsg(count));
+    LORSA_CHECK(count >= 0, Error, "NFC: {}", utf8proc_errmsg(count));
     for (utf8proc_ssize_t i = 0; i < count; ++i) {
       append_utf8(static_cast<uint32_t>(first[i]), result);
     }

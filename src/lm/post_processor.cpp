@@ -17,25 +17,20 @@ std::vector<int32_t> ids_of_special(const Json& settings,
   const Json all = io::member<Json>(settings, "special_tokens", where);
   const Json entry = io::member<Json>(all, name, where + ".special_tokens");
   const Json ids = io::member<Json>(entry, "ids", where + ".special_tokens." + name);
-  LORSA_CHECK(ids.is_array() && std::all_of(ids.begin(),
-                                            ids.end(),
+  LORSA_CHECK(ids.is_array() && std::all_of(ids.begin(), ids.end(),
                                             [](const Json& id) {
                                               return id.is_number_integer() &&
                                                      id.get<int64_t>() >= 0 &&
                                                      id.get<int64_t>() <= INT32_MAX;
                                             }),
-              FormatError,
-              where,
-              ".special_tokens.",
-              name,
-              ": ids: expected a list of ids, found ",
-              ids.dump());
+              FormatError, "{}.special_tokens.{}: ids: expected a list of ids, found {}", where,
+              name, ids.dump());
   return ids.get<std::vector<int32_t>>();
 }
 
 Template read_single(const Json& settings, const std::string& where) {
   const Json single = io::member<Json>(settings, "single", where);
-  LORSA_CHECK(single.is_array(), FormatError, where, ": single: expected a list");
+  LORSA_CHECK(single.is_array(), FormatError, "{}: single: expected a list", where);
   Template result;
   bool text_seen = false;
   for (const Json& item : single) {
@@ -46,15 +41,12 @@ Template read_single(const Json& settings, const std::string& where) {
       side.insert(side.end(), ids.begin(), ids.end());
     } else {
       const Json text = io::member<Json>(item, "Sequence", here);
-      LORSA_CHECK(!text_seen && io::member<std::string>(text, "id", here) == "A",
-                  FormatError,
-                  here,
-                  ": expected the sequence \"A\" once, found ",
-                  single.dump());
+      LORSA_CHECK(!text_seen && io::member<std::string>(text, "id", here) == "A", FormatError,
+                  "{}: expected the sequence \"A\" once, found {}", here, single.dump());
       text_seen = true;
     }
   }
-  LORSA_CHECK(text_seen, FormatError, where, ".single: expected the sequence \"A\", found none");
+  LORSA_CHECK(text_seen, FormatError, "{}.single: expected the sequence \"A\", found none", where);
   return result;
 }
 
@@ -71,23 +63,17 @@ Template read_template(const Json& settings, const std::string& where) {
   if (type == "TemplateProcessing") {
     return read_single(settings, where);
   }
-  LORSA_CHECK(type == "Sequence",
-              FormatError,
-              where,
-              ": post-processor type \"",
-              type,
-              "\" is not supported");
+  LORSA_CHECK(type == "Sequence", FormatError, "{}: post-processor type \"{}\" is not supported",
+              where, type);
   const Json inner = io::member<Json>(settings, "processors", where);
-  LORSA_CHECK(inner.is_array(), FormatError, where, ": processors: expected a list");
+  LORSA_CHECK(inner.is_array(), FormatError, "{}: processors: expected a list", where);
   Template result;
   for (size_t i = 0; i < inner.size(); ++i) {
-    const std::string here = concat(where, ".processors[", i, "]");
+    const std::string here = formatted("{}.processors[{}]", where, i);
     Template found = read_template(inner[i], here);
     if (!found.before.empty() || !found.after.empty()) {
-      LORSA_CHECK(result.before.empty() && result.after.empty(),
-                  FormatError,
-                  here,
-                  ": a second template is not supported");
+      LORSA_CHECK(result.before.empty() && result.after.empty(), FormatError,
+                  "{}: a second template is not supported", here);
       result = std::move(found);
     }
   }

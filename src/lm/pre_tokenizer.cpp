@@ -27,7 +27,7 @@ SplitBehavior read_behavior(const std::string& name, const std::string& where) {
       return behavior;
     }
   }
-  throw FormatError(concat(where, ": behavior \"", name, "\" is not supported"));
+  throw FormatError(formatted("{}: behavior \"{}\" is not supported", where, name));
 }
 
 struct Span {
@@ -103,17 +103,14 @@ PreTokenizer::PreTokenizer(const Json& settings, const std::string& where) {
 
 void PreTokenizer::add_steps(const Json& settings, const std::string& where) {
   const auto type = io::member<std::string>(settings, "type", where);
-  LORSA_CHECK(!byte_level_,
-              FormatError,
-              where,
-              ": ",
-              type,
-              " behind ByteLevel is not supported: ByteLevel must be the last step");
+  LORSA_CHECK(!byte_level_, FormatError,
+              "{}: {} behind ByteLevel is not supported: ByteLevel must be the last step", where,
+              type);
   if (type == "Sequence") {
     const Json inner = io::member<Json>(settings, "pretokenizers", where);
-    LORSA_CHECK(inner.is_array(), FormatError, where, ": pretokenizers: expected a list");
+    LORSA_CHECK(inner.is_array(), FormatError, "{}: pretokenizers: expected a list", where);
     for (size_t i = 0; i < inner.size(); ++i) {
-      add_steps(inner[i], concat(where, ".pretokenizers[", i, "]"));
+      add_steps(inner[i], formatted("{}.pretokenizers[{}]", where, i));
     }
   } else if (type == "Digits") {
     steps_.emplace_back(Digits{io::member<bool>(settings, "individual_digits", where)});
@@ -123,8 +120,7 @@ void PreTokenizer::add_steps(const Json& settings, const std::string& where) {
     }
     if (io::member_or<bool>(settings, "use_regex", where, true)) {
       steps_.emplace_back(Split{SplitPattern(kByteLevelPattern, SplitPattern::Kind::kRegex, where),
-                                SplitBehavior::kIsolated,
-                                false});
+                                SplitBehavior::kIsolated, false});
     }
     byte_level_ = true;
   } else if (type == "Split") {
@@ -134,11 +130,10 @@ void PreTokenizer::add_steps(const Json& settings, const std::string& where) {
     const auto kind = regex ? SplitPattern::Kind::kRegex : SplitPattern::Kind::kLiteral;
     const auto behavior =
         read_behavior(io::member<std::string>(settings, "behavior", where), where);
-    steps_.emplace_back(Split{SplitPattern(text, kind, where + ".pattern"),
-                              behavior,
+    steps_.emplace_back(Split{SplitPattern(text, kind, where + ".pattern"), behavior,
                               io::member_or<bool>(settings, "invert", where, false)});
   } else {
-    throw FormatError(concat(where, ": pre-tokenizer type \"", type, "\" is not supported"));
+    throw FormatError(formatted("{}: pre-tokenizer type \"{}\" is not supported", where, type));
   }
 }
 
@@ -162,8 +157,8 @@ void PreTokenizer::run(size_t step, Piece piece, MatchBuffer& buffer, const Word
   } else if (piece.text.front() == ' ') {
     run(step + 1, piece, buffer, word);
   } else {
-    const std::string text = concat(' ', piece.text);
-    const std::string matched = concat(' ', piece.matched);
+    const std::string text = formatted("{}{}", ' ', piece.text);
+    const std::string matched = formatted("{}{}", ' ', piece.matched);
     run(step + 1, {text, matched}, buffer, word);
   }
 }
@@ -171,10 +166,8 @@ void PreTokenizer::run(size_t step, Piece piece, MatchBuffer& buffer, const Word
 void PreTokenizer::run_digits(
     const Digits& digits, size_t next, Piece piece, MatchBuffer& buffer, const Word& word) const {
   const auto emit = [&](size_t begin, size_t end) {
-    run(next,
-        {piece.text.substr(begin, end - begin), piece.matched.substr(begin, end - begin)},
-        buffer,
-        word);
+    run(next, {piece.text.substr(begin, end - begin), piece.matched.substr(begin, end - begin)},
+        buffer, word);
   };
   size_t begin = 0;
   bool in_digits = false;
@@ -194,10 +187,8 @@ void PreTokenizer::run_digits(
 void PreTokenizer::run_split(
     const Split& split, size_t next, Piece piece, MatchBuffer& buffer, const Word& word) const {
   const auto emit = [&](size_t begin, size_t end) {
-    run(next,
-        {piece.text.substr(begin, end - begin), piece.matched.substr(begin, end - begin)},
-        buffer,
-        word);
+    run(next, {piece.text.substr(begin, end - begin), piece.matched.substr(begin, end - begin)},
+        buffer, word);
   };
   if (split.behavior != SplitBehavior::kIsolated) {
     std::vector<Span> spans = find_spans(split.pattern, split.invert, piece.matched, buffer);

@@ -18,43 +18,26 @@ using io::member_or;
 /// A setting that is not read could change the angles: other models' (mrope_section,
 /// attention_factor, one object per kind of layer) are refused by name.
 void refuse_unknown_settings(const Json& object, const std::string& where) {
-  constexpr std::array<std::string_view, 8> kKnown = {"rope_type",
-                                                      "type",
-                                                      "rope_theta",
-                                                      "partial_rotary_factor",
-                                                      "factor",
-                                                      "low_freq_factor",
-                                                      "high_freq_factor",
-                                                      "original_max_position_embeddings"};
+  constexpr std::array<std::string_view, 8> kKnown = {
+      "rope_type",        "type",
+      "rope_theta",       "partial_rotary_factor",
+      "factor",           "low_freq_factor",
+      "high_freq_factor", "original_max_position_embeddings"};
   for (const auto& [key, value] : object.items()) {
     LORSA_CHECK(value.is_null() || std::find(kKnown.begin(), kKnown.end(), key) != kKnown.end(),
-                FormatError,
-                where,
-                ": setting \"",
-                key,
-                "\" is not supported");
+                FormatError, "{}: setting \"{}\" is not supported", where, key);
   }
 }
 
 /// The rope type under its new and its old name.
 std::string rope_type(const Json& object, const std::string& where, const std::string& fallback) {
   const auto old_spelling = member_or<std::string>(object, "type", where, "");
-  auto type = member_or<std::string>(
-      object, "rope_type", where, old_spelling.empty() ? fallback : old_spelling);
-  LORSA_CHECK(old_spelling.empty() || type == old_spelling,
-              FormatError,
-              where,
-              ": rope_type \"",
-              type,
-              "\" and type \"",
-              old_spelling,
-              "\" disagree");
-  LORSA_CHECK(type == "default" || type == "linear" || type == "llama3",
-              FormatError,
-              where,
-              ": rope type \"",
-              type,
-              "\" is not supported; known: default, linear, llama3");
+  auto type = member_or<std::string>(object, "rope_type", where,
+                                     old_spelling.empty() ? fallback : old_spelling);
+  LORSA_CHECK(old_spelling.empty() || type == old_spelling, FormatError,
+              "{}: rope_type \"{}\" and type \"{}\" disagree", where, type, old_spelling);
+  LORSA_CHECK(type == "default" || type == "linear" || type == "llama3", FormatError,
+              "{}: rope type \"{}\" is not supported; known: default, linear, llama3", where, type);
   return type;
 }
 
@@ -63,7 +46,7 @@ kernels::RopeSpec with_scaling(const Json& object,
                                const std::string& where,
                                const std::string& default_type,
                                kernels::RopeSpec spec) {
-  LORSA_CHECK(object.is_object(), FormatError, where, ": expected an object");
+  LORSA_CHECK(object.is_object(), FormatError, "{}: expected an object", where);
   // The type first: an unknown type is the better message than one of its settings.
   const std::string type = rope_type(object, where, default_type);
   refuse_unknown_settings(object, where);
@@ -79,33 +62,22 @@ kernels::RopeSpec with_scaling(const Json& object,
   spec.low_freq_factor = positive_number(object, "low_freq_factor", where);
   spec.high_freq_factor = positive_number(object, "high_freq_factor", where);
   spec.original_context = positive(object, "original_max_position_embeddings", where);
-  LORSA_CHECK(spec.high_freq_factor > spec.low_freq_factor,
-              FormatError,
-              where,
-              ": high_freq_factor = ",
-              spec.high_freq_factor,
-              ", expected more than low_freq_factor = ",
-              spec.low_freq_factor);
+  LORSA_CHECK(spec.high_freq_factor > spec.low_freq_factor, FormatError,
+              "{}: high_freq_factor = {}, expected more than low_freq_factor = {}", where,
+              spec.high_freq_factor, spec.low_freq_factor);
   return spec;
 }
 
 /// transformers takes the whole part of head_width * share.
 int64_t rotary_dim_of(double share, int64_t head_width, const std::string& where) {
-  LORSA_CHECK(share > 0.0 && share <= 1.0,
-              FormatError,
-              where,
-              ": a share of ",
-              share,
-              " of a head is to be rotated, expected above 0 and at most 1");
+  LORSA_CHECK(share > 0.0 && share <= 1.0, FormatError,
+              "{}: a share of {} of a head is to be rotated, expected above 0 and at most 1", where,
+              share);
   const auto rotary_dim = static_cast<int64_t>(static_cast<double>(head_width) * share);
-  LORSA_CHECK(rotary_dim % 2 == 0,
-              FormatError,
-              where,
-              ": ",
-              rotary_dim,
-              " of a head's ",
-              head_width,
-              " dimensions are to be rotated, an odd number: rotary embeddings need pairs");
+  LORSA_CHECK(rotary_dim % 2 == 0, FormatError,
+              "{}: {} of a head's {} dimensions are to be rotated, an odd number: rotary "
+              "embeddings need pairs",
+              where, rotary_dim, head_width);
   return rotary_dim;
 }
 
@@ -137,17 +109,15 @@ kernels::RopeSpec read_rope(const Json& json,
   }
   kernels::RopeSpec plain;
   plain.base = base.value_or(kDefaultBase);
-  LORSA_CHECK(
-      plain.base > 0.0, FormatError, where, ": rope_theta = ", plain.base, ", expected > 0");
+  LORSA_CHECK(plain.base > 0.0, FormatError, "{}: rope_theta = {}, expected > 0", where,
+              plain.base);
   plain.rotary_dim = rotary_dim_of(share.value_or(keys.default_share), head_width, where);
   kernels::RopeSpec spec =
       parameters.is_null() ? plain : with_scaling(parameters, in_new, "default", plain);
   if (!scaling.is_null()) {
     const kernels::RopeSpec old_spec = with_scaling(scaling, in_old, "", plain);
-    LORSA_CHECK(parameters.is_null() || old_spec == spec,
-                FormatError,
-                where,
-                ": rope_scaling and rope_parameters disagree");
+    LORSA_CHECK(parameters.is_null() || old_spec == spec, FormatError,
+                "{}: rope_scaling and rope_parameters disagree", where);
     spec = old_spec;
   }
   return spec;

@@ -31,20 +31,20 @@ bool holds(const Statement& statement, int64_t id) {
 
 std::string id_text(int64_t id, const Vocabulary& vocabulary) {
   return id < vocabulary.size
-             ? concat(id, " (\"", vocabulary.text_of(static_cast<int32_t>(id)), "\")")
-             : concat(id, " (outside the vocabulary of ", vocabulary.size, ")");
+             ? formatted("{} (\"{}\")", id, vocabulary.text_of(static_cast<int32_t>(id)))
+             : formatted("{} (outside the vocabulary of {})", id, vocabulary.size);
 }
 
 /// "model/config.json: eos_token_id = 2 ("</s>")", of a list all of it.
 std::string text_of(const Statement& statement, const Vocabulary& vocabulary) {
   if (!statement.unknown_text.empty()) {
-    return concat(statement.where, " = ", statement.unknown_text, " (not in the vocabulary)");
+    return formatted("{} = {} (not in the vocabulary)", statement.where, statement.unknown_text);
   }
   std::string list;
   for (const int64_t id : statement.ids) {
-    list += concat(list.empty() ? "" : ", ", id_text(id, vocabulary));
+    list += formatted("{}{}", list.empty() ? "" : ", ", id_text(id, vocabulary));
   }
-  return concat(statement.where, " = ", list);
+  return formatted("{} = {}", statement.where, list);
 }
 
 /// One of the folder's files; empty where it is not there.
@@ -53,7 +53,7 @@ struct NamedJson {
       : path((folder / name).string()),
         json(std::filesystem::exists(folder / name) ? io::read_json(folder / name)
                                                     : Json::object()) {
-    LORSA_CHECK(json.is_object(), FormatError, path, ": expected an object");
+    LORSA_CHECK(json.is_object(), FormatError, "{}: expected an object", path);
   }
 
   std::string path;
@@ -66,7 +66,7 @@ void add_token(const Json& object,
                const std::string& where,
                const Vocabulary& vocabulary,
                Statements& found) {
-  const std::string here = concat(where, ": ", key);
+  const std::string here = formatted("{}: {}", where, key);
   auto value = io::member_or<Json>(object, key, where, nullptr);
   if (value.is_object()) {
     value = Json(io::member<Json>(value, "content", here));
@@ -74,22 +74,19 @@ void add_token(const Json& object,
   if (value.is_null()) {
     return;
   }
-  LORSA_CHECK(value.is_string(), FormatError, here, ": expected a token, found ", value.dump());
+  LORSA_CHECK(value.is_string(), FormatError, "{}: expected a token, found {}", here, value.dump());
   const auto id = vocabulary.id_of(value.get<std::string>());
   found.push_back(id ? Statement{here, {*id}} : Statement{here, {}, value.dump()});
 }
 
 /// Members such as eos_token_id: a number, a list of them, null, or a negative number for none.
 void add_ids(const NamedJson& file, const std::string& key, Statements& found) {
-  Statement statement{concat(file.path, ": ", key), {}};
+  Statement statement{formatted("{}: {}", file.path, key), {}};
   const auto value = io::member_or<Json>(file.json, key, file.path, nullptr);
   for (const Json& entry : value.is_array() ? value : Json::array({value})) {
     const auto id = whole_number(entry);
-    LORSA_CHECK(id.has_value() || entry.is_null(),
-                FormatError,
-                statement.where,
-                ": expected an id, found ",
-                value.dump());
+    LORSA_CHECK(id.has_value() || entry.is_null(), FormatError, "{}: expected an id, found {}",
+                statement.where, value.dump());
     if (id.value_or(-1) >= 0) {  // Llama 2 configurations write "none" as -1
       statement.ids.push_back(*id);
     }
@@ -136,10 +133,8 @@ class Sources {
     } else {
       const std::vector<int32_t>& ids = name == "bos" ? around_.before : around_.after;
       if (!ids.empty()) {
-        said.own.push_back({concat(tokenizer_path_,
-                                   ": post_processor: the template's tokens ",
-                                   name == "bos" ? "before" : "behind",
-                                   " a text"),
+        said.own.push_back({formatted("{}: post_processor: the template's tokens {} a text",
+                                      tokenizer_path_, name == "bos" ? "before" : "behind"),
                             {ids.begin(), ids.end()}});
       }
     }
@@ -150,8 +145,8 @@ class Sources {
 
   /// True if tokenizer_config.json asks for the token around every text.
   [[nodiscard]] bool adds(const std::string& name) const {
-    return io::member_or<bool>(
-        tokenizer_config_.json, concat("add_", name, "_token"), tokenizer_config_.path, false);
+    return io::member_or<bool>(tokenizer_config_.json, formatted("add_{}_token", name),
+                               tokenizer_config_.path, false);
   }
 
   [[nodiscard]] const std::string& tokenizer_config_path() const { return tokenizer_config_.path; }
@@ -181,9 +176,8 @@ std::set<int64_t> agreeing_ids(int64_t id, const Statements& model) {
   std::set<int64_t> agreeing = {id};
   for (size_t round = 0; round < model.size(); ++round) {
     for (const Statement& statement : model) {
-      if (std::any_of(statement.ids.begin(), statement.ids.end(), [&](int64_t each) {
-            return agreeing.contains(each);
-          })) {
+      if (std::any_of(statement.ids.begin(), statement.ids.end(),
+                      [&](int64_t each) { return agreeing.contains(each); })) {
         agreeing.insert(statement.ids.begin(), statement.ids.end());
       }
     }
@@ -192,20 +186,14 @@ std::set<int64_t> agreeing_ids(int64_t id, const Statements& model) {
 }
 
 void check_in_vocabulary(const Statement& statement, const Vocabulary& vocabulary) {
-  LORSA_CHECK(statement.unknown_text.empty(),
-              FormatError,
-              statement.where,
-              ": ",
-              statement.unknown_text,
-              " is not in the vocabulary of tokenizer.json (do the two files belong together?)");
+  LORSA_CHECK(
+      statement.unknown_text.empty(), FormatError,
+      "{}: {} is not in the vocabulary of tokenizer.json (do the two files belong together?)",
+      statement.where, statement.unknown_text);
   for (const int64_t id : statement.ids) {
-    LORSA_CHECK(id < vocabulary.size,
-                FormatError,
-                statement.where,
-                ": expected an id below the vocabulary's ",
-                vocabulary.size,
-                ", found ",
-                id);
+    LORSA_CHECK(id < vocabulary.size, FormatError,
+                "{}: expected an id below the vocabulary's {}, found {}", statement.where,
+                vocabulary.size, id);
   }
 }
 
@@ -217,12 +205,9 @@ std::optional<int32_t> read_id(const std::string& name,
                                SpecialTokenIds& result) {
   const Said said = sources.said_of(name);
   if (sources.adds(name) && said.own.empty()) {
-    result.warnings.push_back(concat(sources.tokenizer_config_path(),
-                                     ": add_",
-                                     name,
-                                     "_token = true, but the tokenizer's files name no ",
-                                     name,
-                                     "_token"));
+    result.warnings.push_back(
+        formatted("{}: add_{}_token = true, but the tokenizer's files name no {}_token",
+                  sources.tokenizer_config_path(), name, name));
   }
   const Statement* own = own_word(said);
   if (own == nullptr && said.model.empty()) {
@@ -232,10 +217,9 @@ std::optional<int32_t> read_id(const std::string& name,
   check_in_vocabulary(counts, vocabulary);
   const int64_t id = counts.ids.front();
   const auto contradicts = [&](const Statement& statement) {
-    result.warnings.push_back(concat(text_of(statement, vocabulary),
-                                     " contradicts ",
-                                     text_of(counts, vocabulary),
-                                     ", which counts here"));
+    result.warnings.push_back(formatted("{} contradicts {}, which counts here",
+                                        text_of(statement, vocabulary),
+                                        text_of(counts, vocabulary)));
   };
   for (const Statement& statement : said.own) {
     if (!holds(statement, id)) {
@@ -254,11 +238,8 @@ std::optional<int32_t> read_id(const std::string& name,
     }
   }
   if (own == nullptr && name != "pad") {
-    result.notes.push_back(concat("the tokenizer's files name no ",
-                                  name,
-                                  "_token: ",
-                                  text_of(counts, vocabulary),
-                                  " counts"));
+    result.notes.push_back(formatted("the tokenizer's files name no {}_token: {} counts", name,
+                                     text_of(counts, vocabulary)));
   }
   return static_cast<int32_t>(id);
 }
@@ -286,13 +267,8 @@ SpecialTokenIds read_special_ids(const std::filesystem::path& folder,
   ids.pad = read_id("pad", sources, vocabulary, ids);
   const auto guess = [&](const char* name, std::optional<int32_t> id, const char* reason) {
     if (id) {
-      ids.notes.push_back(concat(folder.string(),
-                                 ": no file names ",
-                                 name,
-                                 "_token: ",
-                                 id_text(*id, vocabulary),
-                                 " counts, ",
-                                 reason));
+      ids.notes.push_back(formatted("{}: no file names {}_token: {} counts, {}", folder, name,
+                                    id_text(*id, vocabulary), reason));
     }
     return id;
   };

@@ -18,7 +18,7 @@ namespace {
 std::string error_text(int code) {
   PCRE2_UCHAR text[256];
   if (pcre2_get_error_message(code, text, sizeof text) < 0) {
-    return concat("PCRE2 error ", code);
+    return formatted("PCRE2 error {}", code);
   }
   return std::string(text, std::find(text, text + sizeof text, PCRE2_UCHAR{0}));
 }
@@ -43,21 +43,11 @@ Code compile(const std::string& pattern, uint32_t options, const std::string& wh
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int code = 0;
   PCRE2_SIZE offset = 0;
-  Code compiled(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()),
-                              pattern.size(),
-                              options,
-                              &code,
-                              &offset,
-                              context.get()));
-  LORSA_CHECK(compiled != nullptr,
-              FormatError,
-              where,
-              ": expected a regular expression, found \"",
-              pattern,
-              "\": byte ",
-              offset,
-              ": ",
-              error_text(code));
+  Code compiled(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options,
+                              &code, &offset, context.get()));
+  LORSA_CHECK(compiled != nullptr, FormatError,
+              "{}: expected a regular expression, found \"{}\": byte {}: {}", where, pattern,
+              offset, error_text(code));
   return compiled;
 }
 
@@ -81,7 +71,7 @@ struct SplitPattern::Impl {
 };
 
 SplitPattern::SplitPattern(const std::string& pattern, Kind kind, const std::string& where) {
-  LORSA_CHECK(!pattern.empty(), FormatError, where, ": expected a pattern, found empty text");
+  LORSA_CHECK(!pattern.empty(), FormatError, "{}: expected a pattern, found empty text", where);
   auto impl = std::make_unique<Impl>();
   impl->pattern = pattern;
   if (kind == Kind::kLiteral) {
@@ -114,34 +104,22 @@ bool SplitPattern::find(std::string_view text,
   auto* const data = static_cast<pcre2_match_data*>(buffer.data_);
   int result = PCRE2_ERROR_JIT_STACKLIMIT;
   if (impl_->jit) {
-    result = pcre2_jit_match(
-        impl_->code.get(), subject, text.size(), from, 0, data, impl_->context.get());
+    result = pcre2_jit_match(impl_->code.get(), subject, text.size(), from, 0, data,
+                             impl_->context.get());
   }
   // Machine code has 32 KiB of stack here; a pattern that repeats a group over a long text can need
   // more. The interpreter keeps its state on the heap. NO_UTF_CHECK: checking the rest of the text
   // at every match would be quadratic.
   if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
-    result = pcre2_match(impl_->code.get(),
-                         subject,
-                         text.size(),
-                         from,
-                         PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                         data,
-                         impl_->context.get());
+    result = pcre2_match(impl_->code.get(), subject, text.size(), from,
+                         PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, impl_->context.get());
   }
   if (result == PCRE2_ERROR_NOMATCH) {
     return false;
   }
-  LORSA_CHECK(result >= 0,
-              FormatError,
-              "matching \"",
-              impl_->pattern,
-              "\" failed at byte ",
-              from,
-              " of a piece of ",
-              text.size(),
-              " bytes: ",
-              error_text(result));
+  LORSA_CHECK(result >= 0, FormatError,
+              "matching \"{}\" failed at byte {} of a piece of {} bytes: {}", impl_->pattern, from,
+              text.size(), error_text(result));
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data);
   match = {bounds[0], bounds[1]};
   return true;

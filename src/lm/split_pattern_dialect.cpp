@@ -14,6 +14,7 @@
 #include "lm/unicode_tables.h"
 #include "lm/utf8.h"
 #include "lorsa/core/error.h"
+#include "lorsa/core/text.h"
 
 namespace lorsa::lm {
 namespace {
@@ -58,14 +59,8 @@ class Checker {
 
  private:
   [[noreturn]] void refuse(size_t size) const {
-    throw FormatError(concat(where_,
-                             ": regex construct \"",
-                             pattern_.substr(at_, size),
-                             "\" at byte ",
-                             at_,
-                             " of \"",
-                             pattern_,
-                             "\" is not supported"));
+    throw FormatError(formatted("{}: regex construct \"{}\" at byte {} of \"{}\" is not supported",
+                                where_, pattern_.substr(at_, size), at_, pattern_));
   }
 
   [[nodiscard]] bool ahead(std::string_view text) const {
@@ -81,8 +76,8 @@ class Checker {
     if (ahead("(?")) {
       constexpr std::array<std::string_view, 7> kOpenings = {
           "(?:", "(?i:", "(?>", "(?=", "(?!", "(?<=", "(?<!"};
-      const auto* const found = std::find_if(
-          kOpenings.begin(), kOpenings.end(), [&](std::string_view text) { return ahead(text); });
+      const auto* const found = std::find_if(kOpenings.begin(), kOpenings.end(),
+                                             [&](std::string_view text) { return ahead(text); });
       if (found == kOpenings.end()) {
         refuse(4);
       }
@@ -214,12 +209,9 @@ class Checker {
       const char pair[2] = {previous_letter_, static_cast<char>(lower)};
       if (std::find(kFoldedPairs.begin(), kFoldedPairs.end(), std::string_view(pair, 2)) !=
           kFoldedPairs.end()) {
-        throw FormatError(concat(where_,
-                                 ": \"",
-                                 std::string(pair, 2),
-                                 "\" under (?i: in \"",
-                                 pattern_,
-                                 "\" is not supported: it folds to one character"));
+        throw FormatError(
+            formatted("{}: \"{}\" under (?i: in \"{}\" is not supported: it folds to one character",
+                      where_, std::string(pair, 2), pattern_));
       }
       previous_letter_ = static_cast<char>(lower);
     } else {
@@ -276,17 +268,10 @@ class Checker {
     for (const StandIn& entry : stand_ins()) {
       const bool holds_replaced = first <= entry.last && entry.first <= last;
       const bool holds_stand_in = first <= entry.use && entry.use <= last;
-      LORSA_CHECK(!holds_replaced && !holds_stand_in && !caseless_.back(),
-                  FormatError,
-                  where_,
-                  ": \"",
-                  pattern_,
-                  "\": literal characters U+",
-                  std::hex,
-                  first,
-                  " to U+",
-                  last,
-                  " are not supported");
+      LORSA_CHECK(!holds_replaced && !holds_stand_in && !caseless_.back(), FormatError,
+                  "{}: \"{}\": literal characters U+{} to U+{} are not supported", where_, pattern_,
+                  hex_digits(static_cast<uint32_t>(first)),
+                  hex_digits(static_cast<uint32_t>(last)));
     }
   }
 
@@ -307,14 +292,8 @@ void check_split_literal(const std::string& literal, const std::string& where) {
   for (size_t at = 0; at < literal.size();) {
     const Utf8Character character = decode_utf8(literal, at);
     for (const StandIn& entry : stand_ins()) {
-      LORSA_CHECK(character.code != entry.use && !has_stand_in(character.code),
-                  FormatError,
-                  where,
-                  ": the character at byte ",
-                  at,
-                  " of \"",
-                  literal,
-                  "\" is not supported");
+      LORSA_CHECK(character.code != entry.use && !has_stand_in(character.code), FormatError,
+                  "{}: the character at byte {} of \"{}\" is not supported", where, at, literal);
     }
     at += character.size;
   }

@@ -19,6 +19,7 @@
 #include "lm/utf8.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
+#include "lorsa/core/text.h"
 #include "lorsa/core/utf8.h"
 #include "lorsa/io/json.h"
 
@@ -32,17 +33,15 @@ Json part(const Json& file, const std::string& key, const std::string& where) {
 }
 
 void check_decoder(const Json& settings, const std::string& where) {
-  LORSA_CHECK(!settings.is_null(),
-              FormatError,
-              where,
-              ": expected ByteLevel, found none: not a byte-level tokenizer");
+  LORSA_CHECK(!settings.is_null(), FormatError,
+              "{}: expected ByteLevel, found none: not a byte-level tokenizer", where);
   const auto type = io::member<std::string>(settings, "type", where);
   const Json inner = io::member_or<Json>(settings, "decoders", where, Json::array());
   if (type == "Sequence" && inner.size() == 1) {
     check_decoder(inner[0], where + ".decoders[0]");
   } else {
-    LORSA_CHECK(
-        type == "ByteLevel", FormatError, where, ": decoder type \"", type, "\" is not supported");
+    LORSA_CHECK(type == "ByteLevel", FormatError, "{}: decoder type \"{}\" is not supported", where,
+                type);
   }
 }
 
@@ -82,17 +81,16 @@ std::vector<std::string> added_token_warnings(const std::filesystem::path& folde
   const auto differences = differing_added_tokens(decoder, where, added);
   std::string named;
   for (size_t i = 0; i < std::min(differences.size(), kNamed); ++i) {
-    named += concat(i == 0 ? "" : "; ", differences[i]);
+    named += formatted("{}{}", i == 0 ? "" : "; ", differences[i]);
   }
   if (differences.size() > kNamed) {
-    named += concat("; and ", differences.size() - kNamed, " more");
+    named += formatted("; and {} more", differences.size() - kNamed);
   }
   return differences.empty()
              ? std::vector<std::string>()
              : std::vector<std::string>{
-                   concat(where,
-                          " contradicts added_tokens of tokenizer.json, which counts here: ",
-                          named)};
+                   formatted("{} contradicts added_tokens of tokenizer.json, which counts here: {}",
+                             where, named)};
 }
 
 }  // namespace
@@ -153,21 +151,15 @@ Tokenizer::Impl::Impl(const std::filesystem::path& folder,
   add_literals(added, where + ": added_tokens");
   for (const std::vector<int32_t>* side : {&around.before, &around.after}) {
     for (const int32_t id : *side) {
-      LORSA_CHECK(static_cast<size_t>(id) < bytes.size(),
-                  FormatError,
-                  where,
-                  ": post_processor: id ",
-                  id,
-                  " is not in the vocabulary of ",
+      LORSA_CHECK(static_cast<size_t>(id) < bytes.size(), FormatError,
+                  "{}: post_processor: id {} is not in the vocabulary of {}", where, id,
                   bytes.size());
     }
   }
-  special = read_special_ids(folder,
-                             file,
-                             around,
-                             {[this](const std::string& token) { return id_of(token); },
-                              [this](int32_t id) { return text_of(id); },
-                              static_cast<int64_t>(bytes.size())});
+  special = read_special_ids(
+      folder, file, around,
+      {[this](const std::string& token) { return id_of(token); },
+       [this](int32_t id) { return text_of(id); }, static_cast<int64_t>(bytes.size())});
   say_once(LogLevel::kWarning, special.warnings);
   say_once(LogLevel::kWarning, added_token_warnings(folder, added));
   say_once(LogLevel::kInfo, special.notes);
@@ -175,7 +167,7 @@ Tokenizer::Impl::Impl(const std::filesystem::path& folder,
 
 std::string Tokenizer::Impl::text_of(int32_t id) const {
   const auto index = static_cast<size_t>(id);
-  return id < 0 || index >= known.size() || !known[index] ? concat("[", id, "]")
+  return id < 0 || index >= known.size() || !known[index] ? formatted("[{}]", id)
                                                           : replace_invalid_utf8(bytes[index]);
 }
 
@@ -188,15 +180,9 @@ void Tokenizer::Impl::add_literals(const std::vector<AddedToken>& tokens,
   for (const AddedToken& token : tokens) {
     const auto entry = ids.find(token.content);
     const int32_t expected = entry == ids.end() ? next : entry->second;
-    LORSA_CHECK(token.id == expected,
-                FormatError,
-                where,
-                ": \"",
-                token.content,
-                "\": expected id ",
-                expected,
+    LORSA_CHECK(token.id == expected, FormatError, "{}: \"{}\": expected id {}{}, found {}", where,
+                token.content, expected,
                 entry == ids.end() ? " (the next behind the vocabulary)" : " (the vocabulary's)",
-                ", found ",
                 token.id);
     next = std::max(next, expected + 1);
     const auto index = static_cast<size_t>(token.id);
@@ -204,14 +190,9 @@ void Tokenizer::Impl::add_literals(const std::vector<AddedToken>& tokens,
       known.resize(index + 1);
       bytes.resize(index + 1);
     }
-    LORSA_CHECK(!known[index] || entry != ids.end(),
-                FormatError,
-                where,
-                ": \"",
-                token.content,
-                "\": id ",
-                token.id,
-                " is taken: the vocabulary has gaps");
+    LORSA_CHECK(!known[index] || entry != ids.end(), FormatError,
+                "{}: \"{}\": id {} is taken: the vocabulary has gaps", where, token.content,
+                token.id);
     ids.emplace(token.content, token.id);
     bytes[index] = token.content;
     known[index] = true;
@@ -228,8 +209,8 @@ void Tokenizer::Impl::encode_text(std::string_view text,
     const std::string stand_ins = with_stand_ins(rest);
     const std::string_view matched_rest = stand_ins.empty() ? rest : std::string_view(stand_ins);
     second_finder.split(rest, found, [&](size_t from, size_t to) {
-      pre_tokenizer.split(
-          rest.substr(from, to - from), matched_rest.substr(from, to - from), buffer, word);
+      pre_tokenizer.split(rest.substr(from, to - from), matched_rest.substr(from, to - from),
+                          buffer, word);
     });
   });
 }
@@ -245,19 +226,12 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialTokens special) const {
   const size_t invalid = find_invalid_utf8(text);
-  LORSA_CHECK(invalid == std::string_view::npos,
-              FormatError,
-              "text: byte ",
-              invalid,
-              ": expected UTF-8, found 0x",
-              std::hex,
-              static_cast<unsigned>(static_cast<uint8_t>(text[invalid])));
+  LORSA_CHECK(invalid == std::string_view::npos, FormatError,
+              "text: byte {}: expected UTF-8, found 0x{}", invalid,
+              hex_digits(static_cast<uint8_t>(text[invalid])));
   // Positions within a word are 32 bits wide.
-  LORSA_CHECK(text.size() < std::numeric_limits<uint32_t>::max() - 1,
-              FormatError,
-              "text of ",
-              text.size(),
-              " bytes: expected less than 4 GiB");
+  LORSA_CHECK(text.size() < std::numeric_limits<uint32_t>::max() - 1, FormatError,
+              "text of {} bytes: expected less than 4 GiB", text.size());
   MatchBuffer buffer;
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 4 + 8);
@@ -268,9 +242,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, SpecialTokens spec
   };
   append(impl_->around.before);
   impl_->encode_text(
-      text,
-      buffer,
-      [&](std::string_view word) { impl_->bpe.encode(word, ids); },
+      text, buffer, [&](std::string_view word) { impl_->bpe.encode(word, ids); },
       [&](int32_t id) { ids.push_back(id); });
   append(impl_->around.after);
   return ids;
@@ -286,12 +258,8 @@ DecodedText Tokenizer::decode_with_offsets(const std::vector<int32_t>& ids) cons
   text.offsets.push_back(0);
   for (const int32_t id : ids) {
     const auto index = static_cast<size_t>(id);
-    LORSA_CHECK(id >= 0 && index < impl_->known.size() && impl_->known[index],
-                FormatError,
-                "expected ids of a vocabulary of ",
-                impl_->known.size(),
-                ", found ",
-                id);
+    LORSA_CHECK(id >= 0 && index < impl_->known.size() && impl_->known[index], FormatError,
+                "expected ids of a vocabulary of {}, found {}", impl_->known.size(), id);
     text.bytes += impl_->bytes[index];
     text.offsets.push_back(text.bytes.size());
   }

@@ -13,10 +13,8 @@ struct CodeRange {
 
 /// Whether one of ascending ranges holds `code`.
 [[nodiscard]] inline bool in_ranges(std::span<const CodeRange> ranges, uint32_t code) noexcept {
-  const auto found =
-      std::lower_bound(ranges.begin(), ranges.end(), code, [](const CodeRange& a, uint32_t b) {
-        return a.last < b;
-      });
+  const auto found = std::lower_bound(ranges.begin(), ranges.end(), code,
+                                      [](const CodeRange& a, uint32_t b) { return a.last < b; });
   return found != ranges.end() && found->first <= code;
 }
 

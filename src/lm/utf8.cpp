@@ -36,10 +36,8 @@ const StandIn* find_stand_in(uint32_t code) noexcept {
     return nullptr;
   }
   const auto entries = stand_ins();
-  const auto found =
-      std::lower_bound(entries.begin(), entries.end(), code, [](const StandIn& a, uint32_t b) {
-        return a.last < b;
-      });
+  const auto found = std::lower_bound(entries.begin(), entries.end(), code,
+                                      [](const StandIn& a, uint32_t b) { return a.last < b; });
   return found != entries.end() && found->first <= code ? &*found : nullptr;
 }
 

@@ -32,32 +32,21 @@ void require_finite(const at::Tensor& loaded,
 
 /// What the names of a quantised weight's companions end in: GPTQ and AWQ, FP8 and
 /// compressed-tensors, bitsandbytes, MLX.
-constexpr std::array kQuantised = {".qweight",
-                                   ".weight_scale",
-                                   ".weight_scale_inv",
-                                   ".weight_packed",
-                                   ".weight.absmax",
-                                   ".weight.quant_map",
-                                   ".SCB",
-                                   ".scales"};
+constexpr std::array kQuantised = {".qweight",       ".weight_scale",  ".weight_scale_inv",
+                                   ".weight_packed", ".weight.absmax", ".weight.quant_map",
+                                   ".SCB",           ".scales"};
 
 /// The files that an index names, each once.
 std::set<std::string> files_of(const io::Json& map, const std::string& where) {
   std::set<std::string> files;
   for (const auto& [tensor, file] : map.items()) {
-    LORSA_CHECK(file.is_string(), FormatError, where, ": weight_map: ", tensor, ": not a string");
+    LORSA_CHECK(file.is_string(), FormatError, "{}: weight_map: {}: not a string", where, tensor);
     const auto name = file.get<std::string>();
     // A shard lies in the model's own folder; anything else would read where the user did not
     // point.
     LORSA_CHECK(!name.empty() && std::filesystem::path(name).filename() == name && name != ".." &&
                     name != ".",
-                FormatError,
-                where,
-                ": weight_map: ",
-                tensor,
-                ": \"",
-                name,
-                "\" is not a file name");
+                FormatError, "{}: weight_map: {}: \"{}\" is not a file name", where, tensor, name);
     files.insert(name);
   }
   return files;
@@ -77,16 +66,8 @@ void check_shards_there(const std::filesystem::path& folder,
       why = why.empty() ? why_absent(folder / name) : why;
     }
   }
-  LORSA_CHECK(count == 0,
-              FormatError,
-              where,
-              ": expected ",
-              files.size(),
-              " files, found all but ",
-              count,
-              ": ",
-              missing,
-              why.empty() ? "; is the download complete?" : why);
+  LORSA_CHECK(count == 0, FormatError, "{}: expected {} files, found all but {}: {}{}", where,
+              files.size(), count, missing, why.empty() ? "; is the download complete?" : why);
 }
 
 /// transformers, too, reads the single file where both are there; two sets of weights may differ.
@@ -95,15 +76,15 @@ void warn_of_both(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("model-") && name.ends_with(".safetensors")) {
-      log_warning(
-          (folder / kSingle).string(), ": is read; the shards beside it, ", name, ", are not");
+      log_warning("{}: is read; the shards beside it, {}, are not", (folder / kSingle), name);
       break;
     }
   }
   if (is_there(folder / "adapter_config.json")) {
-    log_warning(folder.string(),
-                ": the adapter beside the weights (adapter_config.json) is not applied: merge it "
-                "first if it is meant");
+    log_warning(
+        "{}: the adapter beside the weights (adapter_config.json) is not applied: merge it first "
+        "if it is meant",
+        folder);
   }
 }
 
@@ -125,10 +106,8 @@ WeightFiles::WeightFiles(const std::filesystem::path& folder) : folder_(folder) 
 void WeightFiles::open_shards(const std::filesystem::path& index) {
   const std::string where = index.string();
   const auto map = io::member<io::Json>(io::read_json(index), "weight_map", where);
-  LORSA_CHECK(map.is_object() && !map.empty(),
-              FormatError,
-              where,
-              ": weight_map: expected an object of tensor names");
+  LORSA_CHECK(map.is_object() && !map.empty(), FormatError,
+              "{}: weight_map: expected an object of tensor names", where);
   const std::set<std::string> files = files_of(map, where);
   check_shards_there(folder_, files, where);
   for (const std::string& name : files) {
@@ -138,14 +117,9 @@ void WeightFiles::open_shards(const std::filesystem::path& index) {
   for (const auto& [tensor, file] : map.items()) {
     const auto name = file.get<std::string>();
     const auto shard = static_cast<size_t>(std::distance(files.begin(), files.find(name)));
-    LORSA_CHECK(readers_[shard].contains(tensor),
-                FormatError,
-                where,
-                ": tensor ",
-                tensor,
-                " is said to be in ",
-                name,
-                ", but that file does not hold it");
+    LORSA_CHECK(readers_[shard].contains(tensor), FormatError,
+                "{}: tensor {} is said to be in {}, but that file does not hold it", where, tensor,
+                name);
     shard_of_[tensor] = shard;
   }
 }
@@ -158,13 +132,10 @@ void WeightFiles::refuse_quantised(const std::string& name) const {
     const std::string companion = base + suffix;
     const bool quantised =
         shard_of_.empty() ? readers_.front().contains(companion) : shard_of_.contains(companion);
-    LORSA_CHECK(!quantised,
-                FormatError,
-                folder_.string(),
-                ": expected plain weights, found ",
-                companion,
-                ": the weights are quantised; use the model's folder of float32, bfloat16 or "
-                "float16 weights");
+    LORSA_CHECK(!quantised, FormatError,
+                "{}: expected plain weights, found {}: the weights are quantised; use the model's "
+                "folder of float32, bfloat16 or float16 weights",
+                folder_, companion);
   }
 }
 
@@ -174,23 +145,16 @@ const io::SafetensorsReader& WeightFiles::reader_of(const std::string& name) con
     return readers_.front();
   }
   const auto found = shard_of_.find(name);
-  LORSA_CHECK(found != shard_of_.end(),
-              FormatError,
-              (folder_ / kIndex).string(),
-              ": weight_map has no tensor ",
-              name);
+  LORSA_CHECK(found != shard_of_.end(), FormatError, "{}: weight_map has no tensor {}",
+              (folder_ / kIndex), name);
   return readers_[found->second];
 }
 
 at::ScalarType WeightFiles::stored_dtype(const std::string& name) const {
   const io::SafetensorsReader& reader = reader_of(name);
   const at::ScalarType stored = reader.dtype(name);
-  LORSA_CHECK(stored == at::kFloat || stored == at::kBFloat16 || stored == at::kHalf,
-              FormatError,
-              reader.path().string(),
-              ": tensor ",
-              name,
-              ": expected float32, bfloat16 or float16, found ",
+  LORSA_CHECK(stored == at::kFloat || stored == at::kBFloat16 || stored == at::kHalf, FormatError,
+              "{}: tensor {}: expected float32, bfloat16 or float16, found {}", reader.path(), name,
               stored);
   return stored;
 }
@@ -205,15 +169,9 @@ at::Tensor WeightFiles::load(const std::string& name,
                              c10::Device device) const {
   const io::SafetensorsReader& reader = reader_of(name);
   const std::vector<int64_t> found = reader.shape(name);
-  LORSA_CHECK(found == shape,
-              FormatError,
-              reader.path().string(),
-              ": tensor ",
-              name,
-              ": expected shape ",
-              at::IntArrayRef(shape),
-              " (from config.json), found ",
-              at::IntArrayRef(found));
+  LORSA_CHECK(found == shape, FormatError,
+              "{}: tensor {}: expected shape {} (from config.json), found {}", reader.path(), name,
+              at::IntArrayRef(shape), at::IntArrayRef(found));
   static_cast<void>(stored_dtype(name));
   at::Tensor result = reader.view(name).to(device, dtype);
   require_finite(result, reader, name, shape);

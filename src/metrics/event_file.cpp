@@ -36,7 +36,7 @@ int64_t newest_second(const fs::path& folder) {
       newest = std::max(newest, second);
     }
   }
-  LORSA_CHECK(!error, IoError, folder.string(), ": cannot list the folder: ", error.message());
+  LORSA_CHECK(!error, IoError, "{}: cannot list the folder: {}", folder, error.message());
   return newest;
 }
 
@@ -51,7 +51,7 @@ fs::path new_file_name(const fs::path& folder, double now_s) {
   }
   std::array<char, 24> digits{};
   std::snprintf(digits.data(), digits.size(), "%010lld", static_cast<long long>(second));
-  return folder / concat(kPrefix, digits.data(), ".", host.data(), ".", ::getpid());
+  return folder / formatted("{}{}.{}.{}", kPrefix, digits.data(), host.data(), ::getpid());
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ struct EventFile::State {
 
   /// Records behind a cut one would be lost to readers, so nothing follows a failed write.
   void write(std::string_view bytes) {
-    LORSA_CHECK(usable, IoError, path.string(), ": closed, or an earlier write failed");
+    LORSA_CHECK(usable, IoError, "{}: closed, or an earlier write failed", path);
     usable = false;
     io::write_all(file, bytes.data(), bytes.size(), path);
     usable = true;
@@ -76,15 +76,13 @@ double unix_time_s() {
 }
 
 std::vector<Scalar> scalars_of(const io::Json& line) {
-  LORSA_CHECK(line.is_object(),
-              FormatError,
-              "a line of metrics: expected an object, found ",
+  LORSA_CHECK(line.is_object(), FormatError, "a line of metrics: expected an object, found {}",
               line.type_name());
   std::vector<Scalar> scalars;
   for (const auto& [key, value] : line.items()) {
     if (value.is_number() && key != "tokens") {
       scalars.push_back(
-          {concat(key.ends_with("_s") ? "speed/" : "train/", key), value.get<double>()});
+          {formatted("{}{}", key.ends_with("_s") ? "speed/" : "train/", key), value.get<double>()});
     }
   }
   return scalars;

@@ -17,19 +17,10 @@ namespace {
 constexpr const char* kTokens = "tokens";
 
 // Under these names anything but a number is damage; elsewhere it is somebody else's note.
-constexpr std::array<std::string_view, 13> kNumbers{"loss",
-                                                    "fvu",
-                                                    "l0",
-                                                    "dead_fraction",
-                                                    "learning_rate",
-                                                    "top_k",
-                                                    "grad_norm",
-                                                    "tokens_per_s",
-                                                    "data_wait_s",
-                                                    "model_s",
-                                                    "communication_s",
-                                                    "optimizer_s",
-                                                    "elapsed_s"};
+constexpr std::array<std::string_view, 13> kNumbers{
+    "loss",      "fvu",          "l0",          "dead_fraction", "learning_rate",   "top_k",
+    "grad_norm", "tokens_per_s", "data_wait_s", "model_s",       "communication_s", "optimizer_s",
+    "elapsed_s"};
 
 /// The number of a member, NaN for null; false if it is neither and may be passed over.
 bool number_of(const io::Json& object,
@@ -52,13 +43,9 @@ class Builder {
  public:
   void add(const io::Json& line, const std::string& where) {
     const auto tokens = io::member<int64_t>(line, kTokens, where);
-    LORSA_CHECK(tokens >= log_.last_tokens,
-                FormatError,
-                where,
-                ": tokens: expected ",
-                log_.last_tokens,
-                " or more, since lines are in order, found ",
-                tokens);
+    LORSA_CHECK(tokens >= log_.last_tokens, FormatError,
+                "{}: tokens: expected {} or more, since lines are in order, found {}", where,
+                log_.last_tokens, tokens);
     log_.last_tokens = tokens;
     ++log_.num_lines;
     for (const auto& [key, value] : line.items()) {
@@ -89,8 +76,8 @@ class Builder {
 }  // namespace
 
 const Curve* MetricsLog::find(const std::string& key) const {
-  const auto found = std::find_if(
-      curves.begin(), curves.end(), [&](const Curve& curve) { return curve.key == key; });
+  const auto found = std::find_if(curves.begin(), curves.end(),
+                                  [&](const Curve& curve) { return curve.key == key; });
   return found == curves.end() ? nullptr : &*found;
 }
 
@@ -101,9 +88,9 @@ MetricsLog read_metrics_log(const std::filesystem::path& path) {
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
     const std::string line = text.substr(begin, end == std::string::npos ? end : end - begin);
-    const std::string where = concat(path.string(), ":", ++number);
+    const std::string where = formatted("{}:{}", path, ++number);
     if (end == std::string::npos && !io::Json::accept(line)) {
-      log_warning(where, ": passed over: the last line is cut");
+      log_warning("{}: passed over: the last line is cut", where);
       break;
     }
     builder.add(io::parse_json(line, where), where);

@@ -30,42 +30,19 @@ void check_shapes(const at::Tensor& y_BTD,
                   int64_t context_length,
                   int64_t d_model) {
   LORSA_CHECK(t_BTD.dim() == 3 && t_BTD.size(1) == context_length && t_BTD.size(2) == d_model,
-              ShapeError,
-              "targets: expected [B, ",
-              context_length,
-              ", ",
-              d_model,
-              "], found ",
+              ShapeError, "targets: expected [B, {}, {}], found {}", context_length, d_model,
               t_BTD.sizes());
-  LORSA_CHECK(y_BTD.sizes() == t_BTD.sizes(),
-              ShapeError,
-              "reconstructions ",
-              y_BTD.sizes(),
-              " differ in shape from targets ",
-              t_BTD.sizes());
-  LORSA_CHECK(scored_BT.sizes() == t_BTD.sizes().slice(0, 2),
-              ShapeError,
-              "scored: expected ",
-              t_BTD.sizes().slice(0, 2),
-              ", found ",
-              scored_BT.sizes());
-  LORSA_CHECK(y_BTD.is_floating_point() && t_BTD.is_floating_point(),
-              ShapeError,
-              "expected floating-point reconstructions and targets, found ",
-              y_BTD.dtype(),
-              " and ",
+  LORSA_CHECK(y_BTD.sizes() == t_BTD.sizes(), ShapeError,
+              "reconstructions {} differ in shape from targets {}", y_BTD.sizes(), t_BTD.sizes());
+  LORSA_CHECK(scored_BT.sizes() == t_BTD.sizes().slice(0, 2), ShapeError,
+              "scored: expected {}, found {}", t_BTD.sizes().slice(0, 2), scored_BT.sizes());
+  LORSA_CHECK(y_BTD.is_floating_point() && t_BTD.is_floating_point(), ShapeError,
+              "expected floating-point reconstructions and targets, found {} and {}", y_BTD.dtype(),
               t_BTD.dtype());
-  LORSA_CHECK(scored_BT.scalar_type() == at::kBool,
-              ShapeError,
-              "scored: expected bool, found ",
+  LORSA_CHECK(scored_BT.scalar_type() == at::kBool, ShapeError, "scored: expected bool, found {}",
               scored_BT.dtype());
-  LORSA_CHECK(y_BTD.device() == t_BTD.device() && scored_BT.device() == t_BTD.device(),
-              ShapeError,
-              "expected one device, found ",
-              y_BTD.device(),
-              ", ",
-              t_BTD.device(),
-              " and ",
+  LORSA_CHECK(y_BTD.device() == t_BTD.device() && scored_BT.device() == t_BTD.device(), ShapeError,
+              "expected one device, found {}, {} and {}", y_BTD.device(), t_BTD.device(),
               scored_BT.device());
 }
 
@@ -73,12 +50,10 @@ void check_shapes(const at::Tensor& y_BTD,
 
 ReconstructionMeter::ReconstructionMeter(int64_t context_length, int64_t d_model)
     : context_length_(context_length), d_model_(d_model) {
-  LORSA_CHECK(context_length > 0 && d_model > 0,
-              ShapeError,
-              "reconstruction metrics: expected positive sizes, found context length ",
-              context_length,
-              " and width ",
-              d_model);
+  LORSA_CHECK(
+      context_length > 0 && d_model > 0, ShapeError,
+      "reconstruction metrics: expected positive sizes, found context length {} and width {}",
+      context_length, d_model);
   totals_ = at::zeros({3}, at::kDouble);
   count_T_ = at::zeros({context_length}, at::kDouble);
   error_T_ = at::zeros({context_length}, at::kDouble);
@@ -147,15 +122,8 @@ void ReconstructionMeter::add_block(const at::Tensor& y_BTD,
 }
 
 double ReconstructionMeter::fvu_of_positions(int64_t first, int64_t count) const {
-  LORSA_CHECK(first >= 0 && count > 0 && first + count <= context_length_,
-              ShapeError,
-              "positions [",
-              first,
-              ", ",
-              first + count,
-              ") are outside [0, ",
-              context_length_,
-              ")");
+  LORSA_CHECK(first >= 0 && count > 0 && first + count <= context_length_, ShapeError,
+              "positions [{}, {}) are outside [0, {})", first, first + count, context_length_);
   const auto sum = [&](const at::Tensor& values_T) {
     return values_T.narrow(0, first, count).cpu().sum().item<double>();
   };

@@ -28,8 +28,8 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxPoints = 1500;
 
 // What a step is made of: drawn as shares of their sum, one plot a run.
-constexpr std::array<const char*, 4> kStepParts{
-    "data_wait_s", "model_s", "communication_s", "optimizer_s"};
+constexpr std::array<const char*, 4> kStepParts{"data_wait_s", "model_s", "communication_s",
+                                                "optimizer_s"};
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
@@ -56,18 +56,11 @@ void check_arguments(const std::vector<fs::path>& runs, const fs::path& out) {
   for (size_t i = 0; i < runs.size(); ++i) {
     std::error_code error;
     const bool is_folder = fs::is_directory(runs[i], error);
-    LORSA_CHECK(is_folder,
-                IoError,
-                runs[i].string(),
-                ": expected a run folder, ",
+    LORSA_CHECK(is_folder, IoError, "{}: expected a run folder, {}", runs[i],
                 io::found_instead(runs[i], io::Place::kRun));
     for (size_t j = 0; j < i; ++j) {
-      LORSA_CHECK(!fs::equivalent(runs[i], runs[j], error),
-                  ConfigError,
-                  runs[i].string(),
-                  ": the same run folder as ",
-                  runs[j].string(),
-                  ", give each once");
+      LORSA_CHECK(!fs::equivalent(runs[i], runs[j], error), ConfigError,
+                  "{}: the same run folder as {}, give each once", runs[i], runs[j]);
     }
   }
 }
@@ -88,12 +81,10 @@ std::string about_place(const fs::path& folder) {
 
 Run read_run(const fs::path& folder) {
   const fs::path lines = folder / "metrics.jsonl";
-  LORSA_CHECK(!is_absent(lines),
-              FormatError,
-              folder.string(),
-              ": expected a run folder of lorsa-train, found no metrics.jsonl in it (the first "
-              "line comes after log.every_tokens)",
-              about_place(folder));
+  LORSA_CHECK(!is_absent(lines), FormatError,
+              "{}: expected a run folder of lorsa-train, found no metrics.jsonl in it (the first "
+              "line comes after log.every_tokens){}",
+              folder, about_place(folder));
   Run run{.folder = folder,
           .name = folder_name(folder),
           .log = read_metrics_log(lines),
@@ -177,12 +168,9 @@ io::Json run_json(const Run& run) {
       curves[curve.key] = curve_json(curve);
     }
   }
-  io::Json json{{"name", run.name},
-                {"path", text_of(run.folder)},
-                {"lines", run.log.num_lines},
-                {"tokens", run.log.last_tokens},
-                {"last", std::move(last)},
-                {"curves", std::move(curves)}};
+  io::Json json{{"name", run.name},           {"path", text_of(run.folder)},
+                {"lines", run.log.num_lines}, {"tokens", run.log.last_tokens},
+                {"last", std::move(last)},    {"curves", std::move(curves)}};
   if (!parts.empty()) {
     json["split"] = split_json(parts);
   }

@@ -57,11 +57,8 @@ YamlNode parse(const std::filesystem::path& path) {
 
 std::vector<std::pair<std::string, std::string>> read_settings(const std::filesystem::path& path) {
   const YamlNode root = parse(path);
-  LORSA_CHECK(root.kind == YamlNode::Kind::kMap,
-              FormatError,
-              path.string(),
-              ": expected a map of settings, found ",
-              config::describe(root));
+  LORSA_CHECK(root.kind == YamlNode::Kind::kMap, FormatError,
+              "{}: expected a map of settings, found {}", path, config::describe(root));
   std::vector<std::pair<std::string, std::string>> flat;
   flatten(root, "", flat);
   return flat;

@@ -18,25 +18,15 @@ constexpr int kBinsPerDecade = 2;
 void check_shapes(const at::Tensor& value_PK,
                   const at::Tensor& head_PK,
                   const at::Tensor& scored_P) {
-  LORSA_CHECK(value_PK.dim() == 2 && head_PK.sizes() == value_PK.sizes(),
-              ShapeError,
-              "activations: expected values and heads [P, K], found ",
-              value_PK.sizes(),
-              " and ",
+  LORSA_CHECK(value_PK.dim() == 2 && head_PK.sizes() == value_PK.sizes(), ShapeError,
+              "activations: expected values and heads [P, K], found {} and {}", value_PK.sizes(),
               head_PK.sizes());
-  LORSA_CHECK(scored_P.dim() == 1 && scored_P.size(0) == value_PK.size(0),
-              ShapeError,
-              "scored: expected [",
-              value_PK.size(0),
-              "], found ",
-              scored_P.sizes());
+  LORSA_CHECK(scored_P.dim() == 1 && scored_P.size(0) == value_PK.size(0), ShapeError,
+              "scored: expected [{}], found {}", value_PK.size(0), scored_P.sizes());
   LORSA_CHECK(scored_P.scalar_type() == at::kBool &&
                   at::isIntegralType(head_PK.scalar_type(), /*includeBool=*/false),
-              ShapeError,
-              "expected scored of bool and heads of an integer type, found ",
-              scored_P.dtype(),
-              " and ",
-              head_PK.dtype());
+              ShapeError, "expected scored of bool and heads of an integer type, found {} and {}",
+              scored_P.dtype(), head_PK.dtype());
 }
 
 // Heads per bin of log10(rate).
@@ -56,7 +46,7 @@ std::vector<int64_t> count_rates(const at::Tensor& rate_H, int64_t num_bins) {
 }  // namespace
 
 UsageMeter::UsageMeter(int64_t num_heads) {
-  LORSA_CHECK(num_heads > 0, ShapeError, "usage: expected at least one head, found ", num_heads);
+  LORSA_CHECK(num_heads > 0, ShapeError, "usage: expected at least one head, found {}", num_heads);
   count_H_ = at::zeros({num_heads}, at::kLong);
 }
 
@@ -70,13 +60,8 @@ void UsageMeter::add(const at::Tensor& value_PK,
   if (acting.numel() > 0) {
     const auto lowest = acting.min().item<int64_t>();
     const auto highest = acting.max().item<int64_t>();
-    LORSA_CHECK(lowest >= 0 && highest < num_heads,
-                ShapeError,
-                "head ",
-                lowest < 0 ? lowest : highest,
-                " is outside [0, ",
-                num_heads,
-                ")");
+    LORSA_CHECK(lowest >= 0 && highest < num_heads, ShapeError, "head {} is outside [0, {})",
+                lowest < 0 ? lowest : highest, num_heads);
     count_H_ = count_H_.to(acting.device()) + at::bincount(acting, {}, num_heads);
   }
   num_tokens_ += scored_P.sum().item<int64_t>();

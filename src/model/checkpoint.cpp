@@ -49,9 +49,8 @@ void save_checkpoint(const std::filesystem::path& folder,
 
 LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
   if (!is_there(folder / kManifest)) {
-    io::refuse_place(folder,
-                     io::Place::kCheckpoint,
-                     concat("a checkpoint (", kManifest, " and ", kWeights, ")"));
+    io::refuse_place(folder, io::Place::kCheckpoint,
+                     formatted("a checkpoint ({} and {})", kManifest, kWeights));
   }
   const std::string where = (folder / kManifest).string();
   const io::Json json = io::read_json(folder / kManifest);
@@ -73,7 +72,7 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
     const bool known = std::any_of(expected.begin(), expected.end(), [&](const auto& w) {
       return name_in_file(shape, w.first) == name;
     });
-    LORSA_CHECK(known, FormatError, (folder / kWeights).string(), ": unexpected tensor ", name);
+    LORSA_CHECK(known, FormatError, "{}: unexpected tensor {}", (folder / kWeights), name);
   }
   return {Lorsa(shape, std::move(weights)), info_of_json(json, where)};
 }

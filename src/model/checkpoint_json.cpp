@@ -51,7 +51,7 @@ Enum value_of(const Words<Enum>& words,
     }
     expected += (expected.empty() ? "" : ", ") + word;
   }
-  throw FormatError(concat(where, ": ", key, ": expected one of ", expected, "; found ", text));
+  throw FormatError(formatted("{}: {}: expected one of {}; found {}", where, key, expected, text));
 }
 
 io::Json rope_to_json(const kernels::RopeSpec& rope) {
@@ -113,13 +113,8 @@ io::Json checkpoint_json(const LorsaShape& shape, const CheckpointInfo& info) {
 
 LorsaShape shape_of_json(const io::Json& json, const std::string& where) {
   const auto schema = io::member<std::string>(json, "schema", where);
-  LORSA_CHECK(schema == kSchema || schema == kFirstSchema,
-              FormatError,
-              where,
-              ": schema: expected ",
-              kSchema,
-              ", found ",
-              schema);
+  LORSA_CHECK(schema == kSchema || schema == kFirstSchema, FormatError,
+              "{}: schema: expected {}, found {}", where, kSchema, schema);
   LorsaShape shape;
   shape.kind = value_of(kKinds, json, "kind", where);
   shape.d_model = io::member<int64_t>(json, "d_model", where);
@@ -138,7 +133,7 @@ LorsaShape shape_of_json(const io::Json& json, const std::string& where) {
   try {
     validate(shape);
   } catch (const ConfigError& error) {
-    throw FormatError(concat(where, ": ", error.what()));
+    throw FormatError(formatted("{}: {}", where, error.what()));
   }
   return shape;
 }
@@ -148,13 +143,9 @@ CheckpointInfo info_of_json(const io::Json& json, const std::string& where) {
   info.normalization = value_of(kNormalizations, json, "normalization", where);
   info.input_scale = io::member<double>(json, "input_scale", where);
   info.target_scale = io::member<double>(json, "target_scale", where);
-  LORSA_CHECK(info.input_scale > 0 && info.target_scale > 0,
-              FormatError,
-              where,
-              ": input_scale and target_scale must be positive, found ",
-              info.input_scale,
-              " and ",
-              info.target_scale);
+  LORSA_CHECK(info.input_scale > 0 && info.target_scale > 0, FormatError,
+              "{}: input_scale and target_scale must be positive, found {} and {}", where,
+              info.input_scale, info.target_scale);
   const auto lm = io::member<io::Json>(json, "language_model", where);
   const std::string lm_where = where + ": language_model";
   info.model_name = io::member<std::string>(lm, "name", lm_where);

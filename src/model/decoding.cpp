@@ -47,10 +47,9 @@ void add_auxiliary(const DecodeTask& task,
     return;
   }
   const kernels::Selection selection = selection_of(task.shape.activation);
-  kernels::TopK chosen = kernels::top_k_heads(z_of_others(task.z_PH, dead, result.kept),
-                                              norm_H.index_select(0, dead),
-                                              std::min(aux.k, dead.size(0)),
-                                              selection);
+  kernels::TopK chosen =
+      kernels::top_k_heads(z_of_others(task.z_PH, dead, result.kept), norm_H.index_select(0, dead),
+                           std::min(aux.k, dead.size(0)), selection);
   chosen.head_PK = dead.index_select(0, chosen.head_PK.view({-1}).to(at::kLong))
                        .view_as(chosen.head_PK)
                        .to(at::kInt);
@@ -80,12 +79,9 @@ ZGradient decode_sparse(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   const StepOptions& options = task.options;
   const int64_t top_k = options.top_k > 0 ? options.top_k : task.shape.top_k;
   result.kept = keep_heads(task.shape, task.weights, task.z_PH, norm_H, top_k, task.scored_P);
-  const kernels::DecodeLoss decoded = kernels::sparse_decode_loss(result.kept,
-                                                                  task.weights.W_O,
-                                                                  task.weights.b_D,
-                                                                  task.target_PD,
-                                                                  task.scored_P,
-                                                                  options.grad_scale);
+  const kernels::DecodeLoss decoded =
+      kernels::sparse_decode_loss(result.kept, task.weights.W_O, task.weights.b_D, task.target_PD,
+                                  task.scored_P, options.grad_scale);
   kernels::DecodeGradients d = kernels::sparse_decode_backward(
       result.kept, task.weights.W_O, decoded.grad_y_PD, selection_of(task.shape.activation));
   result.squared_error = decoded.squared_error;
@@ -111,17 +107,15 @@ at::Tensor ZGradient::dot_with(const at::Tensor& z_PH, int64_t num_qk_heads) con
   }
   const at::Tensor head = head_PK.to(at::kLong);
   return at::zeros({P, num_qk_heads}, grad_PK.options().dtype(sums))
-      .scatter_add_(
-          1, at::floor_divide(head, group), grad_PK.to(sums) * z_PH.gather(1, head).to(sums));
+      .scatter_add_(1, at::floor_divide(head, group),
+                    grad_PK.to(sums) * z_PH.gather(1, head).to(sums));
 }
 
 ZGradient decode(const DecodeTask& task, StepResult& result) {
   // b_D is in the dtype of sums.
-  const at::Tensor norm_H = at::linalg_vector_norm(task.weights.W_O,
-                                                   2,
-                                                   at::IntArrayRef{1},
-                                                   /*keepdim=*/false,
-                                                   task.weights.b_D.scalar_type());
+  const at::Tensor norm_H =
+      at::linalg_vector_norm(task.weights.W_O, 2, at::IntArrayRef{1},
+                             /*keepdim=*/false, task.weights.b_D.scalar_type());
   result.num_scored = task.scored_P.sum().item<int64_t>();
   if (is_sparse(task.shape.activation)) {
     return decode_sparse(task, norm_H, result);

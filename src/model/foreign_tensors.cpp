@@ -34,7 +34,7 @@ std::string dtype_name(at::ScalarType dtype) {
 }
 
 std::string text(at::IntArrayRef shape) {
-  return concat(shape);
+  return formatted("{}", shape);
 }
 
 // How far a table may be from what this machine computes. Devices differ by some 2^-22 of the
@@ -50,29 +50,21 @@ ForeignTensors::ForeignTensors(std::string file, io::NamedTensors tensors)
     : file_(std::move(file)), tensors_(std::move(tensors)) {}
 
 std::string ForeignTensors::where(const std::string& name) const {
-  return concat(file_, ": tensor \"", name, "\"");
+  return formatted("{}: tensor \"{}\"", file_, name);
 }
 
 bool ForeignTensors::contains(const std::string& name) const {
-  return std::any_of(
-      tensors_.begin(), tensors_.end(), [&](const auto& entry) { return entry.first == name; });
+  return std::any_of(tensors_.begin(), tensors_.end(),
+                     [&](const auto& entry) { return entry.first == name; });
 }
 
 const at::Tensor& ForeignTensors::find(const std::string& name, const std::vector<int64_t>& shape) {
-  const auto found = std::find_if(
-      tensors_.begin(), tensors_.end(), [&](const auto& entry) { return entry.first == name; });
-  LORSA_CHECK(found != tensors_.end(),
-              FormatError,
-              where(name),
-              ": expected one of shape ",
-              text(shape),
-              ", found none of that name");
-  LORSA_CHECK(found->second.sizes() == at::IntArrayRef(shape),
-              FormatError,
-              where(name),
-              ": shape: expected ",
-              text(shape),
-              ", found ",
+  const auto found = std::find_if(tensors_.begin(), tensors_.end(),
+                                  [&](const auto& entry) { return entry.first == name; });
+  LORSA_CHECK(found != tensors_.end(), FormatError,
+              "{}: expected one of shape {}, found none of that name", where(name), text(shape));
+  LORSA_CHECK(found->second.sizes() == at::IntArrayRef(shape), FormatError,
+              "{}: shape: expected {}, found {}", where(name), text(shape),
               text(found->second.sizes()));
   read_.insert(name);
   return found->second;
@@ -81,10 +73,8 @@ const at::Tensor& ForeignTensors::find(const std::string& name, const std::vecto
 at::Tensor ForeignTensors::weight(const std::string& name, const std::vector<int64_t>& shape) {
   const at::Tensor& source = find(name, shape);
   const at::ScalarType dtype = source.scalar_type();
-  LORSA_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
-              FormatError,
-              where(name),
-              ": dtype: expected float32, bfloat16 or float16, found ",
+  LORSA_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf, FormatError,
+              "{}: dtype: expected float32, bfloat16 or float16, found {}", where(name),
               dtype_name(dtype));
   dtypes_.insert(dtype_name(dtype));
   at::Tensor result =
@@ -92,32 +82,24 @@ at::Tensor ForeignTensors::weight(const std::string& name, const std::vector<int
   const at::Tensor finite = at::isfinite(result).flatten();
   if (!finite.all().item<bool>()) {
     const auto index = finite.logical_not().to(at::kByte).argmax().item<int64_t>();
-    throw FormatError(concat(where(name),
-                             ": expected finite values, found ",
-                             result.flatten()[index].item<double>(),
-                             " at flat index ",
-                             index));
+    throw FormatError(formatted("{}: expected finite values, found {} at flat index {}",
+                                where(name), result.flatten()[index].item<double>(), index));
   }
   return result;
 }
 
 double ForeignTensors::number(const std::string& name) {
   const at::Tensor& source = find(name, {});
-  LORSA_CHECK(c10::isFloatingType(source.scalar_type()),
-              FormatError,
-              where(name),
-              ": dtype: expected a floating one, found ",
+  LORSA_CHECK(c10::isFloatingType(source.scalar_type()), FormatError,
+              "{}: dtype: expected a floating one, found {}", where(name),
               dtype_name(source.scalar_type()));
   return source.item<double>();
 }
 
 void ForeignTensors::check_mask(int64_t n_ctx, int64_t num_virtual_keys) {
   const at::Tensor& mask = find("mask", {n_ctx, n_ctx + num_virtual_keys});
-  LORSA_CHECK(mask.scalar_type() == at::kBool,
-              FormatError,
-              where("mask"),
-              ": dtype: expected bool, found ",
-              dtype_name(mask.scalar_type()));
+  LORSA_CHECK(mask.scalar_type() == at::kBool, FormatError, "{}: dtype: expected bool, found {}",
+              where("mask"), dtype_name(mask.scalar_type()));
   const int64_t step = std::max<int64_t>(1, kMaskEntries / mask.size(1));
   for (int64_t first = 0; first < n_ctx; first += step) {
     const int64_t count = std::min(step, n_ctx - first);
@@ -127,34 +109,25 @@ void ForeignTensors::check_mask(int64_t n_ctx, int64_t num_virtual_keys) {
       const auto index = wrong.flatten().to(at::kByte).argmax().item<int64_t>();
       const int64_t query = first + index / mask.size(1);
       const int64_t key = index % mask.size(1);
-      throw FormatError(concat(where("mask"),
-                               ": expected a causal mask, found ",
-                               mask[query][key].item<bool>() ? "true" : "false",
-                               " at query ",
-                               query,
-                               ", key ",
-                               key));
+      throw FormatError(formatted("{}: expected a causal mask, found {} at query {}, key {}",
+                                  where("mask"), mask[query][key].item<bool>() ? "true" : "false",
+                                  query, key));
     }
   }
 }
 
 void ForeignTensors::check_ignore() {
   const double ignore = number("IGNORE");
-  LORSA_CHECK(ignore == -std::numeric_limits<double>::infinity(),
-              FormatError,
-              where("IGNORE"),
-              ": expected -infinity, found ",
-              ignore);
+  LORSA_CHECK(ignore == -std::numeric_limits<double>::infinity(), FormatError,
+              "{}: expected -infinity, found {}", where("IGNORE"), ignore);
 }
 
 void ForeignTensors::check_rotary(const kernels::RopeSpec& rope, int64_t n_ctx) {
   const auto [sin, cos] = rotary_tables(rope, n_ctx);
   const auto check = [&](const std::string& name, const at::Tensor& expected) {
     const at::Tensor& found = find(name, {n_ctx, rope.rotary_dim});
-    LORSA_CHECK(c10::isFloatingType(found.scalar_type()),
-                FormatError,
-                where(name),
-                ": dtype: expected a floating one, found ",
+    LORSA_CHECK(c10::isFloatingType(found.scalar_type()), FormatError,
+                "{}: dtype: expected a floating one, found {}", where(name),
                 dtype_name(found.scalar_type()));
     const at::Tensor difference = (found.to(at::kDouble) - expected.to(at::kDouble)).abs();
     // Not "above": NaN is wrong, too.
@@ -164,15 +137,11 @@ void ForeignTensors::check_rotary(const kernels::RopeSpec& rope, int64_t n_ctx) 
       const auto index = wrong.flatten().to(at::kByte).argmax().item<int64_t>();
       const int64_t position = index / rope.rotary_dim;
       const int64_t column = index % rope.rotary_dim;
-      throw FormatError(concat(where(name),
-                               ": expected ",
-                               expected[position][column].item<double>(),
-                               " at position ",
-                               position,
-                               ", column ",
-                               column,
-                               " by the rotary settings of config.json, found ",
-                               found[position][column].item<double>()));
+      throw FormatError(
+          formatted("{}: expected {} at position {}, column {} by the rotary settings of "
+                    "config.json, found {}",
+                    where(name), expected[position][column].item<double>(), position, column,
+                    found[position][column].item<double>()));
     }
   };
   check("rotary_sin", sin);
@@ -181,10 +150,8 @@ void ForeignTensors::check_rotary(const kernels::RopeSpec& rope, int64_t n_ctx) 
 
 void ForeignTensors::check_all_read() const {
   for (const auto& [name, unused] : tensors_) {
-    LORSA_CHECK(read_.contains(name),
-                FormatError,
-                where(name),
-                ": expected only the tensors of this configuration, found one more");
+    LORSA_CHECK(read_.contains(name), FormatError,
+                "{}: expected only the tensors of this configuration, found one more", where(name));
   }
 }
 
@@ -227,13 +194,8 @@ std::pair<at::Tensor, at::Tensor> rotary_tables(const kernels::RopeSpec& rope, i
 
 int64_t size_member(const io::Json& config, const std::string& key, const std::string& where) {
   const auto size = io::member<int64_t>(config, key, where);
-  LORSA_CHECK(size >= 1 && size < kMaxSize,
-              FormatError,
-              where,
-              ": ",
-              key,
-              ": expected a size in [1, 2^31), found ",
-              size);
+  LORSA_CHECK(size >= 1 && size < kMaxSize, FormatError,
+              "{}: {}: expected a size in [1, 2^31), found {}", where, key, size);
   return size;
 }
 
@@ -245,30 +207,21 @@ kernels::RopeSpec rope_of_config(const io::Json& config,
   kernels::RopeSpec rope;
   if (rotates) {
     rope.rotary_dim = size_member(config, "rotary_dim", where);
-    LORSA_CHECK(rope.rotary_dim % 2 == 0 && rope.rotary_dim <= d_qk,
-                FormatError,
-                where,
-                ": rotary_dim: expected an even number of at most d_qk_head = ",
-                d_qk,
-                ", found ",
-                rope.rotary_dim);
+    LORSA_CHECK(rope.rotary_dim % 2 == 0 && rope.rotary_dim <= d_qk, FormatError,
+                "{}: rotary_dim: expected an even number of at most d_qk_head = {}, found {}",
+                where, d_qk, rope.rotary_dim);
   }
   rope.base = member_if_present<double>(config, "rotary_base", where, 10000.0);
-  LORSA_CHECK(rope.base > 0.0,
-              FormatError,
-              where,
-              ": rotary_base: expected a positive number, found ",
-              rope.base);
+  LORSA_CHECK(rope.base > 0.0, FormatError, "{}: rotary_base: expected a positive number, found {}",
+              where, rope.base);
   rope.layout =
       member_if_present<bool>(config, "rotary_adjacent_pairs", where, adjacent_pairs_default)
           ? kernels::RopeLayout::kAdjacentPairs
           : kernels::RopeLayout::kHalfSplit;
   const auto scale = member_if_present<int64_t>(config, "rotary_scale", where, 1);
-  LORSA_CHECK(scale == 1,
-              FormatError,
-              where,
-              ": rotary_scale: expected 1 (others repeat the dimensions of a head), found ",
-              scale);
+  LORSA_CHECK(scale == 1, FormatError,
+              "{}: rotary_scale: expected 1 (others repeat the dimensions of a head), found {}",
+              where, scale);
   if (!member_if_present<bool>(config, "use_NTK_by_parts_rope", where, false)) {
     return rope;
   }
@@ -280,14 +233,9 @@ kernels::RopeSpec rope_of_config(const io::Json& config,
   LORSA_CHECK(rope.factor > 0.0 && rope.low_freq_factor > 0.0 &&
                   rope.high_freq_factor > rope.low_freq_factor,
               FormatError,
-              where,
-              ": use_NTK_by_parts_rope: expected NTK_by_parts_factor > 0 and 0 < "
-              "NTK_by_parts_low_freq_factor < NTK_by_parts_high_freq_factor, found ",
-              rope.factor,
-              ", ",
-              rope.low_freq_factor,
-              " and ",
-              rope.high_freq_factor);
+              "{}: use_NTK_by_parts_rope: expected NTK_by_parts_factor > 0 and 0 < "
+              "NTK_by_parts_low_freq_factor < NTK_by_parts_high_freq_factor, found {}, {} and {}",
+              where, rope.factor, rope.low_freq_factor, rope.high_freq_factor);
   return rope;
 }
 
@@ -295,7 +243,7 @@ void validate_read(const LorsaShape& shape, const std::string& where) {
   try {
     validate(shape);
   } catch (const ConfigError& error) {
-    throw FormatError(concat(where, ": ", error.what()));
+    throw FormatError(formatted("{}: {}", where, error.what()));
   }
 }
 
@@ -307,11 +255,10 @@ void apply_reading(ReadAs read_as,
   info.normalization = read_as == ReadAs::kStated   ? stated
                        : read_as == ReadAs::kScaled ? Normalization::kScaled
                                                     : Normalization::kFolded;
-  LORSA_CHECK(info.normalization == Normalization::kFolded || scales.has_value(),
-              FormatError,
-              where,
-              ": expected positive mean norms of input and target, without which scaled weights "
-              "cannot be used, found none");
+  LORSA_CHECK(info.normalization == Normalization::kFolded || scales.has_value(), FormatError,
+              "{}: expected positive mean norms of input and target, without which scaled weights "
+              "cannot be used, found none",
+              where);
   // The factors of the training stay known in folded weights; but a folder that states folded
   // weights may hold any numbers for them.
   if (scales &&

@@ -47,48 +47,30 @@ int64_t kv_head(const kernels::Mhsa& attention, int64_t m) {
 }
 
 void check_fits(const LorsaShape& shape, const kernels::Mhsa& attention) {
-  LORSA_CHECK(shape.d_model == attention.d_model(),
-              ConfigError,
-              "init: the Lorsa's d_model = ",
-              shape.d_model,
-              " differs from the layer's ",
+  LORSA_CHECK(shape.d_model == attention.d_model(), ConfigError,
+              "init: the Lorsa's d_model = {} differs from the layer's {}", shape.d_model,
               attention.d_model());
-  LORSA_CHECK(shape.d_qk == attention.head_width(),
-              ConfigError,
-              "init.qk: mhsa needs model.d_qk = the layer's head width; found model.d_qk = ",
-              shape.d_qk,
-              " and head width ",
-              attention.head_width());
-  LORSA_CHECK(shape.num_qk_heads >= attention.num_heads(),
-              ConfigError,
+  LORSA_CHECK(shape.d_qk == attention.head_width(), ConfigError,
+              "init.qk: mhsa needs model.d_qk = the layer's head width; found model.d_qk = {} and "
+              "head width {}",
+              shape.d_qk, attention.head_width());
+  LORSA_CHECK(shape.num_qk_heads >= attention.num_heads(), ConfigError,
               "init.qk: mhsa needs at least as many QK heads as the layer has heads; found "
-              "model.num_qk_heads = ",
-              shape.num_qk_heads,
-              " and ",
-              attention.num_heads(),
-              " heads");
-  LORSA_CHECK(shape.qk_norm == attention.q_norm.defined(),
-              ConfigError,
-              "init.qk: mhsa: model.qk_norm is ",
-              shape.qk_norm ? "true" : "false",
-              ", but the layer ",
-              attention.q_norm.defined() ? "has" : "has no",
-              " QK norm");
-  LORSA_CHECK(shape.rope == attention.rope && shape.attn_scale == attention.attn_scale,
-              ConfigError,
-              "init.qk: mhsa needs the layer's own RoPE and attention scale; found attn_scale = ",
-              shape.attn_scale,
-              ", the layer's is ",
-              attention.attn_scale);
+              "model.num_qk_heads = {} and {} heads",
+              shape.num_qk_heads, attention.num_heads());
+  LORSA_CHECK(shape.qk_norm == attention.q_norm.defined(), ConfigError,
+              "init.qk: mhsa: model.qk_norm is {}, but the layer {} QK norm",
+              shape.qk_norm ? "true" : "false", attention.q_norm.defined() ? "has" : "has no");
+  LORSA_CHECK(shape.rope == attention.rope && shape.attn_scale == attention.attn_scale, ConfigError,
+              "init.qk: mhsa needs the layer's own RoPE and attention scale; found attn_scale = "
+              "{}, the layer's is {}",
+              shape.attn_scale, attention.attn_scale);
 }
 
 void mhsa_qk(const LorsaShape& shape, const InitSample& sample, LorsaWeights& w) {
   const kernels::Mhsa& layer = *sample.attention;
-  const auto copy_heads = [&](const at::Tensor& weight_NDA,
-                              const at::Tensor& bias_NA,
-                              bool keys,
-                              at::Tensor& weight,
-                              at::Tensor& bias) {
+  const auto copy_heads = [&](const at::Tensor& weight_NDA, const at::Tensor& bias_NA, bool keys,
+                              at::Tensor& weight, at::Tensor& bias) {
     std::vector<at::Tensor> rows, biases;
     for (int64_t s = 0; s < shape.num_qk_heads; ++s) {
       const int64_t m = mhsa_head(shape, layer, s);
@@ -109,8 +91,8 @@ void mhsa_qk(const LorsaShape& shape, const InitSample& sample, LorsaWeights& w)
 
 void random_ov(const LorsaShape& shape, uint64_t seed, LorsaWeights& w) {
   const std::vector<int64_t> size = weight_shape(shape, "W_V");
-  w.W_V = at::empty(size).normal_(
-      0.0, 1.0 / std::sqrt(static_cast<double>(shape.d_model)), generator(seed, "W_V"));
+  w.W_V = at::empty(size).normal_(0.0, 1.0 / std::sqrt(static_cast<double>(shape.d_model)),
+                                  generator(seed, "W_V"));
   w.W_O = unit_rows(at::empty(size).normal_(0.0, 1.0, generator(seed, "W_O")));
 }
 
@@ -209,13 +191,11 @@ void attention_weights(const LorsaShape& shape,
                        uint64_t seed,
                        LorsaWeights& w) {
   const bool needs_layer = config.qk == QkInit::kMhsa || config.ov == OvInit::kActiveSubspace;
-  LORSA_CHECK(!needs_layer || sample.attention != nullptr,
-              ConfigError,
+  LORSA_CHECK(!needs_layer || sample.attention != nullptr, ConfigError,
               "init: mhsa and active_subspace need the layer's own attention, which this cache "
               "does not hold");
   LORSA_CHECK(
-      config.ov != OvInit::kActiveSubspace || config.qk == QkInit::kMhsa,
-      ConfigError,
+      config.ov != OvInit::kActiveSubspace || config.qk == QkInit::kMhsa, ConfigError,
       "init.ov: active_subspace follows the copied heads: it needs init.qk: mhsa, found random");
   if (config.qk == QkInit::kMhsa) {
     check_fits(shape, *sample.attention);
@@ -234,21 +214,15 @@ void attention_weights(const LorsaShape& shape,
 }  // namespace
 
 void describe(config::Fields& f, InitConfig& c) {
-  f.choice<QkInit>("qk",
-                   c.qk,
-                   {{"random", QkInit::kRandom}, {"mhsa", QkInit::kMhsa}},
+  f.choice<QkInit>("qk", c.qk, {{"random", QkInit::kRandom}, {"mhsa", QkInit::kMhsa}},
                    "Start of W_Q and W_K: Xavier-uniform, or copies of the layer's own heads.");
   f.choice<OvInit>(
-      "ov",
-      c.ov,
-      {{"random", OvInit::kRandom}, {"active_subspace", OvInit::kActiveSubspace}},
+      "ov", c.ov, {{"random", OvInit::kRandom}, {"active_subspace", OvInit::kActiveSubspace}},
       "Start of W_V and W_O: random rows, or directions that the copied head reads and writes (an "
       "SAE's encoder and decoder: directions in which the target varies).");
-  f.boolean("norm_search",
-            c.norm_search,
+  f.boolean("norm_search", c.norm_search,
             "Scale W_V to the least loss on one batch (else to the target's variance).");
-  f.number("jumprelu_threshold",
-           c.jumprelu_threshold,
+  f.number("jumprelu_threshold", c.jumprelu_threshold,
            "First threshold of every head, in units of relu(z) |W_O| (jumprelu only).")
       .between(1e-9, 1e9);
 }
@@ -272,8 +246,7 @@ LorsaWeights initialize(const LorsaShape& shape,
   }
   if (shape.num_virtual_keys > 0) {
     w.virtual_k = at::empty(weight_shape(shape, "virtual_k"))
-                      .normal_(0.0,
-                               1.0 / std::sqrt(static_cast<double>(shape.d_qk)),
+                      .normal_(0.0, 1.0 / std::sqrt(static_cast<double>(shape.d_qk)),
                                generator(seed, "virtual_k"));
   }
   set_value_norm(shape, config.norm_search, sample, w);

@@ -40,16 +40,13 @@ std::string to_string(CheckpointKind kind) {
 }
 
 CheckpointKind detect_kind(const std::filesystem::path& folder) {
-  LORSA_CHECK(std::filesystem::is_directory(folder),
-              IoError,
-              folder.string(),
-              ": expected a checkpoint folder, ",
-              checkpoint_found(folder));
+  LORSA_CHECK(std::filesystem::is_directory(folder), IoError,
+              "{}: expected a checkpoint folder, {}", folder, checkpoint_found(folder));
   std::vector<CheckpointKind> found;
   std::string files;
   std::string expected;
   for (const auto& [kind, file] : kTellingFiles) {
-    expected += (expected.empty() ? "" : ", ") + concat(file, " (", to_string(kind), ")");
+    expected += (expected.empty() ? "" : ", ") + formatted("{} ({})", file, to_string(kind));
     if (std::filesystem::exists(folder / file)) {
       found.push_back(kind);
       files += (files.empty() ? "" : ", ") + std::string(file);
@@ -58,17 +55,12 @@ CheckpointKind detect_kind(const std::filesystem::path& folder) {
   if (found.empty()) {
     for (const char* file : kOtherFiles) {
       if (std::filesystem::exists(folder / file)) {
-        files = concat(file, " (save it as sae_weights.safetensors with llamascopium)");
+        files = formatted("{} (save it as sae_weights.safetensors with llamascopium)", file);
         break;
       }
     }
   }
-  LORSA_CHECK(found.size() == 1,
-              FormatError,
-              folder.string(),
-              ": expected one of ",
-              expected,
-              "; ",
+  LORSA_CHECK(found.size() == 1, FormatError, "{}: expected one of {}; {}{}", folder, expected,
               files.empty() ? "found none of them, but " + checkpoint_found(folder).substr(6)
                             : "found " + files,
               found.size() > 1 ? ": say which with --from" : "");

@@ -29,8 +29,8 @@ Activation activation_of(const std::string& act_fn, const std::string& where) {
   if (act_fn == "jumprelu") {
     return Activation::kJumpRelu;
   }
-  throw FormatError(
-      concat(where, ": act_fn: expected one of topk, batchtopk, relu, jumprelu; found ", act_fn));
+  throw FormatError(formatted(
+      "{}: act_fn: expected one of topk, batchtopk, relu, jumprelu; found {}", where, act_fn));
 }
 
 std::string act_fn_of(Activation activation, const std::string& where) {
@@ -46,9 +46,10 @@ std::string act_fn_of(Activation activation, const std::string& where) {
     case Activation::kTopKSigned:
       break;
   }
-  throw FormatError(concat(where,
-                           ": activation: expected one of topk, batchtopk, relu, jumprelu, which "
-                           "llamascopium has; found topk_signed"));
+  throw FormatError(
+      formatted("{}: activation: expected one of topk, batchtopk, relu, jumprelu, which "
+                "llamascopium has; found topk_signed",
+                where));
 }
 
 int64_t num_heads(int64_t d_model, double expansion_factor) {
@@ -76,8 +77,8 @@ int64_t layer_of(const std::string& hook, const std::string& key, const std::str
       layer = -1;
     }
   }
-  LORSA_CHECK(
-      layer >= 0, FormatError, where, ": ", key, ": expected blocks.<layer>.<point>, found ", hook);
+  LORSA_CHECK(layer >= 0, FormatError, "{}: {}: expected blocks.<layer>.<point>, found {}", where,
+              key, hook);
   return layer;
 }
 
@@ -86,24 +87,19 @@ void parse_hooks(const io::Json& config, const std::string& where, PeerConfig& p
   peer.hook_out = io::member<std::string>(config, "hook_point_out", where);
   peer.layer = layer_of(peer.hook_in, "hook_point_in", where);
   const int64_t layer_out = layer_of(peer.hook_out, "hook_point_out", where);
-  LORSA_CHECK(peer.hook_in != peer.hook_out && peer.layer == layer_out,
-              FormatError,
-              where,
-              ": hook_point_in, hook_point_out: expected two points of one layer, found ",
-              peer.hook_in,
-              " and ",
-              peer.hook_out);
+  LORSA_CHECK(
+      peer.hook_in != peer.hook_out && peer.layer == layer_out, FormatError,
+      "{}: hook_point_in, hook_point_out: expected two points of one layer, found {} and {}", where,
+      peer.hook_in, peer.hook_out);
 }
 
 void parse_normalization(const io::Json& config, const std::string& where, PeerConfig& peer) {
   peer.stated =
       member_if_present<std::string>(config, "norm_activation", where, std::string("dataset-wise"));
-  LORSA_CHECK(peer.stated == "dataset-wise" || peer.stated == "inference",
-              FormatError,
-              where,
-              ": norm_activation: expected dataset-wise or inference (a Lorsa has one factor for "
-              "all inputs), found ",
-              peer.stated);
+  LORSA_CHECK(peer.stated == "dataset-wise" || peer.stated == "inference", FormatError,
+              "{}: norm_activation: expected dataset-wise or inference (a Lorsa has one factor for "
+              "all inputs), found {}",
+              where, peer.stated);
   peer.normalization = peer.stated == "inference" ? Normalization::kFolded : Normalization::kScaled;
 }
 
@@ -115,9 +111,9 @@ void parse_activation(const io::Json& config, const std::string& where, LorsaSha
   LORSA_CHECK(shape.activation == Activation::kRelu ||
                   member_if_present<bool>(config, "sparsity_include_decoder_norm", where, true),
               FormatError,
-              where,
-              ": sparsity_include_decoder_norm: expected true (a Lorsa scores heads by z times the "
-              "norm of W_O), found false");
+              "{}: sparsity_include_decoder_norm: expected true (a Lorsa scores heads by z times "
+              "the norm of W_O), found false",
+              where);
 }
 
 void parse_qk_norm(const io::Json& config, const std::string& where, LorsaShape& shape) {
@@ -127,36 +123,21 @@ void parse_qk_norm(const io::Json& config, const std::string& where, LorsaShape&
   const bool null = type == config.end() || type->is_null();
   const auto name =
       null ? std::string("null") : io::member<std::string>(config, "normalization_type", where);
-  LORSA_CHECK(null || name == "RMS" || (name == "LN" && !shape.qk_norm),
-              FormatError,
-              where,
-              ": normalization_type: expected RMS, found ",
-              name);
-  LORSA_CHECK(!shape.qk_norm || name == "RMS",
-              FormatError,
-              where,
-              ": normalization_type: expected RMS with use_post_qk_ln, found ",
-              name);
-  LORSA_CHECK(shape.qk_norm_eps >= 0.0,
-              FormatError,
-              where,
-              ": eps: expected a number >= 0, found ",
-              shape.qk_norm_eps);
+  LORSA_CHECK(null || name == "RMS" || (name == "LN" && !shape.qk_norm), FormatError,
+              "{}: normalization_type: expected RMS, found {}", where, name);
+  LORSA_CHECK(!shape.qk_norm || name == "RMS", FormatError,
+              "{}: normalization_type: expected RMS with use_post_qk_ln, found {}", where, name);
+  LORSA_CHECK(shape.qk_norm_eps >= 0.0, FormatError, "{}: eps: expected a number >= 0, found {}",
+              where, shape.qk_norm_eps);
 }
 
 void parse_attention(const io::Json& config, const std::string& where, LorsaShape& shape) {
-  const auto position = member_if_present<std::string>(
-      config, "positional_embedding_type", where, std::string("rotary"));
-  LORSA_CHECK(position == "rotary" || position == "none",
-              FormatError,
-              where,
-              ": positional_embedding_type: expected rotary or none, found ",
-              position);
-  shape.rope = rope_of_config(config,
-                              position == "rotary",
-                              /*adjacent_pairs_default=*/true,
-                              shape.d_qk,
-                              where);
+  const auto position = member_if_present<std::string>(config, "positional_embedding_type", where,
+                                                       std::string("rotary"));
+  LORSA_CHECK(position == "rotary" || position == "none", FormatError,
+              "{}: positional_embedding_type: expected rotary or none, found {}", where, position);
+  shape.rope = rope_of_config(config, position == "rotary",
+                              /*adjacent_pairs_default=*/true, shape.d_qk, where);
   const auto scale = config.find("attn_scale");
   shape.attn_scale = scale == config.end() || scale->is_null()
                          ? std::sqrt(static_cast<double>(shape.d_qk))
@@ -180,18 +161,16 @@ bool is_whole(double value) {
 bool may_stand(const std::string& key, const io::Json& value, const Lorsa& lorsa, int64_t layer) {
   static const std::set<std::string> kFree = {"use_triton_kernel",
                                               "sparsity_threshold_for_triton_spmm_kernel",
-                                              "jumprelu_threshold_window",
-                                              "n_ctx"};
-  static const std::set<std::string> kNtk = {"NTK_by_parts_factor",
-                                             "NTK_by_parts_low_freq_factor",
-                                             "NTK_by_parts_high_freq_factor",
-                                             "old_context_len"};
+                                              "jumprelu_threshold_window", "n_ctx"};
+  static const std::set<std::string> kNtk = {"NTK_by_parts_factor", "NTK_by_parts_low_freq_factor",
+                                             "NTK_by_parts_high_freq_factor", "old_context_len"};
   const LorsaShape& shape = lorsa.shape();
   if (kFree.contains(key) || !is_peer_key(key)) {
     return true;
   }
   if (key == "hook_point_in" || key == "hook_point_out") {
-    return value.is_string() && value.get<std::string>().starts_with(concat("blocks.", layer, "."));
+    return value.is_string() &&
+           value.get<std::string>().starts_with(formatted("blocks.{}.", layer));
   }
   if (key == "use_decoder_bias") {
     return value == true || !lorsa.weights().b_D.any().item<bool>();
@@ -217,19 +196,16 @@ PeerConfig parse_peer_config(const io::Json& config, const std::string& where) {
   PeerConfig peer;
   const auto sae_type =
       member_if_present<std::string>(config, "sae_type", where, std::string("lorsa"));
-  LORSA_CHECK(
-      sae_type == "lorsa", FormatError, where, ": sae_type: expected lorsa, found ", sae_type);
+  LORSA_CHECK(sae_type == "lorsa", FormatError, "{}: sae_type: expected lorsa, found {}", where,
+              sae_type);
   LorsaShape& shape = peer.shape;
   shape.d_model = size_member(config, "d_model", where);
   const auto factor = io::member<double>(config, "expansion_factor", where);
   const double heads = static_cast<double>(shape.d_model) * factor;
-  LORSA_CHECK(heads >= 1.0 && heads < kMaxHeads,
-              FormatError,
-              where,
-              ": expansion_factor: expected a number that makes d_model = ",
-              shape.d_model,
-              " a number of heads in [1, 2^31), found ",
-              factor);
+  LORSA_CHECK(heads >= 1.0 && heads < kMaxHeads, FormatError,
+              "{}: expansion_factor: expected a number that makes d_model = {} a number of heads "
+              "in [1, 2^31), found {}",
+              where, shape.d_model, factor);
   shape.num_ov_heads = num_heads(shape.d_model, factor);
   shape.num_qk_heads = size_member(config, "n_qk_heads", where);
   shape.d_qk = size_member(config, "d_qk_head", where);
@@ -250,28 +226,21 @@ io::Json peer_config_of(const LorsaShape& shape,
                         int64_t n_ctx,
                         const std::string& where) {
   const kernels::RopeSpec& rope = shape.rope;
-  LORSA_CHECK(shape.num_virtual_keys == 0,
-              FormatError,
-              where,
-              ": num_virtual_keys: expected 0 (llamascopium has none), found ",
+  LORSA_CHECK(shape.num_virtual_keys == 0, FormatError,
+              "{}: num_virtual_keys: expected 0 (llamascopium has none), found {}", where,
               shape.num_virtual_keys);
-  LORSA_CHECK(rope.scaling != kernels::RopeScaling::kLinear,
-              FormatError,
-              where,
-              ": rope.scaling: expected none or llama3, which llamascopium has; found linear");
-  LORSA_CHECK(is_whole(rope.base),
-              FormatError,
-              where,
-              ": rope.base: expected a whole number, as llamascopium's, found ",
+  LORSA_CHECK(rope.scaling != kernels::RopeScaling::kLinear, FormatError,
+              "{}: rope.scaling: expected none or llama3, which llamascopium has; found linear",
+              where);
+  LORSA_CHECK(is_whole(rope.base), FormatError,
+              "{}: rope.base: expected a whole number, as llamascopium's, found {}", where,
               rope.base);
-  LORSA_CHECK(info.layer >= 0,
-              FormatError,
-              where,
-              ": language_model.layer: expected a number >= 0 for the hooks' names, found ",
-              info.layer);
-  LORSA_CHECK(n_ctx >= 1, FormatError, where, ": n_ctx: expected at least 1, found ", n_ctx);
+  LORSA_CHECK(info.layer >= 0, FormatError,
+              "{}: language_model.layer: expected a number >= 0 for the hooks' names, found {}",
+              where, info.layer);
+  LORSA_CHECK(n_ctx >= 1, FormatError, "{}: n_ctx: expected at least 1, found {}", where, n_ctx);
   const bool ntk = rope.scaling == kernels::RopeScaling::kLlama3;
-  const std::string block = concat("blocks.", info.layer);
+  const std::string block = formatted("blocks.{}", info.layer);
   return {{"sae_type", "lorsa"},
           {"d_model", shape.d_model},
           {"expansion_factor", expansion_factor_of(shape)},

@@ -69,8 +69,8 @@ std::string model_name_of(const fs::path& folder) {
   if (!fs::exists(path)) {
     return "";
   }
-  return io::member_or<std::string>(
-      io::read_json(path), "model_name", path.string(), std::string());
+  return io::member_or<std::string>(io::read_json(path), "model_name", path.string(),
+                                    std::string());
 }
 
 /// `rope` with what its scaling does not use as the defaults have it.
@@ -97,26 +97,21 @@ void apply_own(const io::Json& own,
                CheckpointInfo& info) {
   io::Json json = checkpoint_json(shape, info);
   for (const auto& [key, value] : own.items()) {
-    LORSA_CHECK(key == "rope" || key == "input_scale" || key == "target_scale" ||
-                    key == "language_model" || key == "training",
-                FormatError,
-                where,
-                ": expected only rope, input_scale, target_scale, language_model and training, "
-                "found ",
-                key);
+    LORSA_CHECK(
+        key == "rope" || key == "input_scale" || key == "target_scale" || key == "language_model" ||
+            key == "training",
+        FormatError,
+        "{}: expected only rope, input_scale, target_scale, language_model and training, found {}",
+        where, key);
     json[key] = value;
   }
   const LorsaShape own_shape = shape_of_json(json, where);
   const CheckpointInfo own_info = info_of_json(json, where);
   const auto agrees = [&](bool holds, const char* what, const char* with) {
-    LORSA_CHECK(holds,
-                FormatError,
-                where,
-                ": ",
-                what,
-                ": expected what agrees with ",
-                with,
-                ", found another value (edited? then remove this key)");
+    LORSA_CHECK(
+        holds, FormatError,
+        "{}: {}: expected what agrees with {}, found another value (edited? then remove this key)",
+        where, what, with);
   };
   agrees(used_part(own_shape.rope) == used_part(shape.rope), "rope", "the rotary keys");
   agrees(own_info.layer == info.layer, "language_model.layer", "hook_point_in");
@@ -161,14 +156,15 @@ std::vector<std::string> remarks_on(const io::Json& config,
   std::vector<std::string> remarks;
   for (const auto& [key, unused] : config.items()) {
     if (!is_peer_key(key)) {
-      remarks.push_back(concat(where, ": ", key, ": an unknown key, kept as it is"));
+      remarks.push_back(formatted("{}: {}: an unknown key, kept as it is", where, key));
     }
   }
   if (peer.shape.activation == Activation::kJumpRelu &&
       peer.normalization == Normalization::kFolded) {
-    remarks.push_back(concat(where,
-                             ": llamascopium folds weights without the jumprelu thresholds: if it "
-                             "folded these, too many or too few heads act; check their number"));
+    remarks.push_back(
+        formatted("{}: llamascopium folds weights without the jumprelu thresholds: if it folded "
+                  "these, too many or too few heads act; check their number",
+                  where));
   }
   return remarks;
 }
@@ -177,23 +173,18 @@ std::vector<std::string> remarks_on(const io::Json& config,
 
 ImportedLorsa load_llamascopium(const fs::path& folder, ReadAs read_as) {
   const std::string where = (folder / kPeerConfigFile).string();
-  LORSA_CHECK(is_there(folder / kPeerConfigFile) && is_there(folder / kPeerWeightsFile),
-              IoError,
-              folder.string(),
-              ": no llamascopium checkpoint here: expected ",
-              kPeerConfigFile,
-              " and ",
-              kPeerWeightsFile,
-              ", ",
+  LORSA_CHECK(is_there(folder / kPeerConfigFile) && is_there(folder / kPeerWeightsFile), IoError,
+              "{}: no llamascopium checkpoint here: expected {} and {}, {}", folder,
+              kPeerConfigFile, kPeerWeightsFile,
               io::found_instead(folder, io::Place::kForeignCheckpoint));
   io::Json config = io::read_json(folder / kPeerConfigFile);
-  LORSA_CHECK(
-      config.is_object(), FormatError, where, ": expected an object, found ", config.type_name());
+  LORSA_CHECK(config.is_object(), FormatError, "{}: expected an object, found {}", where,
+              config.type_name());
   io::Json own = io::Json::object();
   if (config.contains(kOwnKey)) {
     own = config[kOwnKey];
     config.erase(kOwnKey);
-    LORSA_CHECK(own.is_object(), FormatError, where, ": ", kOwnKey, ": expected an object");
+    LORSA_CHECK(own.is_object(), FormatError, "{}: {}: expected an object", where, kOwnKey);
   }
   const PeerConfig peer = parse_peer_config(config, where);
   const io::SafetensorsReader reader(folder / kPeerWeightsFile);

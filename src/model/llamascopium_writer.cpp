@@ -24,15 +24,11 @@ constexpr const char* kKept = "lorsa.json: llamascopium";
 io::Json kept_of(const CheckpointInfo& info) {
   io::Json kept =
       io::parse_json(info.llamascopium_json.empty() ? "{}" : info.llamascopium_json, kKept);
-  LORSA_CHECK(
-      kept.is_object(), FormatError, kKept, ": expected an object, found ", kept.type_name());
+  LORSA_CHECK(kept.is_object(), FormatError, "{}: expected an object, found {}", kKept,
+              kept.type_name());
   for (const char* key : {"config", "metadata"}) {
-    LORSA_CHECK(!kept.contains(key) || kept[key].is_object(),
-                FormatError,
-                kKept,
-                ": ",
-                key,
-                ": expected an object");
+    LORSA_CHECK(!kept.contains(key) || kept[key].is_object(), FormatError,
+                "{}: {}: expected an object", kKept, key);
   }
   return kept;
 }
@@ -59,10 +55,7 @@ PeerNorms norms_to_write(const LorsaShape& shape, const CheckpointInfo& info) {
     const io::Json& norms = kept["norms"];
     LORSA_CHECK(
         norms.is_array() && norms.size() == 2 && norms[0].is_number() && norms[1].is_number(),
-        FormatError,
-        kKept,
-        ": norms: expected two numbers, found ",
-        norms.dump());
+        FormatError, "{}: norms: expected two numbers, found {}", kKept, norms.dump());
     return {norms[0].get<double>(), norms[1].get<double>()};
   }
   return norms_of_scales(shape.d_model, info);
@@ -91,10 +84,9 @@ io::Json full_config(const Lorsa& lorsa,
                      const CheckpointInfo& info,
                      std::optional<int64_t> n_ctx,
                      const std::string& where) {
-  LORSA_CHECK(lorsa.shape().kind == Kind::kLorsa,
-              FormatError,
-              where,
-              ": kind: expected lorsa, found sae: this writes llamascopium's Lorsas alone");
+  LORSA_CHECK(lorsa.shape().kind == Kind::kLorsa, FormatError,
+              "{}: kind: expected lorsa, found sae: this writes llamascopium's Lorsas alone",
+              where);
   io::Json config = plain_config(lorsa, info, n_ctx, where);
   const LorsaShape& shape = lorsa.shape();
   const io::Json own = own_fields(config, norms_to_write(shape, info), shape, info, where);
@@ -131,9 +123,8 @@ io::NamedTensors tensors_to_write(const Lorsa& lorsa,
     tensors.emplace_back("rotary_cos", cos);
   }
   // The order of the safetensors library: by dtype, wide ones first, then by name.
-  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
-    return a.first < b.first;
-  });
+  std::sort(tensors.begin(), tensors.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
   return tensors;
 }
 
@@ -178,13 +169,12 @@ void save_llamascopium(const std::filesystem::path& folder,
   if (kept.contains("metadata")) {
     metadata.clear();
     for (const auto& [key, unused] : kept["metadata"].items()) {
-      metadata[key] = io::member<std::string>(kept["metadata"], key, concat(kKept, ": metadata"));
+      metadata[key] =
+          io::member<std::string>(kept["metadata"], key, formatted("{}: metadata", kKept));
     }
   }
   io::make_directories(folder);
-  io::write_safetensors(folder / kPeerWeightsFile,
-                        tensors_to_write(lorsa, info, peer),
-                        metadata,
+  io::write_safetensors(folder / kPeerWeightsFile, tensors_to_write(lorsa, info, peer), metadata,
                         {mask_to_write(peer.n_ctx)});
   io::write_file(folder / kPeerConfigFile, text_of(config));
 }

@@ -24,47 +24,27 @@ std::string joined(const std::vector<std::string>& names) {
 }
 
 void validate_attention(const LorsaShape& s) {
-  LORSA_CHECK(s.num_qk_heads > 0 && s.d_qk > 0,
-              ConfigError,
-              "model: sizes must be positive, found num_qk_heads = ",
-              s.num_qk_heads,
-              ", d_qk = ",
+  LORSA_CHECK(s.num_qk_heads > 0 && s.d_qk > 0, ConfigError,
+              "model: sizes must be positive, found num_qk_heads = {}, d_qk = {}", s.num_qk_heads,
               s.d_qk);
-  LORSA_CHECK(s.num_ov_heads % s.num_qk_heads == 0,
-              ConfigError,
-              "model.num_qk_heads = ",
-              s.num_qk_heads,
-              " does not divide model.num_ov_heads = ",
+  LORSA_CHECK(s.num_ov_heads % s.num_qk_heads == 0, ConfigError,
+              "model.num_qk_heads = {} does not divide model.num_ov_heads = {}", s.num_qk_heads,
               s.num_ov_heads);
-  LORSA_CHECK(s.attn_scale > 0.0 && std::isfinite(s.attn_scale),
-              ConfigError,
-              "model.attn_scale = ",
-              s.attn_scale,
-              " must be positive");
+  LORSA_CHECK(s.attn_scale > 0.0 && std::isfinite(s.attn_scale), ConfigError,
+              "model.attn_scale = {} must be positive", s.attn_scale);
   LORSA_CHECK(s.rope.rotary_dim >= 0 && s.rope.rotary_dim <= s.d_qk && s.rope.rotary_dim % 2 == 0,
-              ConfigError,
-              "rotary_dim = ",
-              s.rope.rotary_dim,
-              " must be even and at most model.d_qk = ",
-              s.d_qk);
+              ConfigError, "rotary_dim = {} must be even and at most model.d_qk = {}",
+              s.rope.rotary_dim, s.d_qk);
 }
 
 }  // namespace
 
 void validate(const LorsaShape& s) {
-  LORSA_CHECK(s.d_model > 0 && s.num_ov_heads > 0,
-              ConfigError,
-              "model: sizes must be positive, found d_model = ",
-              s.d_model,
-              ", num_ov_heads = ",
+  LORSA_CHECK(s.d_model > 0 && s.num_ov_heads > 0, ConfigError,
+              "model: sizes must be positive, found d_model = {}, num_ov_heads = {}", s.d_model,
               s.num_ov_heads);
-  LORSA_CHECK(!is_sparse(s.activation) || (s.top_k >= 1 && s.top_k <= s.num_ov_heads),
-              ConfigError,
-              "model.top_k = ",
-              s.top_k,
-              " is outside [1, model.num_ov_heads = ",
-              s.num_ov_heads,
-              "]");
+  LORSA_CHECK(!is_sparse(s.activation) || (s.top_k >= 1 && s.top_k <= s.num_ov_heads), ConfigError,
+              "model.top_k = {} is outside [1, model.num_ov_heads = {}]", s.top_k, s.num_ov_heads);
   if (s.has_attention()) {
     validate_attention(s);
     return;
@@ -72,14 +52,9 @@ void validate(const LorsaShape& s) {
   LORSA_CHECK(s.num_qk_heads == 0 && s.d_qk == 0 && s.num_virtual_keys == 0 && !s.qk_norm &&
                   s.rope.rotary_dim == 0,
               ConfigError,
-              "model: an SAE has no attention, found num_qk_heads = ",
-              s.num_qk_heads,
-              ", d_qk = ",
-              s.d_qk,
-              ", num_virtual_keys = ",
-              s.num_virtual_keys,
-              ", rotary_dim = ",
-              s.rope.rotary_dim);
+              "model: an SAE has no attention, found num_qk_heads = {}, d_qk = {}, "
+              "num_virtual_keys = {}, rotary_dim = {}",
+              s.num_qk_heads, s.d_qk, s.num_virtual_keys, s.rope.rotary_dim);
 }
 
 Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights) : shape_(shape), weights_(std::move(weights)) {
@@ -89,13 +64,8 @@ Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights) : shape_(shape), weights_(s
   validate(shape_);
   for (const auto& [name, tensor] : std::as_const(weights_).named()) {
     const std::vector<int64_t> expected = weight_shape(shape_, name);
-    LORSA_CHECK(tensor->sizes() == at::IntArrayRef(expected) && tensor->is_contiguous(),
-                ShapeError,
-                "weight ",
-                name,
-                ": expected a contiguous ",
-                at::IntArrayRef(expected),
-                ", found ",
+    LORSA_CHECK(tensor->sizes() == at::IntArrayRef(expected) && tensor->is_contiguous(), ShapeError,
+                "weight {}: expected a contiguous {}, found {}", name, at::IntArrayRef(expected),
                 tensor->sizes());
   }
   const std::vector<std::string> expected = weight_names(shape_);
@@ -103,21 +73,14 @@ Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights) : shape_(shape), weights_(s
   for (const auto& [name, tensor] : std::as_const(weights_).named()) {
     found.push_back(name);
   }
-  LORSA_CHECK(found == expected,
-              ShapeError,
-              "Lorsa: expected the weights ",
-              joined(expected),
-              "; found ",
-              joined(found));
+  LORSA_CHECK(found == expected, ShapeError, "Lorsa: expected the weights {}; found {}",
+              joined(expected), joined(found));
 }
 
 Reconstruction Lorsa::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const {
   const at::NoGradGuard no_grad;
   Reconstruction out;
-  out.kept = keep_heads(shape_,
-                        weights_,
-                        pre_activations(x_BTD),
-                        output_norms(),
+  out.kept = keep_heads(shape_, weights_, pre_activations(x_BTD), output_norms(),
                         top_k > 0 ? top_k : shape_.top_k,
                         /*eligible_P=*/at::Tensor());
   out.y_BTD = kernels::sparse_decode(out.kept, weights_.W_O, weights_.b_D).view(x_BTD.sizes());
@@ -128,12 +91,9 @@ Reading Lorsa::read(const at::Tensor& x_BTD) const {
   const at::NoGradGuard no_grad;
   const Projections p = project(shape_, weights_, x_BTD);
   Reading out;
-  out.kept = keep_heads(shape_,
-                        weights_,
-                        attend(shape_, weights_, p).z_PH,
-                        output_norms(),
-                        shape_.top_k,
-                        /*eligible_P=*/at::Tensor());
+  out.kept =
+      keep_heads(shape_, weights_, attend(shape_, weights_, p).z_PH, output_norms(), shape_.top_k,
+                 /*eligible_P=*/at::Tensor());
   out.q_BTSE = p.q_BTSE;
   out.k_BTSE = p.k_BTSE;
   out.v_BTSG = p.v_BTSG;
@@ -148,15 +108,9 @@ at::Tensor Lorsa::pre_activations(const at::Tensor& x_BTD) const {
 at::Tensor Lorsa::qk_log_patterns(const at::Tensor& x_BTD, int64_t first, int64_t count) const {
   const at::NoGradGuard no_grad;
   LORSA_CHECK(shape_.has_attention(), ConfigError, "an SAE has no attention patterns");
-  LORSA_CHECK(first >= 0 && count >= 1 && first + count <= shape_.num_qk_heads,
-              ShapeError,
-              "qk_log_patterns: QK heads [",
-              first,
-              ", ",
-              first + count,
-              ") are outside [0, ",
-              shape_.num_qk_heads,
-              ")");
+  LORSA_CHECK(first >= 0 && count >= 1 && first + count <= shape_.num_qk_heads, ShapeError,
+              "qk_log_patterns: QK heads [{}, {}) are outside [0, {})", first, first + count,
+              shape_.num_qk_heads);
   const int64_t T = x_BTD.size(1);
   const Projections p = project_qk(shape_, weights_, x_BTD);
   const at::Tensor q_BSTE = p.q_BTSE.narrow(2, first, count).transpose(1, 2);
@@ -194,13 +148,10 @@ void Lorsa::fold(double input_scale, double target_scale) {
 void Lorsa::to_jumprelu(double threshold) {
   const at::NoGradGuard no_grad;
   LORSA_CHECK(shape_.activation == Activation::kTopK || shape_.activation == Activation::kBatchTopK,
-              ConfigError,
-              "only a topk or batchtopk Lorsa can become a jumprelu one");
-  LORSA_CHECK(threshold > 0.0 && std::isfinite(threshold),
-              ConfigError,
-              "jumprelu: a threshold of ",
-              threshold,
-              ", expected a positive number: did any head act?");
+              ConfigError, "only a topk or batchtopk Lorsa can become a jumprelu one");
+  LORSA_CHECK(threshold > 0.0 && std::isfinite(threshold), ConfigError,
+              "jumprelu: a threshold of {}, expected a positive number: did any head act?",
+              threshold);
   weights_.log_threshold =
       at::full({shape_.num_ov_heads}, std::log(threshold), weights_.W_O.options());
   shape_.activation = Activation::kJumpRelu;

@@ -73,36 +73,31 @@ LorsaShape shape_of(const io::Json& config, const std::string& where) {
   shape.num_qk_heads = size_member(config, "n_qk_heads", where);
   shape.d_qk = size_member(config, "d_qk_head", where);
   const int64_t d_ov = size_member(config, "d_ov_head", where);
-  LORSA_CHECK(d_ov == 1, FormatError, where, ": d_ov_head: expected 1, found ", d_ov);
+  LORSA_CHECK(d_ov == 1, FormatError, "{}: d_ov_head: expected 1, found {}", where, d_ov);
   const auto mode = io::member<std::string>(config, "mode", where);
-  LORSA_CHECK(mode == "top_k",
-              FormatError,
-              where,
-              ": mode: expected top_k (no released code says what the others' checkpoints hold), "
-              "found ",
-              mode);
+  LORSA_CHECK(mode == "top_k", FormatError,
+              "{}: mode: expected top_k (no released code says what the others' checkpoints hold), "
+              "found {}",
+              where, mode);
   shape.top_k = size_member(config, "top_k", where);
   shape.activation = io::member_or<bool>(config, "use_z_relu", where, false)
                          ? Activation::kTopK
                          : Activation::kTopKSigned;
   shape.num_virtual_keys = io::member_or<int64_t>(config, "virtual_kv_num", where, 0);
-  LORSA_CHECK(shape.num_virtual_keys >= 0,
-              FormatError,
-              where,
-              ": virtual_kv_num: expected a number >= 0, found ",
+  LORSA_CHECK(shape.num_virtual_keys >= 0, FormatError,
+              "{}: virtual_kv_num: expected a number >= 0, found {}", where,
               shape.num_virtual_keys);
-  shape.attn_scale = io::member_or<double>(
-      config, "attn_scale", where, std::sqrt(static_cast<double>(shape.d_qk)));
+  shape.attn_scale = io::member_or<double>(config, "attn_scale", where,
+                                           std::sqrt(static_cast<double>(shape.d_qk)));
   const auto position =
       io::member_or<std::string>(config, "positional_embedding_type", where, std::string("rotary"));
   const bool rotates = position == "rotary";
   LORSA_CHECK(rotates || position == "default" || position == "standard" || position == "none",
               FormatError,
-              where,
-              ": positional_embedding_type: expected rotary, default, standard or none, found ",
-              position);
-  shape.rope = rope_of_config(
-      given_members(config), rotates, /*adjacent_pairs_default=*/false, shape.d_qk, where);
+              "{}: positional_embedding_type: expected rotary, default, standard or none, found {}",
+              where, position);
+  shape.rope = rope_of_config(given_members(config), rotates, /*adjacent_pairs_default=*/false,
+                              shape.d_qk, where);
   validate_read(shape, where);
   return shape;
 }
@@ -114,13 +109,8 @@ std::optional<Scales> scales_of(const io::Json& config, int64_t d_model, const s
   const auto norms = io::member<io::Json>(config, "avg_norm", where);
   const auto scale = [&](const char* side) {
     const auto norm = io::member<double>(norms, side, where + ": avg_norm");
-    LORSA_CHECK(norm > 0.0,
-                FormatError,
-                where,
-                ": avg_norm: ",
-                side,
-                ": expected a positive number, found ",
-                norm);
+    LORSA_CHECK(norm > 0.0, FormatError, "{}: avg_norm: {}: expected a positive number, found {}",
+                where, side, norm);
     return std::sqrt(static_cast<double>(d_model)) / norm;
   };
   return Scales{scale("in"), scale("out")};
@@ -152,10 +142,8 @@ void check_virtual_values(ForeignTensors& tensors,
   if (shape.num_virtual_keys > 0) {
     const at::Tensor values =
         tensors.weight("virtual_v", {shape.num_virtual_keys, shape.num_ov_heads, 1});
-    LORSA_CHECK(!values.any().item<bool>(),
-                FormatError,
-                file,
-                ": tensor \"virtual_v\": expected zeros, found up to ",
+    LORSA_CHECK(!values.any().item<bool>(), FormatError,
+                "{}: tensor \"virtual_v\": expected zeros, found up to {}", file,
                 values.abs().max().item<double>());
   }
 }
@@ -166,19 +154,18 @@ std::vector<std::string> remarks_on(const io::Json& config,
   std::vector<std::string> remarks;
   for (const auto& [key, unused] : config.items()) {
     if (!kKeys.contains(key)) {
-      remarks.push_back(concat(where, ": ", key, ": an unknown key, passed over"));
+      remarks.push_back(formatted("{}: {}: an unknown key, passed over", where, key));
     }
   }
   if (!is_given(config, "layer")) {
-    remarks.push_back(concat(where, ": layer: says nothing; read as -1"));
+    remarks.push_back(formatted("{}: layer: says nothing; read as -1", where));
   }
   if (shape.num_virtual_keys > 0) {
-    remarks.push_back(concat(
-        where,
-        ": virtual_kv_num: read as keys that every query meets; the released code puts them behind "
-        "the others under a mask moved by ",
-        shape.num_virtual_keys,
-        ", so that queries there meet keys after their own position"));
+    remarks.push_back(
+        formatted("{}: virtual_kv_num: read as keys that every query meets; the released code puts "
+                  "them behind the others under a mask moved by {}, so that queries there meet "
+                  "keys after their own position",
+                  where, shape.num_virtual_keys));
   }
   return remarks;
 }
@@ -188,15 +175,9 @@ std::vector<std::string> remarks_on(const io::Json& config,
 ImportedLorsa load_original(const fs::path& folder, ReadAs read_as) {
   const std::string where = (folder / kConfig).string();
   const fs::path file = folder / kWeights;
-  LORSA_CHECK(is_there(folder / kConfig) && is_there(file),
-              IoError,
-              folder.string(),
-              ": no checkpoint of the original repository here: expected ",
-              kConfig,
-              " and ",
-              kWeights,
-              ", ",
-              io::found_instead(folder, io::Place::kForeignCheckpoint));
+  LORSA_CHECK(is_there(folder / kConfig) && is_there(file), IoError,
+              "{}: no checkpoint of the original repository here: expected {} and {}, {}", folder,
+              kConfig, kWeights, io::found_instead(folder, io::Place::kForeignCheckpoint));
   const io::Json config = io::read_json(folder / kConfig);
   const LorsaShape shape = shape_of(config, where);
   const std::optional<Scales> scales = scales_of(config, shape.d_model, where);

@@ -107,12 +107,12 @@ class Filter {
 
  private:
   [[noreturn]] void refuse(const std::string& found) const {
-    throw FormatError(concat("expected the pickle of a state dict, found ", found));
+    throw FormatError(formatted("expected the pickle of a state dict, found {}", found));
   }
 
   std::string_view take(size_t count) {
     if (count > in_.size() - at_) {
-      refuse(concat("its end at byte ", in_.size()));
+      refuse(formatted("its end at byte {}", in_.size()));
     }
     const std::string_view bytes = in_.substr(at_, count);
     at_ += count;
@@ -122,7 +122,7 @@ class Filter {
   std::string_view take_line() {
     const size_t end = in_.find('\n', at_);
     if (end == std::string_view::npos) {
-      refuse(concat("its end at byte ", in_.size()));
+      refuse(formatted("its end at byte {}", in_.size()));
     }
     const std::string_view line = take(end - at_);
     ++at_;
@@ -137,8 +137,8 @@ class Filter {
     } else {
       const int size = operand_size(opcode);
       if (size < 0) {
-        refuse(concat(
-            "opcode ", static_cast<int>(static_cast<unsigned char>(opcode)), " at byte ", at_ - 1));
+        refuse(formatted("opcode {} at byte {}",
+                         static_cast<int>(static_cast<unsigned char>(opcode)), at_ - 1));
       }
       take(static_cast<size_t>(size));
     }
@@ -150,7 +150,7 @@ class Filter {
 
   void global(size_t begin) {
     const std::string_view module = take_line();
-    const std::string name = concat(module, " ", take_line());
+    const std::string name = formatted("{} {}", module, take_line());
     if (!is_state_dict_class(name)) {
       refuse("an object of the class " + name);
     }
@@ -168,7 +168,7 @@ class Filter {
   /// Behind the class stand an empty tuple and REDUCE, which make the dict.
   void ordered_dict() {
     if (!next_is(kEmptyTuple) || in_.size() - at_ < 2 || in_[at_ + 1] != kReduce) {
-      refuse(concat("an OrderedDict that is not made empty, at byte ", at_));
+      refuse(formatted("an OrderedDict that is not made empty, at byte {}", at_));
     }
     take(2);
     out_ += kEmptyDict;

@@ -13,18 +13,10 @@ namespace lorsa::model {
 namespace {
 
 void check_input(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
-  LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == shape.d_model,
-              ShapeError,
-              "Lorsa: expected input [B, T, ",
-              shape.d_model,
-              "], found ",
-              x_BTD.sizes());
-  LORSA_CHECK(x_BTD.scalar_type() == w.W_V.scalar_type(),
-              ShapeError,
-              "Lorsa: input is ",
-              x_BTD.scalar_type(),
-              ", weights are ",
-              w.W_V.scalar_type());
+  LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == shape.d_model, ShapeError,
+              "Lorsa: expected input [B, T, {}], found {}", shape.d_model, x_BTD.sizes());
+  LORSA_CHECK(x_BTD.scalar_type() == w.W_V.scalar_type(), ShapeError,
+              "Lorsa: input is {}, weights are {}", x_BTD.scalar_type(), w.W_V.scalar_type());
 }
 
 }  // namespace
@@ -36,18 +28,18 @@ Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at:
   Projections p;
   p.x_PD = x_BTD.reshape({B * T, shape.d_model});
   p.rope = kernels::rope_table(shape.rope, T, w.b_Q.scalar_type(), x_BTD.device());
-  const auto heads =
-      [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain, QkNorm& norm) {
-        at::Tensor out = kernels::product_nt(p.x_PD, weight, bias.view({-1}))
-                             .view({B, T, shape.num_qk_heads, shape.d_qk});
-        if (gain.defined()) {
-          out = norm.forward(out, gain, shape.qk_norm_eps);
-        }
-        if (shape.rope.rotary_dim > 0) {
-          kernels::apply_rope_(out, shape.rope, p.rope, kernels::RopeDirection::kForward);
-        }
-        return out;
-      };
+  const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain,
+                         QkNorm& norm) {
+    at::Tensor out = kernels::product_nt(p.x_PD, weight, bias.view({-1}))
+                         .view({B, T, shape.num_qk_heads, shape.d_qk});
+    if (gain.defined()) {
+      out = norm.forward(out, gain, shape.qk_norm_eps);
+    }
+    if (shape.rope.rotary_dim > 0) {
+      kernels::apply_rope_(out, shape.rope, p.rope, kernels::RopeDirection::kForward);
+    }
+    return out;
+  };
   p.q_BTSE = heads(w.W_Q, w.b_Q, w.q_norm, p.q_norm);
   p.k_BTSE = heads(w.W_K, w.b_K, w.k_norm, p.k_norm);
   return p;

@@ -55,8 +55,8 @@ at::Tensor batch_top_k(const at::Tensor& z_PH,
 kernels::TopK sparse_rows(const at::Tensor& a_PH, const at::Tensor& norm_H) {
   const int64_t most =
       a_PH.size(0) == 0 ? 0 : (a_PH > 0).sum(at::IntArrayRef{1}).max().item<int64_t>();
-  return kernels::top_k_heads(
-      a_PH, norm_H, std::max<int64_t>(most, 1), kernels::Selection::kPositive);
+  return kernels::top_k_heads(a_PH, norm_H, std::max<int64_t>(most, 1),
+                              kernels::Selection::kPositive);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include "lorsa/kernels/sparse.h"
 #include "lorsa/model/lorsa.h"
 
-// From z to activations (design section 3): the score of a head is relu(z) |W_O| (|z| |W_O| for
+// From z to activations: the score of a head is relu(z) |W_O| (|z| |W_O| for
 // signed activations).
 
 namespace lorsa::model {

@@ -1,4 +1,4 @@
-// The training step: the formulas of design section 3 forwards, their derivatives backwards.
+// The training step: the formulas of docs/method.md forwards, their derivatives backwards.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -24,11 +24,11 @@ kernels::AttentionGradients attention_gradients(const Projections& p,
                                                 double attn_scale,
                                                 kernels::GradientsOf gradients) {
   if (d_z.is_dense()) {
-    return kernels::attention_backward_dense(
-        p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PH, attn_scale, gradients);
+    return kernels::attention_backward_dense(p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PH,
+                                             attn_scale, gradients);
   }
-  return kernels::attention_backward(
-      p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK, d_z.head_PK, attn_scale, gradients);
+  return kernels::attention_backward(p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK,
+                                     d_z.head_PK, attn_scale, gradients);
 }
 
 std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
@@ -66,12 +66,8 @@ LorsaWeights operands(const LorsaWeights& weights, const StepOptions& options) {
     if (!weight.defined()) {
       continue;  // an SAE
     }
-    LORSA_CHECK(weight.scalar_type() == at::kFloat,
-                ShapeError,
-                "bfloat16 compute needs float32 weights, ",
-                name,
-                " is ",
-                weight.scalar_type());
+    LORSA_CHECK(weight.scalar_type() == at::kFloat, ShapeError,
+                "bfloat16 compute needs float32 weights, {} is {}", name, weight.scalar_type());
     const at::Tensor& copy = copies.at(name);
     weight = copy.defined() ? copy : weight.to(at::kBFloat16);
   }
@@ -85,13 +81,8 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
                                    const at::Tensor& scored_BT,
                                    const StepOptions& options) const {
   const at::NoGradGuard no_grad;
-  LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(),
-              ShapeError,
-              "Lorsa: target ",
-              target_BTD.sizes(),
-              " and input ",
-              x_BTD.sizes(),
-              " differ in shape");
+  LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(), ShapeError,
+              "Lorsa: target {} and input {} differ in shape", target_BTD.sizes(), x_BTD.sizes());
   const LorsaWeights w = operands(weights_, options);
   const at::ScalarType dtype = w.W_V.scalar_type();
   Projections p = project(shape_, w, x_BTD.to(dtype));
@@ -105,13 +96,10 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
       options.gradient_ready(name, g.at(name));
     }
   };
-  ZGradient d_z = decode({shape_,
-                          w,
-                          attention.z_PH,
-                          target_BTD.to(dtype).reshape({P, shape_.d_model}),
-                          scored_BT.reshape({P}),
-                          options},
-                         out);
+  ZGradient d_z =
+      decode({shape_, w, attention.z_PH, target_BTD.to(dtype).reshape({P, shape_.d_model}),
+              scored_BT.reshape({P}), options},
+             out);
   for (const char* name : {"W_O", "b_D", "log_threshold"}) {
     ready(name);
   }
@@ -124,18 +112,12 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
   }
   const bool trains_qk = options.qk == Qk::kTrain;
   kernels::AttentionGradients d =
-      attention_gradients(p,
-                          attention,
-                          d_z,
-                          shape_.attn_scale,
+      attention_gradients(p, attention, d_z, shape_.attn_scale,
                           trains_qk ? kernels::GradientsOf::kAll : kernels::GradientsOf::kValues);
   if (trains_qk && w.virtual_k.defined()) {
-    g.virtual_k = virtual_keys_backward(p.q_BTSE,
-                                        w.virtual_k,
-                                        shape_.attn_scale,
-                                        attention,
-                                        d_z.dot_with(attention.z_PH, shape_.num_qk_heads),
-                                        d.grad_q_BTSE);
+    g.virtual_k =
+        virtual_keys_backward(p.q_BTSE, w.virtual_k, shape_.attn_scale, attention,
+                              d_z.dot_with(attention.z_PH, shape_.num_qk_heads), d.grad_q_BTSE);
     ready("virtual_k");
   }
   // The weight gradients need memory that these do not any more.
@@ -152,16 +134,16 @@ StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
   if (!trains_qk) {
     return out;
   }
-  at::Tensor d_q = before_rope_and_norm(
-      shape_, p, p.q_norm, w.q_norm, std::exchange(d.grad_q_BTSE, {}), g.q_norm);
+  at::Tensor d_q = before_rope_and_norm(shape_, p, p.q_norm, w.q_norm,
+                                        std::exchange(d.grad_q_BTSE, {}), g.q_norm);
   std::tie(g.W_Q, g.b_Q) = weight_gradients(d_q, p);
   d_q.reset();
   g.b_Q = g.b_Q.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
     ready(name);
   }
-  const at::Tensor d_k = before_rope_and_norm(
-      shape_, p, p.k_norm, w.k_norm, std::exchange(d.grad_k_BTSE, {}), g.k_norm);
+  const at::Tensor d_k = before_rope_and_norm(shape_, p, p.k_norm, w.k_norm,
+                                              std::exchange(d.grad_k_BTSE, {}), g.k_norm);
   std::tie(g.W_K, g.b_K) = weight_gradients(d_k, p);
   g.b_K = g.b_K.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_K", "b_K", "k_norm"}) {

@@ -36,11 +36,7 @@ void check_is_zip(const std::filesystem::path& path) {
   char magic[4] = {};
   LORSA_CHECK(io::pread_all(file, magic, sizeof(magic), 0, path) == sizeof(magic) &&
                   std::memcmp(magic, "PK\x03\x04", sizeof(magic)) == 0,
-              FormatError,
-              path.string(),
-              ": expected ",
-              kExpected,
-              ", found other bytes");
+              FormatError, "{}: expected {}, found other bytes", path, kExpected);
 }
 
 std::string record_text(Reader& reader, const char* name) {
@@ -67,9 +63,7 @@ c10::IValue unpickle(Reader& reader, StorageSizes& sizes) {
   };
   torch::jit::Unpickler unpickler(read,
                                   /*type_resolver=*/nullptr,
-                                  /*obj_loader=*/nullptr,
-                                  read_record,
-                                  c10::Device(c10::kCPU));
+                                  /*obj_loader=*/nullptr, read_record, c10::Device(c10::kCPU));
   return unpickler.parse_ivalue();
 }
 
@@ -83,58 +77,36 @@ c10::IValue without_attributes(const c10::IValue& value) {
 /// LibTorch takes the pickle's word for where a tensor lies in its storage and for the storage's
 /// size: neither may reach past the record.
 void check_extent(const std::string& name, const at::Tensor& tensor, const StorageSizes& sizes) {
-  LORSA_CHECK(tensor.layout() == at::kStrided && !tensor.is_quantized(),
-              FormatError,
-              "tensor \"",
-              name,
-              "\": expected a dense tensor, found another layout");
+  LORSA_CHECK(tensor.layout() == at::kStrided && !tensor.is_quantized(), FormatError,
+              "tensor \"{}\": expected a dense tensor, found another layout", name);
   const auto negative = [](int64_t value) { return value < 0; };
   LORSA_CHECK(tensor.storage_offset() >= 0 &&
                   std::none_of(tensor.sizes().begin(), tensor.sizes().end(), negative) &&
                   std::none_of(tensor.strides().begin(), tensor.strides().end(), negative),
               FormatError,
-              "tensor \"",
-              name,
-              "\": expected sizes, strides and offset of at least 0, found ",
-              tensor.sizes(),
-              ", ",
-              tensor.strides(),
-              " and ",
-              tensor.storage_offset(),
-              " (a damaged file)");
+              "tensor \"{}\": expected sizes, strides and offset of at least 0, found {}, {} and "
+              "{} (a damaged file)",
+              name, tensor.sizes(), tensor.strides(), tensor.storage_offset());
   if (tensor.numel() == 0) {
     return;
   }
   const auto stored = sizes.find(tensor.storage().data());
   const size_t found = stored == sizes.end() ? 0 : stored->second;
   const size_t needed =
-      at::detail::computeStorageNbytes(tensor.sizes(),
-                                       tensor.strides(),
-                                       tensor.itemsize(),
+      at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.itemsize(),
                                        static_cast<size_t>(tensor.storage_offset()));
-  LORSA_CHECK(needed <= found && tensor.storage().nbytes() <= found,
-              FormatError,
-              "tensor \"",
-              name,
-              "\": expected a record of ",
-              std::max(needed, tensor.storage().nbytes()),
-              " bytes, found ",
-              found,
-              " (a damaged file)");
+  LORSA_CHECK(needed <= found && tensor.storage().nbytes() <= found, FormatError,
+              "tensor \"{}\": expected a record of {} bytes, found {} (a damaged file)", name,
+              std::max(needed, tensor.storage().nbytes()), found);
 }
 
 io::NamedTensors tensors_of(const c10::IValue& value, const StorageSizes& sizes) {
-  LORSA_CHECK(value.isGenericDict(),
-              FormatError,
-              "expected a dictionary of tensors, found a ",
+  LORSA_CHECK(value.isGenericDict(), FormatError, "expected a dictionary of tensors, found a {}",
               value.tagKind());
   io::NamedTensors tensors;
   for (const auto& entry : value.toGenericDict()) {
-    LORSA_CHECK(entry.key().isString() && entry.value().isTensor(),
-                FormatError,
-                "expected names with tensors, found ",
-                entry.key().tagKind(),
-                " with ",
+    LORSA_CHECK(entry.key().isString() && entry.value().isTensor(), FormatError,
+                "expected names with tensors, found {} with {}", entry.key().tagKind(),
                 entry.value().tagKind());
     const std::string name = entry.key().toStringRef();
     const at::Tensor tensor = entry.value().toTensor();
@@ -152,22 +124,22 @@ io::NamedTensors read_torch_state_dict(const std::filesystem::path& path) {
     Reader reader(path.string());
     if (reader.hasRecord(kByteOrder)) {
       const std::string order = record_text(reader, kByteOrder);
-      LORSA_CHECK(order == "little", FormatError, "byteorder: expected little, found ", order);
+      LORSA_CHECK(order == "little", FormatError, "byteorder: expected little, found {}", order);
     }
     StorageSizes sizes;
     const c10::IValue value = without_attributes(unpickle(reader, sizes));
     return tensors_of(value, sizes);
   } catch (const FormatError& error) {
-    throw FormatError(concat(path.string(), ": ", error.what()));
+    throw FormatError(formatted("{}: {}", path, error.what()));
   } catch (const c10::Error& error) {
-    throw FormatError(concat(path.string(),
-                             ": expected a state dict as torch.save writes it; LibTorch found: ",
-                             first_line(error.what_without_backtrace())));
+    throw FormatError(
+        formatted("{}: expected a state dict as torch.save writes it; LibTorch found: {}", path,
+                  first_line(error.what_without_backtrace())));
   } catch (const std::exception& error) {
     // Damaged pickles also end in the standard library's own exceptions.
-    throw FormatError(concat(path.string(),
-                             ": expected a state dict as torch.save writes it; LibTorch found: ",
-                             first_line(error.what())));
+    throw FormatError(
+        formatted("{}: expected a state dict as torch.save writes it; LibTorch found: {}", path,
+                  first_line(error.what())));
   }
 }
 

@@ -36,7 +36,7 @@ at::Tensor& LorsaWeights::at(const std::string& name) {
       return *tensor;
     }
   }
-  throw ShapeError(concat("a Lorsa has no weight named ", name));
+  throw ShapeError(formatted("a Lorsa has no weight named {}", name));
 }
 
 std::vector<std::string> weight_names(const LorsaShape& shape) {
@@ -83,10 +83,8 @@ std::vector<int64_t> weight_shape(const LorsaShape& shape, const std::string& na
   if (name == "virtual_k") {
     return {shape.num_virtual_keys, S, E};
   }
-  LORSA_CHECK(name == "b_Q" || name == "b_K" || name == "q_norm" || name == "k_norm",
-              ShapeError,
-              "a Lorsa has no weight named ",
-              name);
+  LORSA_CHECK(name == "b_Q" || name == "b_K" || name == "q_norm" || name == "k_norm", ShapeError,
+              "a Lorsa has no weight named {}", name);
   return {S, E};
 }
 

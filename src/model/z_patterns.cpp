@@ -21,19 +21,8 @@ void check_queries(const std::vector<PatternQuery>& queries, int64_t B, int64_t 
     LORSA_CHECK(query.row >= 0 && query.row < B && query.position >= 0 && query.position < T &&
                     query.head >= 0 && query.head < H,
                 ShapeError,
-                "z_patterns: query (row ",
-                query.row,
-                ", position ",
-                query.position,
-                ", head ",
-                query.head,
-                ") is outside [",
-                B,
-                ", ",
-                T,
-                ", ",
-                H,
-                "]");
+                "z_patterns: query (row {}, position {}, head {}) is outside [{}, {}, {}]",
+                query.row, query.position, query.head, B, T, H);
   }
 }
 
@@ -120,11 +109,7 @@ at::Tensor patterns_in_place(const LorsaShape& shape,
     const int64_t first = query.row * length;
     const int64_t s = query.head / shape.group();
     kernels::cpu::row_products(q + (first + query.position) * width + s * E,
-                               k + first * width + s * E,
-                               width,
-                               live,
-                               E,
-                               out);
+                               k + first * width + s * E, width, live, E, out);
     kernels::cpu::softmax_row(out, live, length, static_cast<T>(1.0 / shape.attn_scale));
     for (int64_t j = 0; j < live; ++j) {
       out[j] *= v[(first + j) * H + query.head];
@@ -164,10 +149,9 @@ at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
   // Values of the asked heads only: a batch asks for few of tens of thousands.
   const auto [head_m, place_n, unused] =
       at::_unique2(head_n, /*sorted=*/true, /*return_inverse=*/true);
-  const at::Tensor v_BTm =
-      at::addmm(
-          weights_.b_V.index_select(0, head_m), p.x_PD, weights_.W_V.index_select(0, head_m).t())
-          .view({x_BTD.size(0), T, -1});
+  const at::Tensor v_BTm = at::addmm(weights_.b_V.index_select(0, head_m), p.x_PD,
+                                     weights_.W_V.index_select(0, head_m).t())
+                               .view({x_BTD.size(0), T, -1});
   return gathered_patterns(shape_, weights_, p.q_BTSE, p.k_BTSE, v_BTm, queries, place_n);
 }
 
@@ -192,8 +176,8 @@ at::Tensor Lorsa::z_patterns(const Reading& reading,
     const at::Tensor position_n = column(queries, &PatternQuery::position, v_BTH.device());
     return at_own_position(at::index(v_BTH, {row_n, position_n, head_n}), position_n, T);
   }
-  return gathered_patterns(
-      shape_, weights_, reading.q_BTSE, reading.k_BTSE, v_BTH, queries, head_n);
+  return gathered_patterns(shape_, weights_, reading.q_BTSE, reading.k_BTSE, v_BTH, queries,
+                           head_n);
 }
 
 }  // namespace lorsa::model

@@ -9,8 +9,7 @@ namespace {
 
 void describe_task(config::Fields& f, ToyConfig::Task& c) {
   f.section("task", "What the target model is taught; docs/formats.md says what its rules are.");
-  f.choice<TaskKind>("kind",
-                     c.kind,
+  f.choice<TaskKind>("kind", c.kind,
                      {{"superposition", TaskKind::kSuperposition},
                       {"induction", TaskKind::kInduction},
                       {"successor", TaskKind::kSuccessor},
@@ -38,8 +37,7 @@ void describe_model(config::Fields& f, ToyConfig::Model& c) {
   f.count("layers", c.layers, "Blocks.").between(1, 64);
   f.count("heads", c.heads, "Attention heads of a layer.").between(1, 256);
   f.count("head_width", c.head_width, "Width of a head, even.").between(2, 512);
-  f.count("d_mlp",
-          c.d_mlp,
+  f.count("d_mlp", c.d_mlp,
           "Width of the MLP; 0: attention alone (an MLP with zero weights, the identity).")
       .between(0, 65536);
   f.number("rope_base", c.rope_base, "Base of the rotary embedding.").between(1, 1e9);
@@ -53,14 +51,12 @@ void describe_train(config::Fields& f, ToyConfig::Train& c) {
   f.number("decay_fraction", c.decay_fraction, "Last share of the steps over which it falls to 0.")
       .between(0, 1);
   f.number(
-       "plant",
-       c.plant,
+       "plant", c.plant,
        "Weight of the terms that make a single layer compute the rules as they are told: what "
        "it writes from other keys than a rule's sources goes to 0, and what it writes from them "
        "points at the answer's unembedding. 0: the answers alone are trained.")
       .between(0, 1000);
-  f.number("plant_sharpness",
-           c.plant_sharpness,
+  f.number("plant_sharpness", c.plant_sharpness,
            "With plant: multiplies the cosines to all unembeddings before their softmax; lower "
            "values push the rules' outputs further apart.")
       .between(1e-3, 1000);
@@ -78,8 +74,7 @@ void describe(config::Fields& f, ToyConfig& c) {
   describe_train(f, c.train);
   f.section("corpus", "The documents for lorsa-cache.");
   f.count("rows", c.corpus.rows, "Documents, one row each.").between(1, 1'000'000'000);
-  f.number("holdout_fraction",
-           c.corpus.holdout_fraction,
+  f.number("holdout_fraction", c.corpus.holdout_fraction,
            "Share held out by the hash of the tokens, as lorsa-cache does with the same "
            "data.holdout_fraction; truth.json is about these.")
       .between(0, 1);
@@ -88,27 +83,14 @@ void describe(config::Fields& f, ToyConfig& c) {
 void validate(const ToyConfig& c) {
   const ToyConfig::Task& task = c.task;
   const int64_t T = task.context_length;
-  LORSA_CHECK(c.model.head_width % 2 == 0,
-              ConfigError,
-              "model.head_width = ",
-              c.model.head_width,
-              ": rotary embeddings need an even width");
-  LORSA_CHECK(c.train.plant == 0.0 || c.model.layers == 1,
-              ConfigError,
-              "train.plant = ",
-              c.train.plant,
-              " plants rules in a single layer, but model.layers = ",
-              c.model.layers);
+  LORSA_CHECK(c.model.head_width % 2 == 0, ConfigError,
+              "model.head_width = {}: rotary embeddings need an even width", c.model.head_width);
+  LORSA_CHECK(c.train.plant == 0.0 || c.model.layers == 1, ConfigError,
+              "train.plant = {} plants rules in a single layer, but model.layers = {}",
+              c.train.plant, c.model.layers);
   const auto needs = [&](int64_t least, const char* key, int64_t value) {
-    LORSA_CHECK(T >= least,
-                ConfigError,
-                "task.context_length = ",
-                T,
-                " is too short for ",
-                key,
-                " = ",
-                value,
-                ": it needs ",
+    LORSA_CHECK(T >= least, ConfigError,
+                "task.context_length = {} is too short for {} = {}: it needs {}", T, key, value,
                 least);
   };
   switch (task.kind) {
@@ -116,13 +98,10 @@ void validate(const ToyConfig& c) {
       return;
     case TaskKind::kInduction:
       needs(2 * task.segment + 1, "task.segment", task.segment);
-      LORSA_CHECK(task.noise_tokens >= T - 1,
-                  ConfigError,
-                  "task.noise_tokens = ",
-                  task.noise_tokens,
-                  ": an induction row of task.context_length = ",
-                  T,
-                  " needs as many different words as it has tokens behind BOS");
+      LORSA_CHECK(task.noise_tokens >= T - 1, ConfigError,
+                  "task.noise_tokens = {}: an induction row of task.context_length = {} needs as "
+                  "many different words as it has tokens behind BOS",
+                  task.noise_tokens, T);
       return;
     case TaskKind::kSuccessor:
       needs(task.scales + 2, "task.scales", task.scales);
@@ -131,11 +110,10 @@ void validate(const ToyConfig& c) {
       needs(5, "task.operands", task.operands);
       return;
     case TaskKind::kCopy:
-      LORSA_CHECK(!task.distances.empty() && std::ranges::min(task.distances) >= 1,
-                  ConfigError,
+      LORSA_CHECK(!task.distances.empty() && std::ranges::min(task.distances) >= 1, ConfigError,
                   "task.distances: expected one or more distances of at least 1");
-      needs(
-          std::ranges::max(task.distances) + 2, "task.distances", std::ranges::max(task.distances));
+      needs(std::ranges::max(task.distances) + 2, "task.distances",
+            std::ranges::max(task.distances));
       return;
   }
 }

@@ -90,7 +90,7 @@ Json tokenizer(const std::vector<std::string>& words) {
 /// NumPy's format 1.0 for a little-endian int32 matrix.
 std::string npy_header(int64_t rows, int64_t columns) {
   std::string text =
-      concat("{'descr': '<i4', 'fortran_order': False, 'shape': (", rows, ", ", columns, "), }");
+      formatted("{{'descr': '<i4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
   constexpr size_t kPreamble = 10;
   constexpr size_t kAlignment = 64;
   text.append(kAlignment - (kPreamble + text.size() + 1) % kAlignment, ' ');

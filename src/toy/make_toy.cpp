@@ -94,18 +94,12 @@ void train_model(const ToyConfig& config,
   }
   Progress bar("train", config.train.steps, "steps", 0, visible);
   for (int64_t step = 0; step < config.train.steps; ++step) {
-    const TaskBatch batch = make_batch(task,
-                                       static_cast<uint64_t>(config.run.seed),
-                                       "toy training",
-                                       step * config.train.batch_rows,
-                                       config.train.batch_rows);
+    const TaskBatch batch = make_batch(task, static_cast<uint64_t>(config.run.seed), "toy training",
+                                       step * config.train.batch_rows, config.train.batch_rows);
     const at::Tensor loss = model.loss(batch, config.train.plant, config.train.plant_sharpness);
     const double value = loss.item<double>();
-    LORSA_CHECK(std::isfinite(value),
-                Error,
-                "the loss of step ",
-                step,
-                " is not finite: lower train.learning_rate = ",
+    LORSA_CHECK(std::isfinite(value), Error,
+                "the loss of step {} is not finite: lower train.learning_rate = {}", step,
                 config.train.learning_rate);
     loss.backward();
     kernels::AdamHyper hyper;
@@ -124,11 +118,9 @@ void train_model(const ToyConfig& config,
     note << "loss " << value;
     bar.update(step + 1, note.str());
     if (StopSignal::requested()) {
-      throw Interrupted(concat("stopped at step ",
-                               step + 1,
-                               " of ",
-                               config.train.steps,
-                               "; nothing is written: a target model begins anew"));
+      throw Interrupted(
+          formatted("stopped at step {} of {}; nothing is written: a target model begins anew",
+                    step + 1, config.train.steps));
     }
   }
   bar.finish();
@@ -150,20 +142,14 @@ void judge(const ToyConfig& config,
 std::optional<ToySummary> finished(const ToyConfig& config) {
   const fs::path folder = config.run.out;
   if (!fs::exists(folder / kConfigFile)) {
-    LORSA_CHECK(!fs::exists(folder) || fs::is_empty(folder),
-                ConfigError,
-                "run.out = ",
-                config.run.out,
-                ": holds something that lorsa-toy has not made; use another folder");
+    LORSA_CHECK(!fs::exists(folder) || fs::is_empty(folder), ConfigError,
+                "run.out = {}: holds something that lorsa-toy has not made; use another folder",
+                config.run.out);
     return std::nullopt;
   }
-  LORSA_CHECK(io::read_file(folder / kConfigFile) == identity(config),
-              ConfigError,
-              "run.out = ",
-              config.run.out,
-              " was made with another configuration (",
-              kConfigFile,
-              " there); use another folder");
+  LORSA_CHECK(io::read_file(folder / kConfigFile) == identity(config), ConfigError,
+              "run.out = {} was made with another configuration ({} there); use another folder",
+              config.run.out, kConfigFile);
   const std::string where = (folder / kSummaryFile).string();
   const io::Json json = io::read_json(folder / kSummaryFile);
   ToySummary summary;
@@ -180,16 +166,11 @@ std::optional<ToySummary> finished(const ToyConfig& config) {
 void check_corpus_size(const ToyConfig& config) {
   const double bytes = static_cast<double>(config.corpus.rows) *
                        static_cast<double>(config.task.context_length - 1) * sizeof(int32_t);
-  const std::string what = concat("corpus.rows = ", config.corpus.rows);
+  const std::string what = formatted("corpus.rows = {}", config.corpus.rows);
   check_memory(bytes, c10::kCPU, what);
   const auto free = static_cast<double>(io::free_bytes(config.run.out));
-  LORSA_CHECK(bytes <= free,
-              IoError,
-              what,
-              ": corpus.npy takes ",
-              format_bytes(bytes),
-              ", free are ",
-              format_bytes(free));
+  LORSA_CHECK(bytes <= free, IoError, "{}: corpus.npy takes {}, free are {}", what,
+              format_bytes(bytes), format_bytes(free));
 }
 
 }  // namespace
@@ -202,8 +183,7 @@ ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
   check_corpus_size(config);
   set_num_threads(static_cast<int>(config.run.threads));
   const std::unique_ptr<Task> task = make_task(config.task);
-  TargetModel model(config.model,
-                    static_cast<int64_t>(task->words().size()),
+  TargetModel model(config.model, static_cast<int64_t>(task->words().size()),
                     static_cast<uint64_t>(config.run.seed));
   // What a killed call left is written over.
   io::PendingFolder folder(config.run.out, io::PendingFolder::Leftover::kContinue);
@@ -227,8 +207,7 @@ ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
   io::write_json(folder.path() / kSummaryFile, json);
   io::write_file(folder.path() / kConfigFile, identity(config));
   folder.commit();
-  log_info(
-      "wrote ", config.run.out, ": ", config.corpus.rows, " documents, ", num_heldout, " held out");
+  log_info("wrote {}: {} documents, {} held out", config.run.out, config.corpus.rows, num_heldout);
   return summary;
 }
 

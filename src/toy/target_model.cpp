@@ -34,7 +34,7 @@ at::Tensor rotate(const at::Tensor& x_BNTA, double base) {
 }
 
 std::string block(int64_t layer, const char* name) {
-  return concat("model.layers.", layer, ".", name, ".weight");
+  return formatted("model.layers.{}.{}.weight", layer, name);
 }
 
 }  // namespace
@@ -85,7 +85,7 @@ const at::Tensor& TargetModel::weight(const std::string& name) const {
       return tensor;
     }
   }
-  throw Error(concat("the target model has no ", name));
+  throw Error(formatted("the target model has no {}", name));
 }
 
 at::Tensor TargetModel::attend(int64_t layer,

@@ -22,7 +22,7 @@ class NoisyTask : public Task {
   int32_t add_words(const std::string& prefix, int64_t count) {
     const auto first = static_cast<int32_t>(words_.size());
     for (int64_t i = 0; i < count; ++i) {
-      words_.push_back(concat(prefix, i));
+      words_.push_back(formatted("{}{}", prefix, i));
     }
     return first;
   }
@@ -79,7 +79,7 @@ class Superposition final : public NoisyTask {
     output_ = add_words("o", config.rules);
     add_noise();
     for (int64_t r = 0; r < config.rules; ++r) {
-      add_rule(concat("s", r % config.sources, " d", r, " -> o", r));
+      add_rule(formatted("s{} d{} -> o{}", r % config.sources, r, r));
     }
   }
 
@@ -162,9 +162,8 @@ class Successor final : public NoisyTask {
       const int64_t element = random.below(config().scale_length);
       at(row, places[static_cast<size_t>(s)]) = plus(elements_[static_cast<size_t>(s)], element);
       if (s == asked) {
-        row.answers.push_back(
-            {last(),
-             plus(elements_[static_cast<size_t>(s)], (element + 1) % config().scale_length)});
+        row.answers.push_back({last(), plus(elements_[static_cast<size_t>(s)],
+                                            (element + 1) % config().scale_length)});
         row.applications.push_back({s, last(), {places[static_cast<size_t>(s)]}});
       }
     }
@@ -221,8 +220,8 @@ class Copy final : public NoisyTask {
   explicit Copy(const ToyConfig::Task& config)
       : NoisyTask(config), longest_(*std::ranges::max_element(config.distances)) {
     for (const int64_t distance : config.distances) {
-      markers_.push_back(add_word(concat("back", distance)));
-      add_rule(concat("copy from ", distance, " before"));
+      markers_.push_back(add_word(formatted("back{}", distance)));
+      add_rule(formatted("copy from {} before", distance));
     }
     add_noise();
   }

@@ -9,16 +9,14 @@ void describe(config::Fields& f, RunConfig& c) {
   f.text("out", c.run.out, "Run folder; an unfinished run there is continued.").required();
   f.count("seed", c.run.seed, "Seed of initialisation and data order.").at_least(0);
   f.text("device", c.run.device, "auto, cpu, cuda or cuda:N.");
-  f.choice<Precision>("precision",
-                      c.run.precision,
+  f.choice<Precision>("precision", c.run.precision,
                       {{"auto", Precision::kAuto},
                        {"float32", Precision::kFloat32},
                        {"bfloat16", Precision::kBFloat16}},
                       "bfloat16 computes in it with float32 weights, sums and moments (on the CPU "
                       "for checking: it is slower); auto is bfloat16 on CUDA, else float32.");
   f.count("threads", c.run.threads, "CPU threads; 0 takes all cores.").between(0, 4096);
-  f.number("rank_timeout_s",
-           c.run.rank_timeout_s,
+  f.number("rank_timeout_s", c.run.rank_timeout_s,
            "How long one of several ranks (torchrun, mpirun, srun) waits for another.")
       .at_least(1.0);
 
@@ -26,32 +24,28 @@ void describe(config::Fields& f, RunConfig& c) {
   f.text("cache", c.data.cache, "Folder of one layer's activation cache.").required();
   f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step, over all ranks.")
       .between(1, 1'000'000);
-  f.count(
-       "read_ahead_batches", c.data.read_ahead_batches, "Batches read ahead of the training step.")
+  f.count("read_ahead_batches", c.data.read_ahead_batches,
+          "Batches read ahead of the training step.")
       .between(1, 1000);
   f.count("reader_threads", c.data.reader_threads, "Threads that read the cache.").between(1, 256);
   f.count("seed", c.data.seed, "Seed of the data order; -1 takes run.seed.").at_least(-1);
 
   f.section("model", "What is trained.");
-  f.choice<model::Kind>("kind",
-                        c.model.kind,
+  f.choice<model::Kind>("kind", c.model.kind,
                         {{"lorsa", model::Kind::kLorsa}, {"sae", model::Kind::kSae}},
                         "lorsa, or the baseline sae: a sparse autoencoder of the layer's output.");
-  f.count("num_ov_heads",
-          c.model.num_ov_heads,
+  f.count("num_ov_heads", c.model.num_ov_heads,
           "OV heads H, each with a one-dimensional output; an SAE's features.")
       .required()
       .at_least(1);
   f.count("num_qk_heads", c.model.num_qk_heads, "QK heads S; divides num_ov_heads. Not for an SAE.")
       .at_least(0);
   f.count("d_qk", c.model.d_qk, "Width E of a QK head. Not for an SAE.").at_least(0);
-  f.count("top_k",
-          c.model.top_k,
+  f.count("top_k", c.model.top_k,
           "OV heads K kept at every position (batchtopk: on average); relu and jumprelu take none.")
       .at_least(0);
   f.choice<model::Activation>(
-      "activation",
-      c.model.activation,
+      "activation", c.model.activation,
       {{"topk", model::Activation::kTopK},
        {"topk_signed", model::Activation::kTopKSigned},
        {"batchtopk", model::Activation::kBatchTopK},
@@ -59,13 +53,11 @@ void describe(config::Fields& f, RunConfig& c) {
        {"jumprelu", model::Activation::kJumpRelu}},
       "topk keeps the largest relu(z) |W_O| of a position, topk_signed the largest |z| |W_O|, "
       "batchtopk the largest of a batch, jumprelu those above the head's threshold.");
-  f.number("attn_scale",
-           c.model.attn_scale,
+  f.number("attn_scale", c.model.attn_scale,
            "Divisor of the attention scores; 0 takes the layer's own where d_qk is its head width, "
            "else sqrt(d_qk).")
       .at_least(0);
-  f.count("num_virtual_keys",
-          c.model.num_virtual_keys,
+  f.count("num_virtual_keys", c.model.num_virtual_keys,
           "Learned keys of every QK head whose value is zero: attention may go to nothing.")
       .between(0, 65536);
 
@@ -78,22 +70,18 @@ void describe(config::Fields& f, RunConfig& c) {
       .at_least(1);
   f.number("learning_rate", c.train.learning_rate, "Peak rate of Adam.").between(0, 1);
   f.count("warmup_tokens", c.train.warmup_tokens, "Tokens of linear warm-up.").at_least(0);
-  f.number("decay_fraction",
-           c.train.decay_fraction,
+  f.number("decay_fraction", c.train.decay_fraction,
            "Last share of the tokens over which the rate falls to 0.")
       .between(0, 1);
   f.count(
-       "initial_k",
-       c.train.initial_k,
+       "initial_k", c.train.initial_k,
        "K at the start; 0 takes model.top_k. Above it few heads die, below it each head learns to "
        "stand for itself.")
       .at_least(0);
-  f.count("k_anneal_tokens",
-          c.train.k_anneal_tokens,
+  f.count("k_anneal_tokens", c.train.k_anneal_tokens,
           "Tokens over which K goes from initial_k to top_k.")
       .at_least(0);
-  f.choice<Anneal>("k_anneal",
-                   c.train.k_anneal,
+  f.choice<Anneal>("k_anneal", c.train.k_anneal,
                    {{"linear", Anneal::kLinear},
                     {"exponential", Anneal::kExponential},
                     {"cosine", Anneal::kCosine}},
@@ -104,29 +92,23 @@ void describe(config::Fields& f, RunConfig& c) {
   f.number("clip_norm", c.train.clip_norm, "Largest norm of the whole gradient; 0 does not clip.")
       .at_least(0);
 
-  f.choice<Optimizer>("optimizer",
-                      c.train.optimizer,
+  f.choice<Optimizer>("optimizer", c.train.optimizer,
                       {{"adam", Optimizer::kAdam},
                        {"adamw", Optimizer::kAdamW},
                        {"sparse_adam", Optimizer::kSparseAdam}},
                       "sparse_adam moves weights and moments only where the gradient is not 0.");
-  f.number("weight_decay",
-           c.train.weight_decay,
+  f.number("weight_decay", c.train.weight_decay,
            "Decoupled weight decay of W_Q, W_K, W_V, W_O (adamw only).")
       .between(0, 1);
-  f.count("micro_batch_sequences",
-          c.train.micro_batch_sequences,
+  f.count("micro_batch_sequences", c.train.micro_batch_sequences,
           "Sequences computed at a time on each rank, gradients summed; 0: on CUDA as many as fit "
           "into the device's memory, else all.")
       .at_least(0);
-  f.boolean(
-      "unit_decoder", c.train.unit_decoder, "Keep the rows of W_O (an SAE's decoder) at length 1.");
-  f.choice<Freeze>("freeze",
-                   c.train.freeze,
-                   {{"none", Freeze::kNone}, {"qk", Freeze::kQk}},
+  f.boolean("unit_decoder", c.train.unit_decoder,
+            "Keep the rows of W_O (an SAE's decoder) at length 1.");
+  f.choice<Freeze>("freeze", c.train.freeze, {{"none", Freeze::kNone}, {"qk", Freeze::kQk}},
                    "qk leaves W_Q, W_K, their biases, norms and virtual keys as they start.");
-  f.choice<model::PenaltyKind>("penalty",
-                               c.train.penalty,
+  f.choice<model::PenaltyKind>("penalty", c.train.penalty,
                                {{"none", model::PenaltyKind::kNone},
                                 {"l1", model::PenaltyKind::kL1},
                                 {"tanh", model::PenaltyKind::kTanh},
@@ -136,27 +118,22 @@ void describe(config::Fields& f, RunConfig& c) {
   f.number("penalty_coefficient", c.train.penalty_coefficient, "Multiplies the penalty.")
       .at_least(0);
   f.number("penalty_stretch", c.train.penalty_stretch, "The c in tanh(c s).").between(1e-6, 1e6);
-  f.count("penalty_warmup_tokens",
-          c.train.penalty_warmup_tokens,
+  f.count("penalty_warmup_tokens", c.train.penalty_warmup_tokens,
           "Tokens over which the penalty grows from 0.")
       .at_least(0);
-  f.number("jumprelu_window",
-           c.train.jumprelu_window,
+  f.number("jumprelu_window", c.train.jumprelu_window,
            "Width of the straight-through rectangle that thresholds learn by, in scores.")
       .between(1e-9, 1e9);
-  f.count("aux_k",
-          c.train.aux_k,
+  f.count("aux_k", c.train.aux_k,
           "AuxK: dead heads per position that reconstruct what the others leave; 0 is off.")
       .at_least(0);
   f.number("aux_coefficient", c.train.aux_coefficient, "Weight of AuxK's squared error.")
       .between(0, 1e6);
-  f.count("dead_after_tokens",
-          c.train.dead_after_tokens,
+  f.count("dead_after_tokens", c.train.dead_after_tokens,
           "Tokens without an activation after which AuxK takes a head for dead.")
       .at_least(1);
   f.choice<FinalActivation>(
-      "final_activation",
-      c.train.final_activation,
+      "final_activation", c.train.final_activation,
       {{"auto", FinalActivation::kAuto},
        {"same", FinalActivation::kSame},
        {"jumprelu", FinalActivation::kJumpRelu}},
@@ -174,8 +151,7 @@ void describe(config::Fields& f, RunConfig& c) {
 
   f.section("log", "What is written while training.");
   f.count("every_tokens", c.log.every_tokens, "Tokens between lines of metrics.jsonl.").at_least(1);
-  f.count("dead_window_tokens",
-          c.log.dead_window_tokens,
+  f.count("dead_window_tokens", c.log.dead_window_tokens,
           "A head without an activation for so many tokens counts as dead.")
       .at_least(1);
 }
@@ -199,8 +175,7 @@ void validate_options(const RunConfig& c, bool dense) {
   using model::Activation;
   using model::PenaltyKind;
   const RunConfig::Train& train = c.train;
-  LORSA_CHECK(dense || train.penalty == PenaltyKind::kNone,
-              ConfigError,
+  LORSA_CHECK(dense || train.penalty == PenaltyKind::kNone, ConfigError,
               "train.penalty: relu and jumprelu have penalties; model.activation keeps model.top_k "
               "heads without one");
   LORSA_CHECK(train.penalty != PenaltyKind::kL0 || c.model.activation == Activation::kJumpRelu,
@@ -208,29 +183,22 @@ void validate_options(const RunConfig& c, bool dense) {
               "train.penalty: l0 reaches thresholds alone: it needs model.activation: jumprelu");
   LORSA_CHECK((train.penalty == PenaltyKind::kNone) == (train.penalty_coefficient == 0.0),
               ConfigError,
-              "train.penalty and train.penalty_coefficient = ",
-              train.penalty_coefficient,
-              ": a penalty needs a coefficient above 0, and a coefficient a penalty");
-  LORSA_CHECK(!dense || train.aux_k == 0,
-              ConfigError,
-              "train.aux_k = ",
-              train.aux_k,
-              ": AuxK is for topk, topk_signed and batchtopk");
-  LORSA_CHECK(train.weight_decay == 0.0 || train.optimizer == Optimizer::kAdamW,
-              ConfigError,
-              "train.weight_decay = ",
-              train.weight_decay,
-              " needs train.optimizer: adamw");
+              "train.penalty and train.penalty_coefficient = {}: a penalty needs a coefficient "
+              "above 0, and a coefficient a penalty",
+              train.penalty_coefficient);
+  LORSA_CHECK(!dense || train.aux_k == 0, ConfigError,
+              "train.aux_k = {}: AuxK is for topk, topk_signed and batchtopk", train.aux_k);
+  LORSA_CHECK(train.weight_decay == 0.0 || train.optimizer == Optimizer::kAdamW, ConfigError,
+              "train.weight_decay = {} needs train.optimizer: adamw", train.weight_decay);
   LORSA_CHECK(train.micro_batch_sequences == 0 || c.model.activation != Activation::kBatchTopK,
               ConfigError,
-              "train.micro_batch_sequences = ",
-              train.micro_batch_sequences,
-              ": batchtopk chooses among the whole batch, which must be computed at once");
+              "train.micro_batch_sequences = {}: batchtopk chooses among the whole batch, which "
+              "must be computed at once",
+              train.micro_batch_sequences);
   LORSA_CHECK(train.final_activation != FinalActivation::kJumpRelu ||
                   c.model.activation == Activation::kTopK ||
                   c.model.activation == Activation::kBatchTopK,
-              ConfigError,
-              "train.final_activation: jumprelu can follow topk and batchtopk alone");
+              ConfigError, "train.final_activation: jumprelu can follow topk and batchtopk alone");
 }
 
 /// What a Lorsa needs and an SAE cannot have.
@@ -240,33 +208,20 @@ void validate_attention(const RunConfig& c) {
     LORSA_CHECK(
         m.num_qk_heads == 0 && m.d_qk == 0 && m.num_virtual_keys == 0 && m.attn_scale == 0.0,
         ConfigError,
-        "model.kind: sae has no attention: leave out model.num_qk_heads = ",
-        m.num_qk_heads,
-        ", model.d_qk = ",
-        m.d_qk,
-        ", model.num_virtual_keys = ",
-        m.num_virtual_keys,
-        " and model.attn_scale = ",
-        m.attn_scale);
-    LORSA_CHECK(c.init.qk == model::QkInit::kRandom,
-                ConfigError,
+        "model.kind: sae has no attention: leave out model.num_qk_heads = {}, model.d_qk = {}, "
+        "model.num_virtual_keys = {} and model.attn_scale = {}",
+        m.num_qk_heads, m.d_qk, m.num_virtual_keys, m.attn_scale);
+    LORSA_CHECK(c.init.qk == model::QkInit::kRandom, ConfigError,
                 "model.kind: sae has no QK heads to start from init.qk: mhsa");
-    LORSA_CHECK(c.train.freeze == Freeze::kNone,
-                ConfigError,
+    LORSA_CHECK(c.train.freeze == Freeze::kNone, ConfigError,
                 "model.kind: sae has no QK heads that train.freeze: qk could leave");
     return;
   }
-  LORSA_CHECK(m.num_qk_heads >= 1 && m.d_qk >= 1,
-              ConfigError,
-              "model.kind: lorsa needs model.num_qk_heads and model.d_qk, found ",
-              m.num_qk_heads,
-              " and ",
-              m.d_qk);
-  LORSA_CHECK(m.num_ov_heads % m.num_qk_heads == 0,
-              ConfigError,
-              "model.num_qk_heads = ",
-              m.num_qk_heads,
-              " does not divide model.num_ov_heads = ",
+  LORSA_CHECK(m.num_qk_heads >= 1 && m.d_qk >= 1, ConfigError,
+              "model.kind: lorsa needs model.num_qk_heads and model.d_qk, found {} and {}",
+              m.num_qk_heads, m.d_qk);
+  LORSA_CHECK(m.num_ov_heads % m.num_qk_heads == 0, ConfigError,
+              "model.num_qk_heads = {} does not divide model.num_ov_heads = {}", m.num_qk_heads,
               m.num_ov_heads);
 }
 
@@ -276,35 +231,21 @@ void validate(const RunConfig& c) {
   const bool dense = c.model.activation == model::Activation::kRelu ||
                      c.model.activation == model::Activation::kJumpRelu;
   validate_attention(c);
-  LORSA_CHECK(c.model.top_k <= c.model.num_ov_heads,
-              ConfigError,
-              "model.top_k = ",
-              c.model.top_k,
-              " exceeds model.num_ov_heads = ",
+  LORSA_CHECK(c.model.top_k <= c.model.num_ov_heads, ConfigError,
+              "model.top_k = {} exceeds model.num_ov_heads = {}", c.model.top_k,
               c.model.num_ov_heads);
-  LORSA_CHECK(dense || c.model.top_k >= 1,
-              ConfigError,
+  LORSA_CHECK(dense || c.model.top_k >= 1, ConfigError,
               "model.top_k = 0: model.activation needs the number of heads to keep");
   validate_options(c, dense);
-  LORSA_CHECK(c.train.initial_k <= c.model.num_ov_heads,
-              ConfigError,
-              "train.initial_k = ",
-              c.train.initial_k,
-              " exceeds model.num_ov_heads = ",
+  LORSA_CHECK(c.train.initial_k <= c.model.num_ov_heads, ConfigError,
+              "train.initial_k = {} exceeds model.num_ov_heads = {}", c.train.initial_k,
               c.model.num_ov_heads);
-  LORSA_CHECK(c.train.warmup_tokens <= c.train.tokens,
-              ConfigError,
-              "train.warmup_tokens = ",
-              c.train.warmup_tokens,
-              " exceeds train.tokens = ",
+  LORSA_CHECK(c.train.warmup_tokens <= c.train.tokens, ConfigError,
+              "train.warmup_tokens = {} exceeds train.tokens = {}", c.train.warmup_tokens,
               c.train.tokens);
-  LORSA_CHECK(c.train.beta1 < 1.0 && c.train.beta2 < 1.0,
-              ConfigError,
-              "train.beta1 = ",
-              c.train.beta1,
-              " and train.beta2 = ",
-              c.train.beta2,
-              " must be below 1");
+  LORSA_CHECK(c.train.beta1 < 1.0 && c.train.beta2 < 1.0, ConfigError,
+              "train.beta1 = {} and train.beta2 = {} must be below 1", c.train.beta1,
+              c.train.beta2);
 }
 
 bool computes_in_bfloat16(const RunConfig& config, c10::Device device) {

@@ -108,8 +108,8 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
   model::StepOptions options;
   options.grad_scale = mean_scale(batch);
   options.top_k = top_k_at(train, config_.model.top_k, state.tokens_seen);
-  options.penalty = {
-      train.penalty, penalty_at(train, state.tokens_seen) / scored, train.penalty_stretch};
+  options.penalty = {train.penalty, penalty_at(train, state.tokens_seen) / scored,
+                     train.penalty_stretch};
   options.jumprelu_window = train.jumprelu_window;
   options.qk = train.freeze == Freeze::kQk ? model::StepOptions::Qk::kFreeze
                                            : model::StepOptions::Qk::kTrain;
@@ -148,10 +148,9 @@ Learner::Sums Learner::compute(const TrainingBatch& batch) {
         under_way.push_back(parts_.communicator.begin_all_reduce_sum(gradient));
       };
     }
-    model::StepResult step = parts_.lorsa.forward_backward(input_BTD.narrow(0, begin, size),
-                                                           batch.target_BTD.narrow(0, begin, size),
-                                                           batch.scored_BT.narrow(0, begin, size),
-                                                           of_part);
+    model::StepResult step = parts_.lorsa.forward_backward(
+        input_BTD.narrow(0, begin, size), batch.target_BTD.narrow(0, begin, size),
+        batch.scored_BT.narrow(0, begin, size), of_part);
     const bool first = begin == 0;
     const bool summed = static_cast<bool>(of_part.gradient_ready);
     for (const auto& [name, gradient] : step.gradients.named()) {
@@ -184,14 +183,11 @@ void Learner::reduce(const TrainingBatch& batch, Sums& sums) {
   if (communicator.world_size() == 1) {
     return;
   }
-  const at::Tensor all = at::tensor({sums.squared_error,
-                                     sums.penalty,
-                                     sums.auxiliary_loss,
-                                     sums.threshold,
-                                     static_cast<double>(sums.num_active),
-                                     batch.squared_deviation},
-                                    at::kDouble)
-                             .to(communicator.device());
+  const at::Tensor all =
+      at::tensor({sums.squared_error, sums.penalty, sums.auxiliary_loss, sums.threshold,
+                  static_cast<double>(sums.num_active), batch.squared_deviation},
+                 at::kDouble)
+          .to(communicator.device());
   communicator.all_reduce_sum(all);
   const at::Tensor sum = all.cpu();
   const auto* value = sum.const_data_ptr<double>();
@@ -221,17 +217,11 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
   const double norm = std::sqrt(square);
   TrainerState& state = parts_.state;
   const RunConfig::Train& train = config_.train;
-  LORSA_CHECK(std::isfinite(sums.squared_error) && std::isfinite(norm),
-              Error,
-              "training stopped after ",
-              state.tokens_seen,
-              " tokens: the loss (",
-              sums.squared_error * mean_scale(batch),
-              ") or the gradient's norm (",
-              norm,
-              ") is not finite; the weights were not touched by this step. A lower "
-              "train.learning_rate or a "
-              "train.clip_norm may help; the newest checkpoint can be resumed.");
+  LORSA_CHECK(std::isfinite(sums.squared_error) && std::isfinite(norm), Error,
+              "training stopped after {} tokens: the loss ({}) or the gradient's norm ({}) is not "
+              "finite; the weights were not touched by this step. A lower train.learning_rate or a "
+              "train.clip_norm may help; the newest checkpoint can be resumed.",
+              state.tokens_seen, sums.squared_error * mean_scale(batch), norm);
   kernels::AdamHyper hyper;
   const auto middle =
       static_cast<double>(state.tokens_seen) + static_cast<double>(batch.num_tokens) / 2;
@@ -248,12 +238,9 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
   for (const auto& [name, gradient] : gradients) {
     hyper.weight_decay =
         train.optimizer == Optimizer::kAdamW && is_decayed(name) ? train.weight_decay : 0.0;
-    kernels::adam_step_(parts_.lorsa.weights().at(name),
-                        *gradient,
+    kernels::adam_step_(parts_.lorsa.weights().at(name), *gradient,
                         state.optimizer.first_moment.at(name),
-                        state.optimizer.second_moment.at(name),
-                        hyper,
-                        bfloat16_weights_.at(name));
+                        state.optimizer.second_moment.at(name), hyper, bfloat16_weights_.at(name));
   }
   if (train.unit_decoder) {
     at::Tensor& W_O = parts_.lorsa.weights().W_O;

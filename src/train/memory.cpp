@@ -64,8 +64,7 @@ class StepTensors {
       // The gradient of z, spread over all features for the bias.
       return std::max(forward + decode(), forward + after_decode + grad_kept_ + sort_ + v_ + W_V_);
     }
-    return std::max({forward + decode(),
-                     forward + after_decode + attention_backward(),
+    return std::max({forward + decode(), forward + after_decode + attention_backward(),
                      weight_gradients(after_decode)});
   }
 
@@ -176,14 +175,13 @@ void check_host_memory(const std::vector<RunConfig>& members,
                        const data::CacheReader& cache,
                        int64_t rank_sequences) {
   const std::vector<int64_t> parts = parts_of(members, rank_sequences, rank_sequences);
-  check_memory(
-      static_cast<double>(needed_bytes(members, cache, rank_sequences, parts, c10::kCPU)),
-      c10::kCPU,
-      concat("training ",
-             members.size() > 1 ? concat(members.size(), " Lorsas on ") : std::string("on "),
-             rank_sequences,
-             " sequences a step (data.batch_sequences, train.micro_batch_sequences, "
-             "model.num_ov_heads)"));
+  check_memory(static_cast<double>(needed_bytes(members, cache, rank_sequences, parts, c10::kCPU)),
+               c10::kCPU,
+               formatted("training {}{} sequences a step (data.batch_sequences, "
+                         "train.micro_batch_sequences, model.num_ov_heads)",
+                         members.size() > 1 ? formatted("{} Lorsas on ", members.size())
+                                            : std::string("on "),
+                         rank_sequences));
 }
 
 std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members,
@@ -196,8 +194,8 @@ std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members
   const auto usable =
       static_cast<int64_t>(kUsableShare * static_cast<double>(device_memory_bytes(device)));
   const auto needed = [&](int64_t sequences) {
-    return needed_bytes(
-        members, cache, rank_sequences, parts_of(members, sequences, rank_sequences), device);
+    return needed_bytes(members, cache, rank_sequences,
+                        parts_of(members, sequences, rank_sequences), device);
   };
   const bool whole = std::ranges::none_of(members, is_open);
   // What the configurations say is theirs to answer for.
@@ -205,14 +203,12 @@ std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members
       members, [](const RunConfig& member) { return member.train.micro_batch_sequences > 0; });
   int64_t sequences = rank_sequences;
   while (!chosen && needed(sequences) > usable) {
-    LORSA_CHECK(sequences > 1 && !whole,
-                ConfigError,
-                "training needs about ",
+    LORSA_CHECK(sequences > 1 && !whole, ConfigError,
+                "training needs about {}{}, the device has {}; a smaller model.num_ov_heads, "
+                "data.batch_sequences or sweep would fit",
                 format_bytes(static_cast<double>(needed(sequences))),
                 whole ? " for the whole batch that batchtopk chooses from" : " for one sequence",
-                ", the device has ",
-                format_bytes(static_cast<double>(device_memory_bytes(device))),
-                "; a smaller model.num_ov_heads, data.batch_sequences or sweep would fit");
+                format_bytes(static_cast<double>(device_memory_bytes(device))));
     // Parts of equal size where possible.
     const int64_t parts = (rank_sequences + sequences - 1) / sequences + 1;
     sequences = std::min(sequences - 1, (rank_sequences + parts - 1) / parts);

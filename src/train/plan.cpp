@@ -40,15 +40,9 @@ std::string describe_plan(const RunConfig& config) {
   std::ostringstream out;
   out << "model          "
       << (shape.has_attention()
-              ? concat("Lorsa, D ",
-                       shape.d_model,
-                       ", ",
-                       shape.num_ov_heads,
-                       " OV heads, ",
-                       shape.num_qk_heads,
-                       " QK heads of ",
-                       shape.d_qk)
-              : concat("SAE, D ", shape.d_model, ", ", shape.num_ov_heads, " features"))
+              ? formatted("Lorsa, D {}, {} OV heads, {} QK heads of {}", shape.d_model,
+                          shape.num_ov_heads, shape.num_qk_heads, shape.d_qk)
+              : formatted("SAE, D {}, {} features", shape.d_model, shape.num_ov_heads))
       << ", K " << shape.top_k << "\n"
       << "parameters     " << parameters << " (" << format_si(static_cast<double>(parameters))
       << ")\n"
@@ -57,9 +51,9 @@ std::string describe_plan(const RunConfig& config) {
       << (computes_in_bfloat16(config, device) ? "bfloat16" : "float32") << ": weights "
       << bytes(memory.weights) << ", moments " << bytes(memory.moments) << ", batch "
       << bytes(memory.batch) << ", step " << bytes(memory.step + memory.sums + memory.libraries)
-      << (members.size() > 1 ? concat("; each of ", members.size(), " Lorsas of the sweep") : "")
+      << (members.size() > 1 ? formatted("; each of {} Lorsas of the sweep", members.size()) : "")
       << (memory.peak() > device_memory_bytes(device)
-              ? concat("; more than there is: ", bytes(device_memory_bytes(device)))
+              ? formatted("; more than there is: {}", bytes(device_memory_bytes(device)))
               : "")
       << "\n"
       << "micro-batches  " << part << " of " << config.data.batch_sequences

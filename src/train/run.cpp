@@ -49,7 +49,7 @@ std::optional<std::pair<int64_t, double>> finished_run(const RunConfig& config) 
   const io::Json training = io::parse_json(final.info.training_json, where);
   const auto tokens = io::member<int64_t>(training, "tokens", where);
   if (tokens < config.train.tokens) {
-    log_info("the finished run has ", tokens, " tokens: going on to ", config.train.tokens);
+    log_info("the finished run has {} tokens: going on to {}", tokens, config.train.tokens);
     return std::nullopt;
   }
   return std::pair(tokens, io::member<double>(training, "seconds", where));
@@ -87,9 +87,9 @@ data::LoaderOptions loader_options(const RunConfig& config,
 }
 
 void move_to(c10::Device device, Member& member) {
-  for (model::LorsaWeights* weights : {&member.lorsa->weights(),
-                                       &member.state.optimizer.first_moment,
-                                       &member.state.optimizer.second_moment}) {
+  for (model::LorsaWeights* weights :
+       {&member.lorsa->weights(), &member.state.optimizer.first_moment,
+        &member.state.optimizer.second_moment}) {
     for (const auto& [name, tensor] : weights->named()) {
       *tensor = tensor->to(device);
     }
@@ -102,13 +102,9 @@ std::unique_ptr<dist::Communicator> meet(const RunConfig& config) {
   options.rank = launch_rank();
   options.timeout_s = config.run.rank_timeout_s;
   options.device = resolve_device(config.run.device, options.rank.local_rank);
-  LORSA_CHECK(config.data.batch_sequences % options.rank.world_size == 0,
-              ConfigError,
-              "data.batch_sequences = ",
-              config.data.batch_sequences,
-              " cannot be split over ",
-              options.rank.world_size,
-              " ranks");
+  LORSA_CHECK(config.data.batch_sequences % options.rank.world_size == 0, ConfigError,
+              "data.batch_sequences = {} cannot be split over {} ranks",
+              config.data.batch_sequences, options.rank.world_size);
   return dist::make_communicator(options);
 }
 
@@ -144,7 +140,7 @@ class Records {
     log_file_ = std::make_unique<LogFile>(RunFolder(shared_.root).log());
     for (Member& member : members_) {
       for (const std::string& note : member.notes) {
-        log_info(note);
+        log_info("{}", note);
       }
       member.folder.write_config(member.config);
       member.folder.write_environment(device_description(communicator.device()),
@@ -178,8 +174,8 @@ class Records {
     }
     for (Member& member : members_) {
       member.info.training_json = training_summary(member.config, member.state);
-      member.folder.save(
-          *member.lorsa, member.info, member.state, member.config, config_.checkpoint.keep);
+      member.folder.save(*member.lorsa, member.info, member.state, member.config,
+                         config_.checkpoint.keep);
     }
     write_report();
   }
@@ -240,16 +236,10 @@ void log_start(const RunConfig& config,
                const std::vector<Member>& members,
                const dist::Communicator& communicator) {
   const Member& first = members.front();
-  log_info("training ",
-           first.config.model.num_ov_heads,
-           " OV heads on layer ",
-           first.info.layer,
-           " of ",
-           first.info.model_name,
-           members.size() > 1 ? concat(" and ", members.size() - 1, " more Lorsas") : "",
-           ", ",
+  log_info("training {} OV heads on layer {} of {}{}, {} tokens, {}{}",
+           first.config.model.num_ov_heads, first.info.layer, first.info.model_name,
+           members.size() > 1 ? formatted(" and {} more Lorsas", members.size() - 1) : "",
            format_si(static_cast<double>(config.train.tokens)),
-           " tokens, ",
            device_description(communicator.device()),
            communicator.world_size() > 1 ? ", " + communicator.description() : "");
 }
@@ -267,13 +257,12 @@ std::vector<Learner> make_learners(std::vector<Member>& members,
   std::vector<Learner> learners;
   for (size_t i = 0; i < members.size(); ++i) {
     move_to(communicator.device(), members[i]);
-    learners.emplace_back(
-        members[i].config,
-        Learner::Parts{*members[i].lorsa, members[i].state, communicator, parts[i]});
+    learners.emplace_back(members[i].config, Learner::Parts{*members[i].lorsa, members[i].state,
+                                                            communicator, parts[i]});
   }
   const int64_t smallest = *std::min_element(parts.begin(), parts.end());
   if (communicator.rank() == 0 && smallest < rank_sequences) {
-    log_info("each step computes ", rank_sequences, " sequences ", smallest, " at a time");
+    log_info("each step computes {} sequences {} at a time", rank_sequences, smallest);
   }
   return learners;
 }
@@ -291,14 +280,9 @@ TrainSummary summary_of(const std::vector<Member>& members) {
 }
 
 void log_end(const TrainSummary& summary) {
-  log_info("trained ",
-           summary.tokens,
-           " tokens in ",
-           format_duration(summary.seconds),
-           ", ",
-           format_si(summary.tokens_per_s),
-           " tokens/s; wrote ",
-           summary.final_checkpoints.front().string());
+  log_info("trained {} tokens in {}, {} tokens/s; wrote {}", summary.tokens,
+           format_duration(summary.seconds), format_si(summary.tokens_per_s),
+           summary.final_checkpoints.front());
 }
 
 /// The configurations agree in shared_settings(); those of the first stand for all.
@@ -339,12 +323,9 @@ TrainSummary train_members(const std::vector<RunConfig>& configs,
   records.finish();
   if (!finished) {
     communicator->finish();
-    throw Interrupted(
-        concat("stopped at ",
-               state.tokens_seen,
-               " of ",
-               config.train.tokens,
-               " tokens; a checkpoint is written: run the same command again to go on"));
+    throw Interrupted(formatted(
+        "stopped at {} of {} tokens; a checkpoint is written: run the same command again to go on",
+        state.tokens_seen, config.train.tokens));
   }
   records.save_final();
   communicator->finish();
@@ -358,14 +339,14 @@ TrainSummary train_members(const std::vector<RunConfig>& configs,
 }  // namespace
 
 TrainSummary train(const RunConfig& config, Progress::Visible progress) {
-  return train_members(
-      members_of(config), {config.run.out, SharedFolder::Report::kOneForAll}, progress);
+  return train_members(members_of(config), {config.run.out, SharedFolder::Report::kOneForAll},
+                       progress);
 }
 
 TrainSummary train_together(const std::vector<RunConfig>& configs, Progress::Visible progress) {
   check_together(configs);
-  return train_members(
-      configs, {configs.front().run.out, SharedFolder::Report::kOneEach}, progress);
+  return train_members(configs, {configs.front().run.out, SharedFolder::Report::kOneEach},
+                       progress);
 }
 
 }  // namespace lorsa::train

@@ -121,25 +121,24 @@ void RunFolder::write_config(RunConfig config) const {
 void RunFolder::write_environment(const std::string& device, const std::string& ranks) const {
   utsname host{};
   ::uname(&host);
-  io::write_json(root_ / "environment.json",
-                 io::Json{{"lorsa_version", version()},
-                          {"git_revision", git_revision()},
-                          {"torch_version", TORCH_VERSION},
-                          {"host", host.nodename},
-                          {"system", concat(host.sysname, " ", host.release, " ", host.machine)},
-                          {"device", device},
-                          {"communicator", ranks},
-                          {"threads", at::get_num_threads()}});
+  io::write_json(
+      root_ / "environment.json",
+      io::Json{{"lorsa_version", version()},
+               {"git_revision", git_revision()},
+               {"torch_version", TORCH_VERSION},
+               {"host", host.nodename},
+               {"system", formatted("{} {} {}", host.sysname, host.release, host.machine)},
+               {"device", device},
+               {"communicator", ranks},
+               {"threads", at::get_num_threads()}});
 }
 
 void RunFolder::append_metrics(const std::string& line) const {
   std::ofstream out(metrics_path(root_), std::ios::app | std::ios::binary);
   out << line << '\n';
   out.flush();
-  LORSA_CHECK(out.good(),
-              IoError,
-              metrics_path(root_).string(),
-              ": cannot append a line (is the disk full?)");
+  LORSA_CHECK(out.good(), IoError, "{}: cannot append a line (is the disk full?)",
+              metrics_path(root_));
 }
 
 void RunFolder::truncate_metrics(int64_t tokens) const {
@@ -199,15 +198,14 @@ void RunFolder::save(const model::Lorsa& lorsa,
     }
     tensors.emplace_back("last_active", state.last_active_H);
     io::write_safetensors(folder / "trainer.safetensors", tensors);
-    io::write_json(folder / "trainer.json",
-                   io::Json{{"schema", kTrainerSchema},
-                            {"tokens_seen", state.tokens_seen},
-                            {"rows_seen", state.rows_seen},
-                            {"train_seconds", state.train_seconds},
-                            {"optimizer_steps", state.optimizer.steps},
-                            {"threshold_sum", state.threshold_sum},
-                            {"threshold_count", state.threshold_count},
-                            {"window", window_to_json(state.window)}});
+    io::write_json(folder / "trainer.json", io::Json{{"schema", kTrainerSchema},
+                                                     {"tokens_seen", state.tokens_seen},
+                                                     {"rows_seen", state.rows_seen},
+                                                     {"train_seconds", state.train_seconds},
+                                                     {"optimizer_steps", state.optimizer.steps},
+                                                     {"threshold_sum", state.threshold_sum},
+                                                     {"threshold_count", state.threshold_count},
+                                                     {"window", window_to_json(state.window)}});
     io::write_json(folder / kRunConfig, config_to_json(config));
   });
   const std::vector<int64_t> all = checkpoint_tokens();
@@ -220,13 +218,8 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
   const std::string where = (checkpoint / "trainer.json").string();
   const io::Json json = io::read_json(checkpoint / "trainer.json");
   const auto schema = io::member<std::string>(json, "schema", where);
-  LORSA_CHECK(schema == kTrainerSchema || schema == kFirstTrainerSchema,
-              FormatError,
-              where,
-              ": schema: expected ",
-              kTrainerSchema,
-              ", found ",
-              schema);
+  LORSA_CHECK(schema == kTrainerSchema || schema == kFirstTrainerSchema, FormatError,
+              "{}: schema: expected {}, found {}", where, kTrainerSchema, schema);
   model::LoadedLorsa loaded = model::load_checkpoint(checkpoint);
   TrainerState state;
   state.tokens_seen = io::member<int64_t>(json, "tokens_seen", where);
@@ -253,14 +246,8 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
   const int64_t num_heads = loaded.lorsa.shape().num_ov_heads;
   LORSA_CHECK(state.last_active_H.sizes() == at::IntArrayRef({num_heads}) &&
                   state.last_active_H.scalar_type() == at::kLong,
-              FormatError,
-              reader.path().string(),
-              ": last_active: expected I64 [",
-              num_heads,
-              "], found ",
-              state.last_active_H.scalar_type(),
-              " ",
-              state.last_active_H.sizes());
+              FormatError, "{}: last_active: expected I64 [{}], found {} {}", reader.path(),
+              num_heads, state.last_active_H.scalar_type(), state.last_active_H.sizes());
   return {std::move(loaded), std::move(state)};
 }
 

@@ -101,14 +101,11 @@ void check_may_begin(const std::vector<Member>& members) {
   for (const Member& member : members) {
     const std::vector<int64_t> own = member.folder.checkpoint_tokens();
     LORSA_CHECK(own.size() < 2 && !fs::exists(member.folder.final_checkpoint() / "lorsa.json"),
-                ConfigError,
+                ConfigError, "{}: holds a training{}, but {}: use another run.out",
                 member.config.run.out,
-                ": holds a training",
-                own.empty() ? std::string() : concat(" of ", own.back(), " tokens"),
-                ", but ",
+                own.empty() ? std::string() : formatted(" of {} tokens", own.back()),
                 members.size() > 1 ? "another member of the sweep has no checkpoint of that"
-                                   : "no checkpoint to go on from",
-                ": use another run.out");
+                                   : "no checkpoint to go on from");
   }
 }
 
@@ -129,17 +126,10 @@ void resume(Member& member, int64_t tokens) {
                   resumed.loaded.info.input_scale == member.info.input_scale &&
                   resumed.loaded.info.target_scale == member.info.target_scale,
               ConfigError,
-              "the run in ",
-              member.config.run.out,
-              " was trained on another cache than ",
-              member.config.data.cache,
-              " (model ",
-              resumed.loaded.info.model_name,
-              ", layer ",
-              resumed.loaded.info.layer,
-              ")");
-  member.notes.push_back(
-      concat("resuming at ", tokens, " tokens from ", checkpoint.filename().string()));
+              "the run in {} was trained on another cache than {} (model {}, layer {})",
+              member.config.run.out, member.config.data.cache, resumed.loaded.info.model_name,
+              resumed.loaded.info.layer);
+  member.notes.push_back(formatted("resuming at {} tokens from {}", tokens, checkpoint.filename()));
   member.lorsa = std::make_unique<model::Lorsa>(std::move(resumed.loaded.lorsa));
   member.state = std::move(resumed.state);
 }
@@ -153,8 +143,7 @@ uint64_t order_seed(const RunConfig& config) {
 
 std::vector<RunConfig> members_of(const RunConfig& config) {
   const std::vector<Axis> axes = {
-      {"num_ov_heads",
-       config.sweep.num_ov_heads,
+      {"num_ov_heads", config.sweep.num_ov_heads,
        [](RunConfig& c, int64_t value) { c.model.num_ov_heads = value; }},
       {"top_k", config.sweep.top_k, [](RunConfig& c, int64_t value) { c.model.top_k = value; }},
       {"seed", config.sweep.seed, [](RunConfig& c, int64_t value) { c.run.seed = value; }}};
@@ -172,7 +161,8 @@ std::vector<RunConfig> members_of(const RunConfig& config) {
       for (const int64_t value : axis.values) {
         RunConfig next = member;
         axis.set(next, value);
-        grown.emplace_back(concat(name, name.empty() ? "" : "_", axis.name, "-", value), next);
+        grown.emplace_back(formatted("{}{}{}-{}", name, name.empty() ? "" : "_", axis.name, value),
+                           next);
       }
     }
     members = axis.values.empty() ? members : grown;
@@ -180,7 +170,7 @@ std::vector<RunConfig> members_of(const RunConfig& config) {
   std::vector<RunConfig> configs;
   std::set<std::string> names;
   for (auto& [name, member] : members) {
-    LORSA_CHECK(names.insert(name).second, ConfigError, "sweep: ", name, " stands there twice");
+    LORSA_CHECK(names.insert(name).second, ConfigError, "sweep: {} stands there twice", name);
     member.run.out = sweeps ? (fs::path(config.run.out) / name).string() : config.run.out;
     validate(member);
     configs.push_back(std::move(member));
@@ -222,11 +212,10 @@ model::LorsaShape shape_for(const RunConfig& config, const data::CacheReader& ca
 }
 
 void check_cache(const RunConfig& config, const data::CacheReader& cache) {
-  LORSA_CHECK(!cache.rows(data::Side::kTraining).empty(),
-              ConfigError,
-              "data.cache = ",
-              config.data.cache,
-              " holds no training rows: extract more tokens or lower data.holdout_fraction there");
+  LORSA_CHECK(!cache.rows(data::Side::kTraining).empty(), ConfigError,
+              "data.cache = {} holds no training rows: extract more tokens or lower "
+              "data.holdout_fraction there",
+              config.data.cache);
 }
 
 std::vector<std::string> allowed_changes(const fs::path& checkpoint, const RunConfig& config) {
@@ -239,22 +228,16 @@ std::vector<std::string> allowed_changes(const fs::path& checkpoint, const RunCo
       continue;
     }
     if (kChangeable.contains(key)) {
-      allowed.push_back(concat(key, " = ", value, " (was ", before->second, ")"));
+      allowed.push_back(formatted("{} = {} (was {})", key, value, before->second));
     } else {
-      refused += concat(refused.empty() ? " " : "; ",
-                        key,
-                        ": the run has ",
-                        before->second,
-                        ", the configuration says ",
-                        value);
+      refused += formatted("{}{}: the run has {}, the configuration says {}",
+                           refused.empty() ? " " : "; ", key, before->second, value);
     }
   }
-  LORSA_CHECK(refused.empty(),
-              ConfigError,
-              "the run in ",
-              config.run.out,
-              " was started with another configuration; use another run.out or undo:",
-              refused);
+  LORSA_CHECK(
+      refused.empty(), ConfigError,
+      "the run in {} was started with another configuration; use another run.out or undo:{}",
+      config.run.out, refused);
   return allowed;
 }
 

@@ -8,8 +8,8 @@
 namespace lorsa::train {
 namespace {
 
-const std::set<std::string> kShared = {
-    "run.device", "run.precision", "run.threads", "run.rank_timeout_s", "train.tokens"};
+const std::set<std::string> kShared = {"run.device", "run.precision", "run.threads",
+                                       "run.rank_timeout_s", "train.tokens"};
 
 bool is_shared(const std::string& key) {
   return kShared.contains(key) || key.starts_with("data.") || key.starts_with("checkpoint.") ||
@@ -32,29 +32,18 @@ void check_together(const std::vector<RunConfig>& configs) {
   std::set<std::string> folders;
   for (const RunConfig& config : configs) {
     validate(config);
-    LORSA_CHECK(folders.insert(config.run.out).second,
-                ConfigError,
-                "run.out = ",
-                config.run.out,
-                " stands in two configurations that are trained together");
+    LORSA_CHECK(folders.insert(config.run.out).second, ConfigError,
+                "run.out = {} stands in two configurations that are trained together",
+                config.run.out);
     LORSA_CHECK(config.sweep.num_ov_heads.empty() && config.sweep.top_k.empty() &&
                     config.sweep.seed.empty(),
                 ConfigError,
-                config.run.out,
-                ": a configuration with a sweep of its own is not trained together with others");
+                "{}: a configuration with a sweep of its own is not trained together with others",
+                config.run.out);
     for (const auto& [key, value] : shared_settings(config)) {
-      LORSA_CHECK(value == first.at(key),
-                  ConfigError,
-                  key,
-                  " = ",
-                  value,
-                  " for ",
-                  config.run.out,
-                  ", ",
-                  first.at(key),
-                  " for ",
-                  configs.front().run.out,
-                  ": configurations trained together must agree in it",
+      LORSA_CHECK(value == first.at(key), ConfigError,
+                  "{} = {} for {}, {} for {}: configurations trained together must agree in it{}",
+                  key, value, config.run.out, first.at(key), configs.front().run.out,
                   key == "data.seed" ? " (where it is not set, run.seed orders the data)" : "");
     }
   }

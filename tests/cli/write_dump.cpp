@@ -81,7 +81,7 @@ void write_tokenizer(const fs::path& folder) {
       "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
       "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{";
   for (size_t id = 0; id < units.size(); ++id) {
-    text += concat(id > 0 ? "," : "", analysis::json_string(units[id]), ":", id);
+    text += formatted("{}{}:{}", id > 0 ? "," : "", analysis::json_string(units[id]), id);
   }
   io::write_file(folder / "tokenizer.json", text + "}}}\n");
 }

@@ -37,12 +37,8 @@ void report(const char* what, double bytes, const std::function<void()>& run) {
     at::set_num_threads(threads);
     run();
     const double seconds = best_seconds(run);
-    std::printf("%-34s %d thread%s %9.3f ms %8.1f GB/s\n",
-                what,
-                threads,
-                threads == 1 ? " " : "s",
-                seconds * 1e3,
-                bytes / seconds * 1e-9);
+    std::printf("%-34s %d thread%s %9.3f ms %8.1f GB/s\n", what, threads, threads == 1 ? " " : "s",
+                seconds * 1e3, bytes / seconds * 1e-9);
   }
 }
 
@@ -50,9 +46,7 @@ void report_flops(const std::string& what, double flops, const std::function<voi
   at::set_num_threads(2);
   run();
   const double seconds = best_seconds(run, 9);
-  std::printf("%-34s 2 threads %9.3f ms %8.1f GFLOP/s\n",
-              what.c_str(),
-              seconds * 1e3,
+  std::printf("%-34s 2 threads %9.3f ms %8.1f GFLOP/s\n", what.c_str(), seconds * 1e3,
               flops / seconds * 1e-9);
 }
 
@@ -73,9 +67,8 @@ TEST_CASE("times of the sparse kernels", "[.][benchmark]") {
   kernels::DecodeGradients gradients;
   std::tuple<at::Tensor, at::Tensor> by_aten;
 
-  report("top_k_heads", P * H * 4, [&] {
-    kept = kernels::top_k_heads(z, norm, 32, Selection::kPositive);
-  });
+  report("top_k_heads", P * H * 4,
+         [&] { kept = kernels::top_k_heads(z, norm, 32, Selection::kPositive); });
   report("at::topk of ready scores", P * H * 4, [&] { by_aten = at::topk(score, 32); });
   report("relu, mul, at::topk, gather", P * H * 4, [&] {
     const at::Tensor activation = z.clamp_min(0);
@@ -84,16 +77,15 @@ TEST_CASE("times of the sparse kernels", "[.][benchmark]") {
   });
   // Bytes that the sums read row by row, most of them from cache.
   report("sparse_decode_loss", (P * K * D + 3 * P * D) * 4, [&] {
-    loss = kernels::sparse_decode_loss(
-        sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD, sample.scored_P, 1e-6);
+    loss = kernels::sparse_decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
+                                       sample.scored_P, 1e-6);
   });
   report("sparse_decode_backward", (2 * P * K * D + H * D) * 4, [&] {
-    gradients = kernels::sparse_decode_backward(
-        sample.kept, sample.W_O_HD, loss.grad_y_PD, Selection::kPositive);
+    gradients = kernels::sparse_decode_backward(sample.kept, sample.W_O_HD, loss.grad_y_PD,
+                                                Selection::kPositive);
   });
-  report("dense product [P,H] x [H,D]", (P * H + H * D + P * D) * 4, [&] {
-    loss.grad_y_PD = z.matmul(sample.W_O_HD);
-  });
+  report("dense product [P,H] x [H,D]", (P * H + H * D + P * D) * 4,
+         [&] { loss.grad_y_PD = z.matmul(sample.W_O_HD); });
 
   const int64_t size = 4 * 2304 * 576;
   at::Tensor parameter = at::randn({size});
@@ -101,12 +93,10 @@ TEST_CASE("times of the sparse kernels", "[.][benchmark]") {
   at::Tensor first = at::zeros({size});
   at::Tensor second = at::zeros({size});
   double norm_squared = 0.0;
-  report("adam_step_ on 5.3 M", static_cast<double>(size) * 7 * 4, [&] {
-    kernels::adam_step_(parameter, gradient, first, second, {});
-  });
-  report("squared_norm of 5.3 M", static_cast<double>(size) * 4, [&] {
-    norm_squared = kernels::squared_norm(gradient);
-  });
+  report("adam_step_ on 5.3 M", static_cast<double>(size) * 7 * 4,
+         [&] { kernels::adam_step_(parameter, gradient, first, second, {}); });
+  report("squared_norm of 5.3 M", static_cast<double>(size) * 4,
+         [&] { norm_squared = kernels::squared_norm(gradient); });
   report("copy of 5.3 M", static_cast<double>(size) * 2 * 4, [&] { first.copy_(gradient); });
   REQUIRE(norm_squared > 0.0);
   REQUIRE(gradients.grad_W_O_HD.defined());
@@ -124,7 +114,7 @@ TEST_CASE("times of the large products", "[.][benchmark]") {
     const at::Tensor grad = at::randn({c.P, c.N});
     const at::Tensor grad_NP = grad.t().contiguous();
     const double flops = 2.0 * static_cast<double>(c.P) * static_cast<double>(c.D * c.N);
-    const std::string size = concat(" ", c.N, " x ", c.D);
+    const std::string size = formatted(" {} x {}", c.N, c.D);
     at::Tensor y;
     report_flops("addmm" + size, flops, [&] { y = at::addmm(bias, x, weight.t()); });
     report_flops("product_nt" + size, flops, [&] { y = kernels::product_nt(x, weight, bias); });
@@ -133,9 +123,8 @@ TEST_CASE("times of the large products", "[.][benchmark]") {
       grad.sum(0);
     });
     report_flops("product_tn" + size, flops, [&] { y = kernels::product_tn(grad, x).weight_NK; });
-    report_flops("product_tn, transposed" + size, flops, [&] {
-      y = kernels::product_tn(grad_NP.t(), x).weight_NK;
-    });
+    report_flops("product_tn, transposed" + size, flops,
+                 [&] { y = kernels::product_tn(grad_NP.t(), x).weight_NK; });
     REQUIRE(y.defined());
   }
 }

@@ -40,20 +40,12 @@ TopK top_k(const at::Tensor& z, const at::Tensor& norm, int64_t k, Selection sel
             at::full({z.size(0), k}, std::numeric_limits<int32_t>::max(), at::kInt)};
   const int64_t invalid = dispatch(z.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    return reference::top_k<T>(z.const_data_ptr<T>(),
-                               norm.const_data_ptr<T>(),
-                               {z.size(0), z.size(1), k, z.stride(0)},
-                               selection,
-                               kept.value_PK.mutable_data_ptr<T>(),
-                               kept.head_PK.mutable_data_ptr<int32_t>());
+    return reference::top_k<T>(
+        z.const_data_ptr<T>(), norm.const_data_ptr<T>(), {z.size(0), z.size(1), k, z.stride(0)},
+        selection, kept.value_PK.mutable_data_ptr<T>(), kept.head_PK.mutable_data_ptr<int32_t>());
   });
-  LORSA_CHECK(invalid < 0,
-              Error,
-              "score of position ",
-              invalid / z.size(1),
-              ", head ",
-              invalid % z.size(1),
-              " is NaN");
+  LORSA_CHECK(invalid < 0, Error, "score of position {}, head {} is NaN", invalid / z.size(1),
+              invalid % z.size(1));
   return kept;
 }
 
@@ -61,11 +53,8 @@ at::Tensor decode(const TopK& kept, const at::Tensor& W_O, const at::Tensor& b) 
   at::Tensor y = poisoned({kept.value_PK.size(0), W_O.size(1)}, W_O);
   dispatch(W_O.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    reference::decode<T>(kept.value_PK.const_data_ptr<T>(),
-                         kept.head_PK.const_data_ptr<int32_t>(),
-                         W_O.const_data_ptr<T>(),
-                         data_or_null<T>(b),
-                         shape_of(kept, W_O),
+    reference::decode<T>(kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
+                         W_O.const_data_ptr<T>(), data_or_null<T>(b), shape_of(kept, W_O),
                          y.mutable_data_ptr<T>());
   });
   return y;
@@ -80,15 +69,11 @@ kernels::DecodeLoss decode_loss(const TopK& kept,
   kernels::DecodeLoss result{poisoned({kept.value_PK.size(0), W_O.size(1)}, W_O)};
   result.squared_error = dispatch(W_O.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    return reference::decode_loss<T>(kept.value_PK.const_data_ptr<T>(),
-                                     kept.head_PK.const_data_ptr<int32_t>(),
-                                     W_O.const_data_ptr<T>(),
-                                     data_or_null<T>(b),
-                                     target.const_data_ptr<T>(),
-                                     static_cast<const uint8_t*>(scored.const_data_ptr()),
-                                     grad_scale,
-                                     shape_of(kept, W_O),
-                                     result.grad_y_PD.mutable_data_ptr<T>());
+    return reference::decode_loss<T>(
+        kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
+        W_O.const_data_ptr<T>(), data_or_null<T>(b), target.const_data_ptr<T>(),
+        static_cast<const uint8_t*>(scored.const_data_ptr()), grad_scale, shape_of(kept, W_O),
+        result.grad_y_PD.mutable_data_ptr<T>());
   });
   return result;
 }
@@ -97,20 +82,15 @@ kernels::DecodeGradients decode_backward(const TopK& kept,
                                          const at::Tensor& W_O,
                                          const at::Tensor& grad_y,
                                          Selection selection) {
-  kernels::DecodeGradients result{poisoned(kept.value_PK.sizes(), W_O),
-                                  poisoned(W_O.sizes(), W_O),
+  kernels::DecodeGradients result{poisoned(kept.value_PK.sizes(), W_O), poisoned(W_O.sizes(), W_O),
                                   poisoned({W_O.size(1)}, W_O)};
   dispatch(W_O.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    reference::decode_backward<T>(kept.value_PK.const_data_ptr<T>(),
-                                  kept.head_PK.const_data_ptr<int32_t>(),
-                                  W_O.const_data_ptr<T>(),
-                                  grad_y.const_data_ptr<T>(),
-                                  selection,
-                                  shape_of(kept, W_O),
-                                  result.grad_value_PK.mutable_data_ptr<T>(),
-                                  result.grad_W_O_HD.mutable_data_ptr<T>(),
-                                  result.grad_b_D.mutable_data_ptr<T>());
+    reference::decode_backward<T>(
+        kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
+        W_O.const_data_ptr<T>(), grad_y.const_data_ptr<T>(), selection, shape_of(kept, W_O),
+        result.grad_value_PK.mutable_data_ptr<T>(), result.grad_W_O_HD.mutable_data_ptr<T>(),
+        result.grad_b_D.mutable_data_ptr<T>());
   });
   return result;
 }
@@ -119,8 +99,7 @@ at::Tensor scatter(const at::Tensor& grad, const at::Tensor& head, int64_t num_h
   at::Tensor out = poisoned({grad.size(0), num_heads}, grad);
   dispatch(grad.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    reference::scatter_kept<T>(grad.const_data_ptr<T>(),
-                               head.const_data_ptr<int32_t>(),
+    reference::scatter_kept<T>(grad.const_data_ptr<T>(), head.const_data_ptr<int32_t>(),
                                {grad.size(0), num_heads, grad.size(1), num_heads},
                                out.mutable_data_ptr<T>());
   });
@@ -134,12 +113,8 @@ void adam(at::Tensor& p,
           const kernels::AdamHyper& hyper) {
   dispatch(p.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    reference::adam_step<T>(p.mutable_data_ptr<T>(),
-                            g.const_data_ptr<T>(),
-                            m.mutable_data_ptr<T>(),
-                            v.mutable_data_ptr<T>(),
-                            p.numel(),
-                            hyper);
+    reference::adam_step<T>(p.mutable_data_ptr<T>(), g.const_data_ptr<T>(), m.mutable_data_ptr<T>(),
+                            v.mutable_data_ptr<T>(), p.numel(), hyper);
   });
 }
 

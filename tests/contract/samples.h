@@ -36,16 +36,9 @@ struct DecodeCase {
 
 /// Size 1, K = H, no positions, and sizes on both sides of vector and tile edges.
 inline const std::vector<DecodeCase>& decode_cases() {
-  static const std::vector<DecodeCase> cases = {{1, 1, 1, 1},
-                                                {0, 5, 2, 7},
-                                                {3, 4, 4, 15},
-                                                {5, 16, 3, 16},
-                                                {6, 40, 5, 17},
-                                                {17, 33, 7, 63},
-                                                {9, 12, 8, 64},
-                                                {8, 64, 33, 65},
-                                                {33, 128, 32, 576},
-                                                {4, 300, 257, 130}};
+  static const std::vector<DecodeCase> cases = {
+      {1, 1, 1, 1},    {0, 5, 2, 7},   {3, 4, 4, 15},   {5, 16, 3, 16},     {6, 40, 5, 17},
+      {17, 33, 7, 63}, {9, 12, 8, 64}, {8, 64, 33, 65}, {33, 128, 32, 576}, {4, 300, 257, 130}};
   return cases;
 }
 

@@ -48,12 +48,9 @@ TEST_CASE("sparse_decode_loss gives the squared error and its gradient at scored
 TEST_CASE("sparse_decode_loss of unscored positions is exactly zero", "[kernels][decode]") {
   for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
     const DecodeSample sample({5, 20, 4, 33}, dtype, implementation.device, 13);
-    const DecodeLoss loss = implementation.decode_loss(sample.kept,
-                                                       sample.W_O_HD,
-                                                       sample.b_D,
-                                                       sample.target_PD,
-                                                       at::zeros_like(sample.scored_P),
-                                                       1.0);
+    const DecodeLoss loss =
+        implementation.decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
+                                   at::zeros_like(sample.scored_P), 1.0);
     REQUIRE(loss.squared_error == 0.0);
     REQUIRE(loss.grad_y_PD.eq(0).all().item<bool>());
   });
@@ -142,12 +139,8 @@ TEST_CASE("gradients of the decode agree with central differences", "[kernels][d
     DecodeSample sample({4, 6, 3, 5}, dtype, implementation.device, 20);
     sample.kept.value_PK.select(1, 2).fill_(0);
     const auto loss = [&] {
-      return implementation.decode_loss(sample.kept,
-                                        sample.W_O_HD,
-                                        sample.b_D,
-                                        sample.target_PD,
-                                        sample.scored_P,
-                                        sample.grad_scale);
+      return implementation.decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
+                                        sample.scored_P, sample.grad_scale);
     };
     const DecodeGradients gradients = implementation.decode_backward(
         sample.kept, sample.W_O_HD, loss().grad_y_PD, Selection::kSigned);

@@ -15,10 +15,9 @@ std::vector<at::Tensor> run_all(at::ScalarType dtype, int threads) {
   const int before = at::get_num_threads();
   at::set_num_threads(threads);
   const DecodeSample sample({700, 512, 33, 130}, dtype, at::kCPU, 51);
-  const kernels::TopK kept = kernels::top_k_heads(normal({700, 2304}, 52, dtype, at::kCPU),
-                                                  normal({2304}, 53, dtype, at::kCPU).abs(),
-                                                  32,
-                                                  Selection::kPositive);
+  const kernels::TopK kept =
+      kernels::top_k_heads(normal({700, 2304}, 52, dtype, at::kCPU),
+                           normal({2304}, 53, dtype, at::kCPU).abs(), 32, Selection::kPositive);
   const kernels::DecodeLoss loss = kernels::sparse_decode_loss(
       sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD, sample.scored_P, 0.1);
   const kernels::DecodeGradients gradients = kernels::sparse_decode_backward(

@@ -54,17 +54,10 @@ TEST_CASE("top_k_heads keeps what a stable sort of the scores keeps", "[kernels]
   };
 
   for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
-    for (const Size size : {Size{1, 1, 1},
-                            Size{3, 15, 4},
-                            Size{5, 16, 16},
-                            Size{4, 17, 3},
-                            Size{2, 64, 63},
-                            Size{3, 257, 32},
-                            Size{2, 1000, 1000},
-                            Size{9, 2304, 32},
-                            Size{2, 4097, 128},
-                            Size{2, 32768, 64},
-                            Size{1, 5000, 1500}}) {
+    for (const Size size :
+         {Size{1, 1, 1}, Size{3, 15, 4}, Size{5, 16, 16}, Size{4, 17, 3}, Size{2, 64, 63},
+          Size{3, 257, 32}, Size{2, 1000, 1000}, Size{9, 2304, 32}, Size{2, 4097, 128},
+          Size{2, 32768, 64}, Size{1, 5000, 1500}}) {
       const at::Tensor z = normal({size.positions, size.heads}, 1, dtype, implementation.device);
       check_top_k(implementation, z, norms(size.heads, dtype, implementation.device), size.k);
     }
@@ -139,10 +132,8 @@ TEST_CASE("top_k_heads of no positions is empty", "[kernels][top_k]") {
 TEST_CASE("top_k_heads takes rows out of a wider matrix", "[kernels][top_k]") {
   for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
     const at::Tensor wide = normal({6, 100}, 7, dtype, implementation.device);
-    check_top_k(implementation,
-                wide.slice(1, 10, 70).slice(0, 1, 6, 2),
-                norms(60, dtype, implementation.device),
-                9);
+    check_top_k(implementation, wide.slice(1, 10, 70).slice(0, 1, 6, 2),
+                norms(60, dtype, implementation.device), 9);
   });
 }
 

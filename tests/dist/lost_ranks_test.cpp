@@ -22,10 +22,9 @@ TEST_CASE("lists of ranks read as sentences do and stay short", "[dist]") {
 TEST_CASE("a time-out names operation, time and who did not arrive", "[dist]") {
   const std::string message =
       lost_ranks_message({"all_reduce_sum of Float[3]", 12, 0, 2.5, {12, kSilent, 10, 12, 11}});
-  test::require_parts(message,
-                      {"rank 0 waited 2.5 s for all_reduce_sum of Float[3] (operation 12)",
-                       "; rank 1 did not arrive and gives no sign of life",
-                       "; ranks 2 and 4 did not arrive, having begun 11 at most"});
+  test::require_parts(message, {"rank 0 waited 2.5 s for all_reduce_sum of Float[3] (operation 12)",
+                                "; rank 1 did not arrive and gives no sign of life",
+                                "; ranks 2 and 4 did not arrive, having begun 11 at most"});
 }
 
 TEST_CASE("a time-out tells the silent, the late and a network that stalls apart", "[dist]") {

@@ -28,7 +28,7 @@ namespace {
 using namespace lorsa;
 
 void write_pid(int64_t rank) {
-  const std::string name = concat("rank-", rank, ".pid");
+  const std::string name = formatted("rank-{}.pid", rank);
   std::ofstream(name + ".part") << ::getpid() << '\n';
   std::filesystem::rename(name + ".part", name);
 }
@@ -51,13 +51,13 @@ int run(double timeout_s, const std::string& what, int64_t rank) {
       if (acts && what == "sleep") {
         std::this_thread::sleep_for(std::chrono::seconds(30));
       } else if (acts && what != "loop") {
-        throw FormatError(concat("rank ", rank, " fails on purpose"));
+        throw FormatError(formatted("rank {} fails on purpose", rank));
       }
     }
     const at::Tensor ones = at::ones({100});
     ranks->all_reduce_sum(ones);
-    LORSA_CHECK(
-        ones[99].item<double>() == static_cast<double>(ranks->world_size()), Error, "a wrong sum");
+    LORSA_CHECK(ones[99].item<double>() == static_cast<double>(ranks->world_size()), Error,
+                "a wrong sum");
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
   try {
     return run(std::atof(argv[1]), what, argc > 3 ? std::atoll(argv[3]) : -1);
   } catch (const std::exception& error) {
-    log_error(error.what());
+    log_error("{}", error.what());
     const int code = static_cast<int>(exit_code_for(error));
     if (what != "return") {
       dist::abort_job(code);

@@ -82,7 +82,7 @@ TEST_CASE("ranks that were started by hand need MASTER_ADDR", "[dist]") {
 TEST_CASE("ports and counts that are no numbers are refused with their names", "[dist]") {
   for (const char* port : {"0", "65536", "-1", "http", "12a", " 1"}) {
     test::require_parts(refused({{"MASTER_ADDR", "a"}, {"MASTER_PORT", port}}, 2),
-                        {"MASTER_PORT", "1 to 65535", concat("'", port, "'")});
+                        {"MASTER_PORT", "1 to 65535", formatted("'{}'", port)});
   }
   test::require_parts(refused({{"OMPI_COMM_WORLD_LOCAL_SIZE", "5"}}, 4),
                       {"OMPI_COMM_WORLD_LOCAL_SIZE", "1 to 4", "'5'"});

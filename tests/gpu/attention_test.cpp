@@ -17,14 +17,9 @@ struct Case {
 
 // cuDNN with equal and unequal widths, lengths that are no multiple of its tiles, flash attention's
 // widths, the memory-efficient kernel's, and widths for the formula alone.
-const std::vector<Case> kCases = {{2, 256, 4, 128, 128},
-                                  {1, 1024, 2, 64, 64},
-                                  {2, 200, 3, 64, 128},
-                                  {1, 65, 2, 128, 8},
-                                  {1, 130, 2, 256, 256},
-                                  {2, 48, 2, 64, 64},
-                                  {1, 33, 2, 16, 48},
-                                  {2, 70, 3, 10, 5}};
+const std::vector<Case> kCases = {
+    {2, 256, 4, 128, 128}, {1, 1024, 2, 64, 64}, {2, 200, 3, 64, 128}, {1, 65, 2, 128, 8},
+    {1, 130, 2, 256, 256}, {2, 48, 2, 64, 64},   {1, 33, 2, 16, 48},   {2, 70, 3, 10, 5}};
 
 struct Inputs {
   at::Tensor q, k, v, grad_PK, head_PK;
@@ -38,10 +33,7 @@ Inputs make(const Case& c, at::ScalarType dtype) {
   const int64_t P = c.B * c.T;
   const int64_t K = std::min<int64_t>(4, c.S * c.G);
   const at::Tensor order = at::rand({P, c.S * c.G}).argsort(/*dim=*/int64_t{1});
-  return {values(c.E),
-          values(c.E),
-          values(c.G),
-          at::randn({P, K}, at::kDouble).to(kCuda, dtype),
+  return {values(c.E), values(c.E), values(c.G), at::randn({P, K}, at::kDouble).to(kCuda, dtype),
           order.narrow(1, 0, K).to(kCuda, at::kInt).contiguous()};
 }
 
@@ -83,8 +75,8 @@ TEST_CASE("attention backward on CUDA follows a raised log-sum-exp", "[gpu][atte
     };
     const auto exact = raised(kernels::attention_forward(d(in.q), d(in.k), d(in.v), 8.0));
     const auto ours = raised(kernels::attention_forward(in.q, in.k, in.v, 8.0));
-    const auto exact_back = kernels::attention_backward(
-        d(in.q), d(in.k), d(in.v), exact, d(in.grad_PK), in.head_PK.cpu(), 8.0);
+    const auto exact_back = kernels::attention_backward(d(in.q), d(in.k), d(in.v), exact,
+                                                        d(in.grad_PK), in.head_PK.cpu(), 8.0);
     const auto back =
         kernels::attention_backward(in.q, in.k, in.v, ours, in.grad_PK, in.head_PK, 8.0);
     INFO(dtype);

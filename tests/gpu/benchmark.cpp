@@ -52,10 +52,7 @@ class Table {
     const double seconds = best_seconds(call);
     const double rate = bytes / seconds;
     copy_rate_ = copy_rate_ == 0.0 ? rate : copy_rate_;
-    std::printf("| %s | %.3f | %.0f | %.2f |\n",
-                what.c_str(),
-                seconds * 1e3,
-                rate * 1e-9,
+    std::printf("| %s | %.3f | %.0f | %.2f |\n", what.c_str(), seconds * 1e3, rate * 1e-9,
                 rate / copy_rate_);
   }
 
@@ -65,7 +62,7 @@ class Table {
 
 }  // namespace
 
-// Llama-3.1-8B's size (design section 1): D 4096, H 32768, K 64, 4096 positions.
+// Llama-3.1-8B's size: D 4096, H 32768, K 64, 4096 positions.
 TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
   const int64_t P = 4096;
   const int64_t H = 32768;
@@ -79,9 +76,8 @@ TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
   const at::Tensor copied = at::zeros({int64_t{1} << 28}, float32);
   const at::Tensor copy = at::empty_like(copied);
   Table table;
-  table.row("copy of 1 GiB", 2.0 * 4.0 * static_cast<double>(copied.numel()), [&] {
-    copy.copy_(copied);
-  });
+  table.row("copy of 1 GiB", 2.0 * 4.0 * static_cast<double>(copied.numel()),
+            [&] { copy.copy_(copied); });
 
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     const std::string name = dtype == at::kFloat ? " float32" : " bfloat16";
@@ -97,19 +93,16 @@ TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
     kernels::DecodeLoss loss;
     kernels::DecodeGradients gradients;
     at::Tensor spread;
-    table.row("top_k_heads" + name, p * h * bytes, [&] {
-      kept = kernels::top_k_heads(z, norm, K, Selection::kPositive);
-    });
+    table.row("top_k_heads" + name, p * h * bytes,
+              [&] { kept = kernels::top_k_heads(z, norm, K, Selection::kPositive); });
     // W_O's rows once per use, as in test_contract's benchmark: a part of them comes from cache.
-    table.row("sparse_decode_loss" + name, (p * k * d + 2 * p * d) * bytes, [&] {
-      loss = kernels::sparse_decode_loss(kept, W_O, b_D, target, scored, 1e-6);
-    });
+    table.row("sparse_decode_loss" + name, (p * k * d + 2 * p * d) * bytes,
+              [&] { loss = kernels::sparse_decode_loss(kept, W_O, b_D, target, scored, 1e-6); });
     table.row("sparse_decode_backward" + name, 2 * p * k * d * bytes + h * d * 4.0, [&] {
       gradients = kernels::sparse_decode_backward(kept, W_O, loss.grad_y_PD, Selection::kPositive);
     });
-    table.row("scatter_kept" + name, p * h * bytes, [&] {
-      spread = kernels::scatter_kept(kept.value_PK, kept.head_PK, H);
-    });
+    table.row("scatter_kept" + name, p * h * bytes,
+              [&] { spread = kernels::scatter_kept(kept.value_PK, kept.head_PK, H); });
     REQUIRE(gradients.grad_W_O_HD.defined());
     REQUIRE(spread.defined());
   }
@@ -121,9 +114,8 @@ TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
   at::Tensor second = at::zeros({H, D}, float32);
   const at::Tensor narrow = at::empty({H, D}, float32.dtype(at::kBFloat16));
   double norm_squared = 0.0;
-  table.row("adam_step_ with bfloat16 copy", size * (7 * 4 + 2), [&] {
-    kernels::adam_step_(parameter, gradient, first, second, {}, narrow);
-  });
+  table.row("adam_step_ with bfloat16 copy", size * (7 * 4 + 2),
+            [&] { kernels::adam_step_(parameter, gradient, first, second, {}, narrow); });
   table.row("squared_norm", size * 4, [&] { norm_squared = kernels::squared_norm(gradient); });
   REQUIRE(norm_squared > 0.0);
 }

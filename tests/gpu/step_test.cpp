@@ -115,11 +115,8 @@ train::RunConfig config_of(const model::LorsaShape& shape) {
 }  // namespace
 
 TEST_CASE("a training step on CUDA equals the CPU's in both precisions", "[gpu][step]") {
-  for (const auto activation : {Activation::kTopK,
-                                Activation::kTopKSigned,
-                                Activation::kBatchTopK,
-                                Activation::kRelu,
-                                Activation::kJumpRelu}) {
+  for (const auto activation : {Activation::kTopK, Activation::kTopKSigned, Activation::kBatchTopK,
+                                Activation::kRelu, Activation::kJumpRelu}) {
     for (const bool qk_norm : {false, true}) {
       for (const auto precision :
            {model::StepOptions::Precision::kFull, model::StepOptions::Precision::kBFloat16}) {
@@ -134,10 +131,9 @@ TEST_CASE("a training step on CUDA equals the CPU's in both precisions", "[gpu][
         options.precision = precision;
         const model::StepResult exact =
             model::Lorsa(shape, weights).forward_backward(batch.x, batch.t, batch.scored, options);
-        model::StepResult ours =
-            model::Lorsa(shape, moved(weights, kCuda))
-                .forward_backward(
-                    batch.x.to(kCuda), batch.t.to(kCuda), batch.scored.to(kCuda), options);
+        model::StepResult ours = model::Lorsa(shape, moved(weights, kCuda))
+                                     .forward_backward(batch.x.to(kCuda), batch.t.to(kCuda),
+                                                       batch.scored.to(kCuda), options);
         const bool low = precision == model::StepOptions::Precision::kBFloat16;
         INFO("activation " << static_cast<int>(activation) << ", qk_norm " << qk_norm << ", "
                            << (low ? "bfloat16" : "float32"));
@@ -206,9 +202,7 @@ TEST_CASE("the steady state takes no memory from the device, and the plan forete
   const train::MemoryPlan plan = train::memory_of(config, shape, {8, 8, 512, kCuda});
   // Larger than all that the other tests hold.
   const int64_t measured = tensor_memory(kCuda).peak_bytes;
-  std::printf("peak memory: planned %ld MiB, measured %ld MiB (%.3f)\n",
-              plan.peak() >> 20,
-              measured >> 20,
-              static_cast<double>(plan.peak()) / static_cast<double>(measured));
+  std::printf("peak memory: planned %ld MiB, measured %ld MiB (%.3f)\n", plan.peak() >> 20,
+              measured >> 20, static_cast<double>(plan.peak()) / static_cast<double>(measured));
   CHECK(static_cast<double>(plan.peak()) == Approx(static_cast<double>(measured)).epsilon(0.05));
 }

@@ -8,7 +8,7 @@
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/model/lorsa.h"
 
-// The Lorsa of design section 3 written a second time, head by head, with nothing shared with the
+// The Lorsa of docs/method.md written a second time, head by head, with nothing shared with the
 // library but the weights: LibTorch's autograd differentiates it.
 
 namespace lorsa::test {
@@ -52,15 +52,15 @@ inline at::Tensor oracle_z(const model::LorsaShape& shape,
   std::vector<at::Tensor> z;
   for (int64_t h = 0; h < shape.num_ov_heads; ++h) {
     const int64_t s = h / (shape.num_ov_heads / shape.num_qk_heads);
-    const auto projected =
-        [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain) {
-          at::Tensor out =
-              at::matmul(x_BTD, weight.narrow(0, s * shape.d_qk, shape.d_qk).t()) + bias[s];
-          if (shape.qk_norm) {
-            out = oracle_norm(out, gain[s], shape.qk_norm_eps);
-          }
-          return oracle_rope(out, shape.rope);
-        };
+    const auto projected = [&](const at::Tensor& weight, const at::Tensor& bias,
+                               const at::Tensor& gain) {
+      at::Tensor out =
+          at::matmul(x_BTD, weight.narrow(0, s * shape.d_qk, shape.d_qk).t()) + bias[s];
+      if (shape.qk_norm) {
+        out = oracle_norm(out, gain[s], shape.qk_norm_eps);
+      }
+      return oracle_rope(out, shape.rope);
+    };
     const at::Tensor q = projected(w.W_Q, w.b_Q, shape.qk_norm ? w.q_norm : at::Tensor());
     const at::Tensor k = projected(w.W_K, w.b_K, shape.qk_norm ? w.k_norm : at::Tensor());
     const at::Tensor scores = at::matmul(q, k.transpose(1, 2)) / shape.attn_scale;

@@ -33,7 +33,7 @@ struct HeadUsage {
   double max = 0.0;
 };
 
-/// A source token and its share of z (design section 3): the weights over all sources sum to z.
+/// A source token and its share of z: the weights over all sources sum to z.
 struct Source {
   int32_t position = 0;
   float weight = 0.0F;

@@ -10,7 +10,7 @@
 
 namespace lorsa::collect {
 
-/// Configuration of `lorsa-cache extract` (design section 6).
+/// Configuration of `lorsa-cache extract`.
 struct ExtractConfig {
   struct Model {
     std::string path;

@@ -89,10 +89,7 @@ class Fields {
       names.push_back(word);
     }
     return add_choice(
-        key,
-        names,
-        help,
-        [&value, words](size_t index) { value = words[index].second; },
+        key, names, help, [&value, words](size_t index) { value = words[index].second; },
         [&value, words]() {
           for (size_t i = 0; i < words.size(); ++i) {
             if (words[i].second == value) {

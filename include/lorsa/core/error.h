@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <filesystem>
 #include <initializer_list>
 #include <ostream>
 #include <stdexcept>
@@ -69,12 +71,12 @@ enum class ExitCode : int {
 /// CPU allocator throws.
 [[nodiscard]] bool is_out_of_memory(const std::exception& error) noexcept;
 
-/// A part of a message: anything that operator<< writes, held by its address. That a message of any
-/// parts is made by the same function saves the compiler a template for each of some thousand
+/// A value of a message: anything that operator<< writes, held by its address. That a message of
+/// any values is made by the same function saves the compiler a template for each of some thousand
 /// messages.
 class MessagePart {
  public:
-  // Not explicit: messages list their parts as they are.
+  // Not explicit: messages list their values as they are.
   MessagePart(const char* text)  // NOLINT(google-explicit-constructor)
       : value_(text), write_([](std::ostream& out, const void* value) {
           out << static_cast<const char*>(value);
@@ -85,13 +87,10 @@ class MessagePart {
       : value_(&value),
         write_([](std::ostream& out, const void* at) { out << *static_cast<const T*>(at); }) {}
 
-  /// std::hex and its like.
-  using Manipulator = std::ios_base& (*)(std::ios_base&);
-
-  MessagePart(Manipulator manipulator)  // NOLINT(google-explicit-constructor)
-      : value_(reinterpret_cast<const void*>(manipulator)),
-        write_([](std::ostream& out, const void* value) {
-          out << reinterpret_cast<Manipulator>(const_cast<void*>(value));
+  /// Paths are written as they are, without quotation marks.
+  MessagePart(const std::filesystem::path& path)  // NOLINT(google-explicit-constructor)
+      : value_(&path), write_([](std::ostream& out, const void* at) {
+          out << static_cast<const std::filesystem::path*>(at)->native();
         }) {}
 
   void write(std::ostream& out) const { write_(out, value_); }
@@ -101,27 +100,70 @@ class MessagePart {
   void (*write_)(std::ostream&, const void*);
 };
 
-/// Joins the parts.
-[[nodiscard]] std::string concat_parts(std::initializer_list<MessagePart> parts);
+/// How many values `format` takes: its "{}"; "{{" and "}}" stand for braces. Any other brace gives
+/// a number that no message has.
+constexpr std::size_t num_placeholders(const char* format) {
+  std::size_t count = 0;
+  for (; *format != '\0'; ++format) {
+    if (*format != '{' && *format != '}') {
+      continue;
+    }
+    const bool is_placeholder = format[0] == '{' && format[1] == '}';
+    if (!is_placeholder && format[1] != format[0]) {
+      return static_cast<std::size_t>(-1);
+    }
+    count += is_placeholder ? 1 : 0;
+    ++format;
+  }
+  return count;
+}
 
-/// Joins its arguments with operator<<.
+/// The text of a message with `N` values; anything else does not compile.
+template <std::size_t N>
+struct MessageFormat {
+  // Not explicit: messages begin with their text as it is.
+  consteval MessageFormat(const char* format)
+      : text(format) {  // NOLINT(google-explicit-constructor)
+    if (num_placeholders(format) != N) {
+      throw "a message takes as many values as it has {}";
+    }
+  }
+
+  const char* text;
+};
+
+/// `format` with its "{}" replaced by the values in their order.
+[[nodiscard]] std::string format_parts(const char* format,
+                                       std::initializer_list<MessagePart> parts);
+
+/// `format` with its "{}" replaced by the values, written by operator<<.
 template <typename... Parts>
-[[nodiscard]] std::string concat(const Parts&... parts) {
-  return concat_parts({parts...});
+[[nodiscard]] std::string formatted(MessageFormat<sizeof...(Parts)> format, const Parts&... parts) {
+  return format_parts(format.text, {parts...});
 }
 
-/// Throws `Type` with the joined parts.
+/// Throws `Type` with format_parts().
 template <typename Type>
-[[noreturn, gnu::cold, gnu::noinline]] void throw_error(std::initializer_list<MessagePart> parts) {
-  throw Type(concat_parts(parts));
+[[noreturn, gnu::cold, gnu::noinline]] void throw_error(const char* format,
+                                                        std::initializer_list<MessagePart> parts) {
+  throw Type(format_parts(format, parts));
 }
+
+/// Never defined: the size of what it returns is the number of its parts.
+template <std::size_t N>
+char (&count_parts(const MessagePart (&parts)[N]))[N];
 
 }  // namespace lorsa
 
-/// Throws `Type` with the joined message parts unless `condition` holds. Always on.
-#define LORSA_CHECK(condition, Type, ...)                 \
-  do {                                                    \
-    if (!(condition)) [[unlikely]] {                      \
-      ::lorsa::throw_error<::lorsa::Type>({__VA_ARGS__}); \
-    }                                                     \
+/// Throws `Type` unless `condition` holds, with the message `format` whose "{}" are the values that
+/// follow: LORSA_CHECK(k > 0, ConfigError, "{}: k = {}, expected a positive one", where, k). Always
+/// on.
+#define LORSA_CHECK(condition, Type, format, ...)                                        \
+  do {                                                                                   \
+    static_assert(::lorsa::num_placeholders(format) + 1 ==                               \
+                      sizeof(::lorsa::count_parts({format __VA_OPT__(, ) __VA_ARGS__})), \
+                  "a message takes as many values as it has {}");                        \
+    if (!(condition)) [[unlikely]] {                                                     \
+      ::lorsa::throw_error<::lorsa::Type>(format, {__VA_ARGS__});                        \
+    }                                                                                    \
   } while (false)

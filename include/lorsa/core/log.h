@@ -14,18 +14,18 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 void log(LogLevel level, const std::string& message) noexcept;
 
 template <typename... Parts>
-void log_info(const Parts&... parts) {
-  log(LogLevel::kInfo, concat(parts...));
+void log_info(MessageFormat<sizeof...(Parts)> format, const Parts&... parts) {
+  log(LogLevel::kInfo, format_parts(format.text, {parts...}));
 }
 
 template <typename... Parts>
-void log_warning(const Parts&... parts) {
-  log(LogLevel::kWarning, concat(parts...));
+void log_warning(MessageFormat<sizeof...(Parts)> format, const Parts&... parts) {
+  log(LogLevel::kWarning, format_parts(format.text, {parts...}));
 }
 
 template <typename... Parts>
-void log_error(const Parts&... parts) {
-  log(LogLevel::kError, concat(parts...));
+void log_error(MessageFormat<sizeof...(Parts)> format, const Parts&... parts) {
+  log(LogLevel::kError, format_parts(format.text, {parts...}));
 }
 
 /// Hides messages below `level` on standard error; files still get everything from kInfo up.

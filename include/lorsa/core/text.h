@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,9 @@ namespace lorsa {
 
 /// `text` with "\n" for every "\r\n"; other "\r" stay.
 [[nodiscard]] std::string with_line_feeds(std::string text);
+
+/// Hexadecimal digits of `value`, in lower case and without a prefix.
+[[nodiscard]] std::string hex_digits(uint32_t value);
 
 /// The lines of `text` without their ends ("\n" or "\r\n", which the last one may lack) and without
 /// blanks behind the last word; lines of nothing but blanks are left out.

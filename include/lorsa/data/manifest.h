@@ -45,7 +45,7 @@ struct AttentionInfo {
   bool operator==(const AttentionInfo&) const = default;
 };
 
-/// manifest.json of a cache, format 2 (design section 6; docs/formats.md). While the cache is not
+/// manifest.json of a cache, format 2 (docs/formats.md). While the cache is not
 /// complete, counts and shards are those of the shards finished so far, whatever their numbers.
 struct Manifest {
   static constexpr int64_t kSchema = 2;        ///< what is written

@@ -86,7 +86,7 @@ struct EvalReport {
   std::vector<SharedError> shared_errors;  ///< of several checkpoints: with each, itself included
 };
 
-/// Judges a checkpoint on the held-out rows of a cache (design section 8).
+/// Judges a checkpoint on the held-out rows of a cache.
 ///
 /// Throws ConfigError naming both sides if checkpoint, cache and model do not belong together
 /// (width, layer, weights), if the cache has no held-out rows or too few for a context length, for
@@ -100,7 +100,7 @@ struct EvalReport {
 [[nodiscard]] std::vector<EvalReport> evaluate_together(
     const EvalOptions& options, const std::vector<std::filesystem::path>& checkpoints);
 
-/// Keys as design section 8 names them.
+/// Keys as docs/formats.md names them.
 [[nodiscard]] io::Json to_json(const EvalReport& report);
 
 /// A table for the terminal.

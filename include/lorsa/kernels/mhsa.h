@@ -7,7 +7,7 @@
 namespace lorsa::kernels {
 
 /// The weights of one multi-head self-attention layer with the preceding norm's gain folded in, so
-/// that mhsa_forward(layer, cached input) is the cached target (design section 5).
+/// that mhsa_forward(layer, cached input) is the cached target.
 ///
 /// Shapes  W_Q [N, D, A], W_K and W_V [Nkv, D, A], W_O [N, A, D]; b_Q [N, A], b_K and b_V [Nkv, A],
 /// b_O [D] or undefined;

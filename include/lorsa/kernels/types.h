@@ -6,7 +6,7 @@
 
 namespace lorsa::kernels {
 
-/// What a head's score and activation are made of (design section 3).
+/// What a head's score and activation are made of.
 enum class Selection {
   kPositive,  ///< score = relu(z) * norm, activation = relu(z)
   kSigned     ///< score = |z| * norm, activation = z

@@ -58,7 +58,7 @@ struct LoadOptions {
   Head head = Head::kLoad;
 };
 
-/// What the taps see at one layer. `input` is the cached input (design section 5: x/rms(x) before
+/// What the taps see at one layer. `input` is the cached input (x/rms(x) before
 /// the gain for RMSNorm models, the norm's output for LayerNorm models), `target` the attention's
 /// output before the residual add; both [B, T, D] in the compute dtype.
 struct LayerActivations {
@@ -125,7 +125,7 @@ class LanguageModel {
   [[nodiscard]] at::Tensor unembed(const at::Tensor& hidden) const;
 
   /// The direct effect of residual directions d [n, D] on the logits: (d * final norm gain)
-  /// unembedded, [n, V], float32; the norm's scale is left out (design section 9). Of a LayerNorm
+  /// unembedded, [n, V], float32; the norm's scale is left out. Of a LayerNorm
   /// model the direction is centred first, as the norm does.
   [[nodiscard]] at::Tensor direct_logits(const at::Tensor& directions_nD) const;
 

@@ -6,7 +6,7 @@
 
 namespace lorsa::metrics {
 
-/// How well y reconstructs t, over every scored token that was added (design section 8). Sums in
+/// How well y reconstructs t, over every scored token that was added. Sums in
 /// double. Ratios without a denominator (no tokens, all targets equal) are NaN or infinite.
 struct ReconstructionReport {
   int64_t num_tokens = 0;

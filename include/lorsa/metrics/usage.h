@@ -7,7 +7,7 @@
 
 namespace lorsa::metrics {
 
-/// How often heads act, over every scored token that was added (design section 8). Without any
+/// How often heads act, over every scored token that was added. Without any
 /// token, l0 and rates are NaN and every head is dead.
 struct UsageReport {
   int64_t num_tokens = 0;      ///< the window

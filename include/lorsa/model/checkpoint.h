@@ -9,7 +9,7 @@ namespace lorsa::model {
 
 enum class Normalization { kScaled, kFolded };
 
-/// What lorsa.json says beside the shape (design section 7).
+/// What lorsa.json says beside the shape.
 struct CheckpointInfo {
   Normalization normalization = Normalization::kFolded;
   double input_scale = 1.0;   ///< kScaled: what raw inputs are multiplied by first

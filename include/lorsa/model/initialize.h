@@ -13,7 +13,7 @@ namespace lorsa::model {
 enum class QkInit { kRandom, kMhsa };
 enum class OvInit { kRandom, kActiveSubspace };
 
-/// The `init:` section (design section 4).
+/// The `init:` section.
 struct InitConfig {
   QkInit qk = QkInit::kRandom;
   OvInit ov = OvInit::kRandom;
@@ -35,7 +35,7 @@ struct InitSample {
       nullptr;  ///< the layer's own attention on raw inputs; needed for mhsa and active_subspace
 };
 
-/// Weights before training, float32 on the CPU (design section 4).
+/// Weights before training, float32 on the CPU.
 ///
 /// `random` QK: Xavier-uniform. `mhsa`: QK head s copies MHSA head floor(s N / S), the input scale
 /// divided out, biases and QK-norm gains too. `random` OV: W_V rows N(0, 1/D), W_O rows unit-norm.

@@ -21,7 +21,7 @@ enum class Kind {
   kSae     ///< the baseline: a sparse autoencoder of the layer's output, z = v (no attention)
 };
 
-/// From z to activations (design section 3). The score of a head is relu(z) |W_O|.
+/// From z to activations. The score of a head is relu(z) |W_O|.
 enum class Activation {
   kTopK,        ///< the K best scores of every position
   kTopKSigned,  ///< the K largest |z| |W_O|, activation z
@@ -30,8 +30,8 @@ enum class Activation {
   kJumpRelu     ///< scores above the head's threshold (Rajamanoharan et al. 2024)
 };
 
-/// Sizes and constants of a Lorsa (design section 2's letters). An SAE's features take the place of
-/// OV heads; it has no QK heads, so S, E and all that belongs to attention are 0.
+/// Sizes and constants of a Lorsa, letters as in docs/architecture.md. An SAE's features take the
+/// place of OV heads; it has no QK heads, so S, E and all that belongs to attention are 0.
 struct LorsaShape {
   Kind kind = Kind::kLorsa;
   int64_t d_model = 0;       ///< D
@@ -174,8 +174,8 @@ struct PatternQuery {
   int64_t head = 0;      ///< in [0, H)
 };
 
-/// A Lorsa or SAE: forward, hand-written backward and the reading of single heads (design section
-/// 3). "Input" x is what the kind reads: LorsaShape::reads_target().
+/// A Lorsa or SAE: forward, hand-written backward and the reading of single heads. "Input" x is
+/// what the kind reads: LorsaShape::reads_target().
 class Lorsa {
  public:
   Lorsa(LorsaShape shape, LorsaWeights weights);

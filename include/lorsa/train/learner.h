@@ -28,7 +28,7 @@ struct StepTimes {
   double optimizer_s = 0.0;
 };
 
-/// One Lorsa in training: turns batches into steps (design section 7).
+/// One Lorsa in training: turns batches into steps.
 ///
 /// With several ranks each computes its rows; gradients, counts and losses are summed before
 /// anything is divided, so all ranks take the same step. The sum of a gradient begins as soon as

@@ -21,7 +21,7 @@ struct TrainSummary {
 };
 
 /// Trains as configured: builds cache reader, model, loader and trainer, writes the run folder
-/// (design section 7) and returns once `final/` stands. An unfinished run of the same configuration
+/// and returns once `final/` stands. An unfinished run of the same configuration
 /// in run.out is continued from its newest checkpoint; changed tokens, rates, checkpoint and log
 /// settings are logged, any other change is a ConfigError naming the keys.
 ///

@@ -13,7 +13,7 @@
 
 namespace lorsa::train {
 
-/// The training loop of one or more Lorsas on one stream of batches (design section 7).
+/// The training loop of one or more Lorsas on one stream of batches.
 ///
 /// The parts are borrowed for the trainer's life. On the CPU a run that is stopped and resumed ends
 /// bitwise equal to one that was not (same build, same thread count).

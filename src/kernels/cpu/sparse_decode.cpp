@@ -160,11 +160,7 @@ LORSA_INLINE void grad_W_O_heads_body(const HeadLists<T>& lists,
     T* out = grad_W_O_HD + h * width;
     std::fill(out, out + width, T{0});
     const int64_t first = lists.offset_H1[h];
-    add_rows(out,
-             width,
-             grad_y_PD,
-             lists.position + first,
-             lists.value + first,
+    add_rows(out, width, grad_y_PD, lists.position + first, lists.value + first,
              lists.offset_H1[h + 1] - first);
   }
 }
@@ -232,38 +228,29 @@ void sort_by_head(const DecodeInput<double>& in,
 
 // The clones, for float and double.
 
-#define LORSA_INSTANTIATE(T)                                                            \
-  LORSA_SIMD_CLONES void decode_rows(                                                   \
-      const DecodeInput<T>& in, int64_t begin, int64_t end, T* y_PD) {                  \
-    decode_rows_body(in, begin, end, y_PD);                                             \
-  }                                                                                     \
-  LORSA_SIMD_CLONES void decode_loss_rows(const DecodeInput<T>& in,                     \
-                                          const LossInput<T>& loss,                     \
-                                          int64_t begin,                                \
-                                          int64_t end,                                  \
-                                          T* grad_y_PD,                                 \
-                                          double* squared_error_P) {                    \
-    decode_loss_rows_body(in, loss, begin, end, grad_y_PD, squared_error_P);            \
-  }                                                                                     \
-  LORSA_SIMD_CLONES void grad_value_rows(const DecodeInput<T>& in,                      \
-                                         const T* grad_y_PD,                            \
-                                         Selection selection,                           \
-                                         int64_t begin,                                 \
-                                         int64_t end,                                   \
-                                         T* grad_value_PK) {                            \
-    grad_value_rows_body(in, grad_y_PD, selection, begin, end, grad_value_PK);          \
-  }                                                                                     \
-  LORSA_SIMD_CLONES void grad_W_O_heads(const HeadLists<T>& lists,                      \
-                                        const T* grad_y_PD,                             \
-                                        int64_t width,                                  \
-                                        int64_t begin,                                  \
-                                        int64_t end,                                    \
-                                        T* grad_W_O_HD) {                               \
-    grad_W_O_heads_body(lists, grad_y_PD, width, begin, end, grad_W_O_HD);              \
-  }                                                                                     \
-  LORSA_SIMD_CLONES void column_sums(                                                   \
-      const T* grad_y_PD, DecodeShape shape, int64_t begin, int64_t end, T* grad_b_D) { \
-    column_sums_body(grad_y_PD, shape, begin, end, grad_b_D);                           \
+#define LORSA_INSTANTIATE(T)                                                                  \
+  LORSA_SIMD_CLONES void decode_rows(const DecodeInput<T>& in, int64_t begin, int64_t end,    \
+                                     T* y_PD) {                                               \
+    decode_rows_body(in, begin, end, y_PD);                                                   \
+  }                                                                                           \
+  LORSA_SIMD_CLONES void decode_loss_rows(const DecodeInput<T>& in, const LossInput<T>& loss, \
+                                          int64_t begin, int64_t end, T* grad_y_PD,           \
+                                          double* squared_error_P) {                          \
+    decode_loss_rows_body(in, loss, begin, end, grad_y_PD, squared_error_P);                  \
+  }                                                                                           \
+  LORSA_SIMD_CLONES void grad_value_rows(const DecodeInput<T>& in, const T* grad_y_PD,        \
+                                         Selection selection, int64_t begin, int64_t end,     \
+                                         T* grad_value_PK) {                                  \
+    grad_value_rows_body(in, grad_y_PD, selection, begin, end, grad_value_PK);                \
+  }                                                                                           \
+  LORSA_SIMD_CLONES void grad_W_O_heads(const HeadLists<T>& lists, const T* grad_y_PD,        \
+                                        int64_t width, int64_t begin, int64_t end,            \
+                                        T* grad_W_O_HD) {                                     \
+    grad_W_O_heads_body(lists, grad_y_PD, width, begin, end, grad_W_O_HD);                    \
+  }                                                                                           \
+  LORSA_SIMD_CLONES void column_sums(const T* grad_y_PD, DecodeShape shape, int64_t begin,    \
+                                     int64_t end, T* grad_b_D) {                              \
+    column_sums_body(grad_y_PD, shape, begin, end, grad_b_D);                                 \
   }
 
 LORSA_INSTANTIATE(float)

@@ -176,8 +176,8 @@ LORSA_INLINE bool top_k_row(const T* z,
                             Scratch<T>& scratch,
                             T* value_K,
                             int32_t* head_K) {
-  if (!score_row<kSigned>(
-          z, norm_H, shape.heads, scratch.groups, scratch.key_H.data(), scratch.group_max.data())) {
+  if (!score_row<kSigned>(z, norm_H, shape.heads, scratch.groups, scratch.key_H.data(),
+                          scratch.group_max.data())) {
     return false;
   }
   const auto threshold = threshold_for<T>(scratch.group_max.data(), scratch.groups, shape.k);

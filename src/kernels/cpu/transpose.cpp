@@ -73,18 +73,10 @@ LORSA_SIMD_CLONES void transpose(const float* from,
       transpose_tile(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
     }
   }
-  transpose_scalar(from + whole_columns,
-                   from_stride,
-                   whole_rows,
-                   columns - whole_columns,
-                   to + whole_columns * to_stride,
-                   to_stride);
-  transpose_scalar(from + whole_rows * from_stride,
-                   from_stride,
-                   rows - whole_rows,
-                   columns,
-                   to + whole_rows,
-                   to_stride);
+  transpose_scalar(from + whole_columns, from_stride, whole_rows, columns - whole_columns,
+                   to + whole_columns * to_stride, to_stride);
+  transpose_scalar(from + whole_rows * from_stride, from_stride, rows - whole_rows, columns,
+                   to + whole_rows, to_stride);
 }
 
 void transpose(const double* from,

@@ -77,8 +77,8 @@ cudaError_t adam_step(T* parameter,
     // Enough blocks to fill any device; the stride covers the rest.
     const int64_t wanted = (n + static_cast<int64_t>(kThreads) * width - 1) / (kThreads * width);
     const auto blocks = static_cast<unsigned>(wanted < 65535 ? wanted : 65535);
-    kernel<<<blocks, kThreads, 0, stream>>>(
-        parameter, gradient, first_moment, second_moment, bfloat16_copy, n, coefficients);
+    kernel<<<blocks, kThreads, 0, stream>>>(parameter, gradient, first_moment, second_moment,
+                                            bfloat16_copy, n, coefficients);
     return after_launch(stream);
   };
   const bool packs = packable(parameter, n) && packable(gradient, n) && packable(first_moment, n) &&
@@ -103,9 +103,9 @@ cudaError_t squared_norm(
   return after_launch(stream);
 }
 
-#define LORSA_INSTANTIATE(T)                                                          \
-  template cudaError_t adam_step<T>(                                                  \
-      T*, const T*, T*, T*, __nv_bfloat16*, int64_t, const AdamHyper&, cudaStream_t); \
+#define LORSA_INSTANTIATE(T)                                                       \
+  template cudaError_t adam_step<T>(T*, const T*, T*, T*, __nv_bfloat16*, int64_t, \
+                                    const AdamHyper&, cudaStream_t);               \
   template cudaError_t squared_norm<T>(const T*, int64_t, double*, double*, cudaStream_t);
 
 LORSA_INSTANTIATE(float)

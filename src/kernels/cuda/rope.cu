@@ -72,9 +72,7 @@ cudaError_t rope(T* x_BTSE,
   const int64_t blocks = (total + kThreads - 1) / kThreads;
   constexpr int64_t kMostBlocks = int64_t{1} << 20;
   const auto launch = [&](auto kernel) {
-    kernel<<<static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks),
-             kThreads,
-             0,
+    kernel<<<static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads, 0,
              stream>>>(x_BTSE, cos, sin, shape, static_cast<Sum<T>>(sign));
     return after_launch(stream);
   };
@@ -84,9 +82,9 @@ cudaError_t rope(T* x_BTSE,
   return packs ? launch(rope_kernel<T, kPackWidth<T>, false>) : launch(rope_kernel<T, 1, false>);
 }
 
-#define LORSA_INSTANTIATE(T)    \
-  template cudaError_t rope<T>( \
-      T*, const Sum<T>*, const Sum<T>*, const RopeShape&, bool, int, cudaStream_t);
+#define LORSA_INSTANTIATE(T)                                                                  \
+  template cudaError_t rope<T>(T*, const Sum<T>*, const Sum<T>*, const RopeShape&, bool, int, \
+                               cudaStream_t);
 
 LORSA_INSTANTIATE(float)
 LORSA_INSTANTIATE(double)

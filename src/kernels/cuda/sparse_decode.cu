@@ -181,18 +181,18 @@ cudaError_t scatter_kept(
     return cudaSuccess;
   }
   const auto launch = [&](auto kernel) {
-    kernel<<<static_cast<unsigned>(shape.positions), 256, 0, stream>>>(
-        grad_PK, head_PK, shape, out_PH);
+    kernel<<<static_cast<unsigned>(shape.positions), 256, 0, stream>>>(grad_PK, head_PK, shape,
+                                                                       out_PH);
     return after_launch(stream);
   };
   return packable(out_PH, shape.heads) ? launch(scatter_kernel<T, kPackWidth<T>>)
                                        : launch(scatter_kernel<T, 1>);
 }
 
-#define LORSA_INSTANTIATE(T)                                                           \
-  template cudaError_t decode<T>(const DecodeInput<T>&, T*, cudaStream_t);             \
-  template cudaError_t decode_loss<T>(                                                 \
-      const DecodeInput<T>&, const LossInput<T>&, T*, double*, double*, cudaStream_t); \
+#define LORSA_INSTANTIATE(T)                                                                   \
+  template cudaError_t decode<T>(const DecodeInput<T>&, T*, cudaStream_t);                     \
+  template cudaError_t decode_loss<T>(const DecodeInput<T>&, const LossInput<T>&, T*, double*, \
+                                      double*, cudaStream_t);                                  \
   template cudaError_t scatter_kept<T>(const T*, const int32_t*, TopKShape, T*, cudaStream_t);
 
 LORSA_INSTANTIATE(float)

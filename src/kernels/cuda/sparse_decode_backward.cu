@@ -43,16 +43,9 @@ struct Workspace {
     while ((int64_t{1} << bits) <= shape.heads) {
       ++bits;
     }
-    return cub::DeviceRadixSort::SortPairs(temporary,
-                                           cub_bytes,
-                                           key,
-                                           sorted_key,
-                                           entry,
-                                           sorted_entry,
-                                           static_cast<int>(shape.positions * shape.k),
-                                           0,
-                                           bits,
-                                           stream);
+    return cub::DeviceRadixSort::SortPairs(
+        temporary, cub_bytes, key, sorted_key, entry, sorted_entry,
+        static_cast<int>(shape.positions * shape.k), 0, bits, stream);
   }
 
   cudaError_t query_error = cudaSuccess;
@@ -282,9 +275,9 @@ cudaError_t decode_backward(const DecodeInput<T>& in,
   return after_launch(stream);
 }
 
-#define LORSA_INSTANTIATE(T)               \
-  template cudaError_t decode_backward<T>( \
-      const DecodeInput<T>&, const T*, Selection, const BackwardOutput<T>&, void*, cudaStream_t);
+#define LORSA_INSTANTIATE(T)                                                          \
+  template cudaError_t decode_backward<T>(const DecodeInput<T>&, const T*, Selection, \
+                                          const BackwardOutput<T>&, void*, cudaStream_t);
 
 LORSA_INSTANTIATE(float)
 LORSA_INSTANTIATE(double)

@@ -112,8 +112,8 @@ void decode_backward(const T* value_PK,
           static_cast<double>(grad_y_PD[entry / shape.k * width + d]);
     }
   }
-  std::transform(
-      grad_W_O.begin(), grad_W_O.end(), grad_W_O_HD, [](double x) { return static_cast<T>(x); });
+  std::transform(grad_W_O.begin(), grad_W_O.end(), grad_W_O_HD,
+                 [](double x) { return static_cast<T>(x); });
   for (int64_t d = 0; d < width; ++d) {
     double sum = 0.0;
     for (int64_t p = 0; p < shape.positions; ++p) {
@@ -133,20 +133,13 @@ void scatter_kept(const T* grad_PK, const int32_t* head_PK, TopKShape shape, T* 
   }
 }
 
-#define LORSA_INSTANTIATE(T)                                                              \
-  template int64_t top_k<T>(const T*, const T*, TopKShape, Selection, T*, int32_t*);      \
-  template void decode<T>(const T*, const int32_t*, const T*, const T*, DecodeShape, T*); \
-  template double decode_loss<T>(const T*,                                                \
-                                 const int32_t*,                                          \
-                                 const T*,                                                \
-                                 const T*,                                                \
-                                 const T*,                                                \
-                                 const uint8_t*,                                          \
-                                 double,                                                  \
-                                 DecodeShape,                                             \
-                                 T*);                                                     \
-  template void decode_backward<T>(                                                       \
-      const T*, const int32_t*, const T*, const T*, Selection, DecodeShape, T*, T*, T*);  \
+#define LORSA_INSTANTIATE(T)                                                                \
+  template int64_t top_k<T>(const T*, const T*, TopKShape, Selection, T*, int32_t*);        \
+  template void decode<T>(const T*, const int32_t*, const T*, const T*, DecodeShape, T*);   \
+  template double decode_loss<T>(const T*, const int32_t*, const T*, const T*, const T*,    \
+                                 const uint8_t*, double, DecodeShape, T*);                  \
+  template void decode_backward<T>(const T*, const int32_t*, const T*, const T*, Selection, \
+                                   DecodeShape, T*, T*, T*);                                \
   template void scatter_kept<T>(const T*, const int32_t*, TopKShape, T*);
 
 LORSA_INSTANTIATE(float)

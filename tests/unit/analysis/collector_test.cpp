@@ -102,9 +102,8 @@ TEST_CASE("the collector counts, bins and ranks like a loop over everything", "[
       }
       peaks.push_back(best);
     }
-    std::stable_sort(peaks.begin(), peaks.end(), [](const Peak& a, const Peak& b) {
-      return a.strength > b.strength;
-    });
+    std::stable_sort(peaks.begin(), peaks.end(),
+                     [](const Peak& a, const Peak& b) { return a.strength > b.strength; });
     const auto found = collector.take_contexts(h);
     REQUIRE(found.size() == kContexts);
     for (size_t i = 0; i < kContexts; ++i) {

@@ -147,8 +147,7 @@ TEST_CASE("many rows or heads take wide locations and large activations stay fin
   for (const int64_t rows : {int64_t{1} << 16, (int64_t{1} << 16) + 1}) {
     const analysis::DelphiPlan plan{dir / "latents", "module", 2, 1, rows, 1};
     DelphiExport to(plan, {});
-    to.add({at::full({1, 1}, -1e6F), at::ones({1, 1}, at::kInt)},
-           at::ones({1, 1}, at::kBool),
+    to.add({at::full({1, 1}, -1e6F), at::ones({1, 1}, at::kInt)}, at::ones({1, 1}, at::kBool),
            at::zeros({1, 1}, at::kInt));
     to.finish({{"lorsa", 1}});
     const SplitFile file(dir / "latents" / "module" / "0_1.safetensors");

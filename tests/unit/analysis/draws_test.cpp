@@ -110,8 +110,8 @@ TEST_CASE("a sample's strata and quantiles are near those of all activations", "
   double error = 0.0;
   const int64_t num_seeds = 40;
   for (int64_t seed = 0; seed < num_seeds; ++seed) {
-    HeadCollector collector = collected(
-        value_RT, at::ones({80, 50}, at::kBool), {1, 1, 8, 5, 0, static_cast<uint64_t>(seed)}, 16);
+    HeadCollector collector = collected(value_RT, at::ones({80, 50}, at::kBool),
+                                        {1, 1, 8, 5, 0, static_cast<uint64_t>(seed)}, 16);
     const std::vector<HeadContext> contexts = collector.take_contexts(0);
     REQUIRE(contexts.size() == 6);
     for (size_t i = 1; i < 6; ++i) {
@@ -133,8 +133,8 @@ TEST_CASE("every activation is drawn equally often", "[analysis]") {
   const at::Tensor value_RT = at::rand({4, 10}) + 0.5;
   std::map<std::pair<int64_t, int64_t>, int64_t> times;
   for (int64_t seed = 0; seed < num_seeds; ++seed) {
-    HeadCollector collector = collected(
-        value_RT, at::ones({4, 10}, at::kBool), {1, 0, 4, 1, 0, static_cast<uint64_t>(seed)}, 4);
+    HeadCollector collector = collected(value_RT, at::ones({4, 10}, at::kBool),
+                                        {1, 0, 4, 1, 0, static_cast<uint64_t>(seed)}, 4);
     const std::vector<HeadContext> contexts = collector.take_contexts(0);
     REQUIRE(contexts.size() == 1);
     ++times[{contexts[0].row, contexts[0].position}];

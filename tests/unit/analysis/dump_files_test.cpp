@@ -72,9 +72,9 @@ TEST_CASE("the explorer's data files hold the same records as the shards", "[ana
   std::vector<io::Json> records;
   bool markup_seen = false;
   for (const char* number : {"0", "1"}) {
-    const std::string script = io::read_file(data / concat("heads-0000", number, ".js"));
+    const std::string script = io::read_file(data / formatted("heads-0000{}.js", number));
     std::string list = argument(script, "lorsaHeads");
-    REQUIRE(list.rfind(concat(number, ",[\n"), 0) == 0);
+    REQUIRE(list.rfind(formatted("{},[\n", number), 0) == 0);
     list = list.substr(2);
     // JavaScript allows the comma behind the last record, JSON does not.
     list.erase(list.rfind(','), 1);
@@ -128,14 +128,8 @@ TEST_CASE("the explorer's columns hold the entries of the index", "[analysis]") 
 
 TEST_CASE("the page never makes markup of text", "[analysis]") {
   const std::string script = all_scripts();
-  for (const char* sink : {"innerHTML",
-                           "outerHTML",
-                           "insertAdjacentHTML",
-                           "document.write",
-                           "eval(",
-                           "fetch(",
-                           "createContextualFragment",
-                           "srcdoc"}) {
+  for (const char* sink : {"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write",
+                           "eval(", "fetch(", "createContextualFragment", "srcdoc"}) {
     INFO(sink);
     REQUIRE(script.find(sink) == std::string::npos);
   }
@@ -156,8 +150,8 @@ TEST_CASE("the page is complete and asks for nothing outside its folder", "[anal
     INFO(file.name);
     REQUIRE(!file.text.empty());
     REQUIRE(io::read_file(explorer / file.name) == io::read_file(source / file.name));
-    REQUIRE(
-        (file.name == "index.html" || html.find(concat('"', file.name, '"')) != std::string::npos));
+    REQUIRE((file.name == "index.html" ||
+             html.find(formatted("{}{}{}", '"', file.name, '"')) != std::string::npos));
     // The name of SVG's namespace is no address that anything is loaded from.
     const std::string text = without(std::string(file.text), "http://www.w3.org/2000/svg");
     REQUIRE(text.find("http:") == std::string::npos);
@@ -287,9 +281,9 @@ TEST_CASE("the stated memory grows with heads and contexts", "[analysis]") {
   analysis::DumpOptions options;
   const int64_t one = analysis::dump_bytes(options, 1000);
   REQUIRE(analysis::dump_bytes(options, 2000) == 2 * one);
-  for (int64_t analysis::DumpOptions::*number : {&analysis::DumpOptions::num_contexts,
-                                                 &analysis::DumpOptions::num_quantiles,
-                                                 &analysis::DumpOptions::num_non_firing}) {
+  for (int64_t analysis::DumpOptions::*number :
+       {&analysis::DumpOptions::num_contexts, &analysis::DumpOptions::num_quantiles,
+        &analysis::DumpOptions::num_non_firing}) {
     analysis::DumpOptions more = options;
     more.*number *= 2;
     REQUIRE(analysis::dump_bytes(more, 1000) > one);

@@ -46,11 +46,8 @@ class Tiny {
 
   [[nodiscard]] FamilyReport score() const {
     const lm::LanguageModel language(dir.path(), at::kCPU);
-    return analysis::score_families(language,
-                                    lm::Tokenizer(dir.path()),
-                                    model::Lorsa(shape, weights),
-                                    1,
-                                    options,
+    return analysis::score_families(language, lm::Tokenizer(dir.path()),
+                                    model::Lorsa(shape, weights), 1, options,
                                     Progress::Visible::kNo);
   }
 
@@ -183,11 +180,10 @@ TEST_CASE("operand plots show the activations of the best arithmetic heads", "[a
   REQUIRE(report.plots.size() % 3 == 0);
   const size_t above = arithmetic.heads_above(arithmetic.chance).size();
   REQUIRE(report.plots.size() / 3 == std::min<size_t>(8, above));
-  REQUIRE(report.plots[0].score ==
-          *std::max_element(
-              arithmetic.score_H.begin(), arithmetic.score_H.end(), [](double a, double b) {
-                return std::isnan(a) ? !std::isnan(b) : a < b;
-              }));
+  REQUIRE(
+      report.plots[0].score ==
+      *std::max_element(arithmetic.score_H.begin(), arithmetic.score_H.end(),
+                        [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; }));
   const char* const signs[] = {"+", "-", "*"};
   for (size_t i = 0; i < report.plots.size(); ++i) {
     const analysis::OperandPlot& plot = report.plots[i];

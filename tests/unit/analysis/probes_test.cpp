@@ -33,8 +33,8 @@ analysis::ProbeOptions small() {
 }
 
 Probe named(const std::vector<Probe>& probes, const std::string& family) {
-  const auto found = std::find_if(
-      probes.begin(), probes.end(), [&](const Probe& probe) { return probe.family == family; });
+  const auto found = std::find_if(probes.begin(), probes.end(),
+                                  [&](const Probe& probe) { return probe.family == family; });
   REQUIRE(found != probes.end());
   REQUIRE(!found->queries.empty());
   return *found;
@@ -51,9 +51,8 @@ lm::DecodedText text_of(const lm::Tokenizer& t, const Probe& probe, int64_t row)
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) {
-    return static_cast<char>(std::tolower(c));
-  });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -223,14 +222,14 @@ TEST_CASE("arithmetic asks where the result is due, and answers with both operan
         const lm::DecodedText text = text_of(t, arithmetic.probe, query.row);
         const std::string prompt =
             text.bytes.substr(0, text.offsets[static_cast<size_t>(query.position) + 1]);
-        const std::string expected = concat("Question: What is ", a, sign, b, "?\nAnswer:");
+        const std::string expected = formatted("Question: What is {}{}{}?\nAnswer:", a, sign, b);
         REQUIRE(prompt.substr(prompt.size() - expected.size()) == expected);
         std::string digits;
         for (const int32_t source : query.sources) {
           digits += token_in(text, source);
         }
         digits.erase(std::remove(digits.begin(), digits.end(), ' '), digits.end());
-        REQUIRE(digits == concat(a, b));
+        REQUIRE(digits == formatted("{}{}", a, b));
       }
     }
   }

@@ -26,8 +26,8 @@ std::vector<HeadRecord> two_heads() {
   heads[1].head = 1;
   heads[1].usage = {3, 6.0, 4.0};
   heads[1].effect.top = {{20, 1.5F}};
-  heads[1].contexts = {
-      context("top", 4.0F), context("quantile", 1.0F), context("non_firing", 0.0F)};
+  heads[1].contexts = {context("top", 4.0F), context("quantile", 1.0F),
+                       context("non_firing", 0.0F)};
   heads[1].contexts[1].quantile = 0.25F;
   heads[1].layer = 7;
   heads[1].family_scores = {{"sink", 0.125}, {"induction", 0.5}};
@@ -54,8 +54,7 @@ Written write(const std::vector<HeadRecord>& heads) {
   std::string script = io::read_file(folder / "explorer" / "data" / "index.js");
   script = script.substr(script.find('(') + 1);
   script.resize(script.rfind(')'));
-  return {test::read_heads(folder),
-          io::read_json(folder / "index.json"),
+  return {test::read_heads(folder), io::read_json(folder / "index.json"),
           io::parse_json(script, "index.js")};
 }
 

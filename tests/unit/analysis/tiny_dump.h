@@ -103,7 +103,7 @@ class TinyDump {
 
   /// The text of a token as the tokenizer file below has it.
   [[nodiscard]] static std::string token_text(int64_t id) {
-    return id == 3 ? kMarkup : id == 4 ? "\n" : id == 5 ? " a\"\\" : concat("t", id);
+    return id == 3 ? kMarkup : id == 4 ? "\n" : id == 5 ? " a\"\\" : formatted("t{}", id);
   }
 
   void write_checkpoint() const {

@@ -28,19 +28,18 @@ TEST_CASE("cache_text and cache_json say what an extraction wrote", "[collect]")
   const std::filesystem::path folder = dir / "cache/layer-2";
   const data::Manifest manifest = data::read_manifest(folder);
   const std::string text = cache_text(folder, manifest);
-  CHECK_THAT(text,
-             Catch::Contains("77 of 16 tokens, 15 held out") &&
-                 Catch::Contains("LlamaForCausalLM") &&
-                 Catch::Contains("input_and_target, float32") && Catch::Contains("complete") &&
-                 Catch::Contains(manifest.weights_sha256));
+  CHECK_THAT(text, Catch::Contains("77 of 16 tokens, 15 held out") &&
+                       Catch::Contains("LlamaForCausalLM") &&
+                       Catch::Contains("input_and_target, float32") &&
+                       Catch::Contains("complete") && Catch::Contains(manifest.weights_sha256));
   const io::Json json = cache_json(folder, manifest);
   CHECK(json.at("num_rows") == kGoldenRows);
   CHECK(json.at("layer") == 2);
   CHECK(json.at("complete") == true);
   CHECK(json.at("bytes").get<int64_t>() > kGoldenRows * 16 * 24 * 4 * 2);
-  CHECK_THAT(report_text(report),
-             Catch::Contains("layer-0: 77 rows") && Catch::Contains("layer-2: 77 rows") &&
-                 Catch::Contains("tokens/s"));
+  CHECK_THAT(report_text(report), Catch::Contains("layer-0: 77 rows") &&
+                                      Catch::Contains("layer-2: 77 rows") &&
+                                      Catch::Contains("tokens/s"));
 }
 
 TEST_CASE("plan_text warns that the disk is too small", "[collect]") {
@@ -51,9 +50,8 @@ TEST_CASE("plan_text warns that the disk is too small", "[collect]") {
   plan.free_bytes = int64_t{1} << 30;
   plan.tokens_per_s = 2500;
   plan.seconds = 80;
-  CHECK_THAT(plan_text(plan),
-             Catch::Contains("782") && Catch::Contains("3.0 GiB") &&
-                 Catch::Contains("not enough") && Catch::Contains("1m 20s"));
+  CHECK_THAT(plan_text(plan), Catch::Contains("782") && Catch::Contains("3.0 GiB") &&
+                                  Catch::Contains("not enough") && Catch::Contains("1m 20s"));
   plan.free_bytes = int64_t{4} << 30;
   CHECK_THAT(plan_text(plan), !Catch::Contains("not enough"));
 }

@@ -148,9 +148,8 @@ TEST_CASE("RowSource gives one BOS to documents that bring their own, in text an
   };
   const std::vector<data::Row> expected = rows_of_file("plain.jsonl", "plain.txt");
   REQUIRE(expected.size() > 15);
-  CHECK(expected[0].tokens ==
-        std::vector<int32_t>{
-            3, 106, 117, 105, 123, 115, 107, 116, 122, 38, 54, 4, 106, 117, 105, 123});
+  CHECK(expected[0].tokens == std::vector<int32_t>{3, 106, 117, 105, 123, 115, 107, 116, 122, 38,
+                                                   54, 4, 106, 117, 105, 123});
   CHECK(io::read_file(dir / "plain.txt").empty());
   for (const char* name : {"own.jsonl", "ids.bin"}) {
     CAPTURE(name);

@@ -29,15 +29,9 @@ TEST_CASE("a description holds keys, types, defaults and ranges in order", "[con
   for (const Field& field : fields.all()) {
     keys.push_back(field.key);
   }
-  CHECK(keys == std::vector<std::string>{"layers",
-                                         "train.tokens",
-                                         "train.rate",
-                                         "train.shuffle",
-                                         "train.color",
-                                         "data.path",
-                                         "data.files",
-                                         "data.shard_bytes",
-                                         "data.fraction"});
+  CHECK(keys == std::vector<std::string>{"layers", "train.tokens", "train.rate", "train.shuffle",
+                                         "train.color", "data.path", "data.files",
+                                         "data.shard_bytes", "data.fraction"});
   REQUIRE(fields.sections().size() == 2);
   CHECK(fields.sections()[0].first == "train");
   CHECK(fields.sections()[1].second == "What is read.");

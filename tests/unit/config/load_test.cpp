@@ -184,8 +184,7 @@ TEST_CASE("load reads a file and puts its path into messages", "[config]") {
   CHECK(sample.path == "here");
   CHECK(sample.tokens == 7);
   std::ofstream(path) << "data: {pth: here}\n";
-  CHECK_THROWS_MATCHES(lorsa::config::load(fields, path, {}),
-                       lorsa::ConfigError,
+  CHECK_THROWS_MATCHES(lorsa::config::load(fields, path, {}), lorsa::ConfigError,
                        Catch::Matchers::Message(
                            path.string() + ":1:8: unknown key data.pth; did you mean data.path?"));
 }
@@ -207,12 +206,10 @@ TEST_CASE("a file that cannot be read is an input/output error", "[config]") {
   lorsa::config::Fields fields;
   describe(fields, sample);
   const std::string missing = (folder / "none.yaml").string();
-  CHECK_THROWS_MATCHES(lorsa::config::load(fields, missing, {}),
-                       lorsa::IoError,
+  CHECK_THROWS_MATCHES(lorsa::config::load(fields, missing, {}), lorsa::IoError,
                        Catch::Matchers::Message("cannot read the configuration " + missing +
                                                 ": No such file or directory"));
-  CHECK_THROWS_MATCHES(lorsa::config::load(fields, folder.path(), {}),
-                       lorsa::IoError,
+  CHECK_THROWS_MATCHES(lorsa::config::load(fields, folder.path(), {}), lorsa::IoError,
                        Catch::Matchers::Message("cannot read the configuration " +
                                                 folder.path().string() + ": it is a folder"));
 }

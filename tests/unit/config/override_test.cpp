@@ -14,13 +14,9 @@ TEST_CASE("overrides win over the file, the last one over the others", "[config]
 }
 
 TEST_CASE("overrides are YAML scalars and flow lists", "[config]") {
-  const Sample s = load_sample("",
-                               {"layers=[1, 2]",
-                                "train.color=green",
-                                "train.shuffle=false",
-                                "data.path=a=b",
-                                "data.files=['x y', z]",
-                                "data.shard_bytes=1MiB"});
+  const Sample s =
+      load_sample("", {"layers=[1, 2]", "train.color=green", "train.shuffle=false", "data.path=a=b",
+                       "data.files=['x y', z]", "data.shard_bytes=1MiB"});
   CHECK(s.layers == std::vector<int64_t>{1, 2});
   CHECK(s.color == Color::kGreen);
   CHECK_FALSE(s.shuffle);

@@ -30,8 +30,8 @@ inline void describe(config::Fields& f, Sample& s) {
   f.count("tokens", s.tokens, "Tokens to train on.").at_least(1);
   f.number("rate", s.rate, "Peak rate.").between(0, 1);
   f.boolean("shuffle", s.shuffle, "Whether the order is random.");
-  f.choice(
-      "color", s.color, {{"red", Color::kRed}, {"green", Color::kGreen}}, "A colour | a word.");
+  f.choice("color", s.color, {{"red", Color::kRed}, {"green", Color::kGreen}},
+           "A colour | a word.");
   f.section("data", "What is read.");
   f.text("path", s.path, "Folder of the cache.").required();
   f.text_list("files", s.files, "Documents.");

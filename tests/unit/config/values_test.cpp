@@ -59,11 +59,8 @@ TEST_CASE("an octal-looking number is refused as such", "[config]") {
 }
 
 TEST_CASE("a count beyond 64 bits is refused, not wrapped", "[config]") {
-  for (const char* text : {"9223372036854775808",
-                           "-9223372036854775808",
-                           "9223372037B",
-                           "99999999999999999999B",
-                           "100000000000000000000000000000000000000000",
+  for (const char* text : {"9223372036854775808", "-9223372036854775808", "9223372037B",
+                           "99999999999999999999B", "100000000000000000000000000000000000000000",
                            "1.00000000000000000000000000000000000000000k"}) {
     CAPTURE(text);
     CHECK_THAT(refusal(config::parse_count, text),
@@ -99,22 +96,8 @@ TEST_CASE("numbers are finite decimals", "[config]") {
   CHECK(config::parse_number("-2.5E+2") == -250.0);
   CHECK(config::parse_number(".5") == 0.5);
   CHECK(config::parse_number("0.25") == 0.25);
-  for (const char* text : {"",
-                           "-",
-                           ".",
-                           "nan",
-                           "inf",
-                           "-inf",
-                           ".inf",
-                           "1e",
-                           "1.0.0",
-                           "0x10",
-                           "1,5",
-                           "1k",
-                           "+1",
-                           "- 1",
-                           "e5",
-                           "1e5 "}) {
+  for (const char* text : {"", "-", ".", "nan", "inf", "-inf", ".inf", "1e", "1.0.0", "0x10", "1,5",
+                           "1k", "+1", "- 1", "e5", "1e5 "}) {
     CAPTURE(text);
     CHECK(refusal(config::parse_number, text) ==
           "expected a finite number, found '" + std::string(text) + "'");
@@ -137,17 +120,9 @@ TEST_CASE("booleans are true and false and nothing else", "[config]") {
 }
 
 TEST_CASE("printed numbers read back as the same bits and keep a point", "[config]") {
-  for (const double value : {0.0,
-                             1.0,
-                             -3.0,
-                             0.1,
-                             1e-3,
-                             1e-5,
-                             1.0 / 3.0,
-                             6.02214076e23,
-                             1e300,
-                             std::numeric_limits<double>::denorm_min(),
-                             std::numeric_limits<double>::max()}) {
+  for (const double value :
+       {0.0, 1.0, -3.0, 0.1, 1e-3, 1e-5, 1.0 / 3.0, 6.02214076e23, 1e300,
+        std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::max()}) {
     const std::string text = config::print_number(value);
     CAPTURE(text);
     CHECK(config::parse_number(text) == value);
@@ -178,7 +153,7 @@ TEST_CASE("text is quoted where a YAML reader would see something else", "[confi
   for (const char* text :
        {"",    "true", "No", "null", "~",  "12", "1e5", "-",   "- a", "a: b", "a #b",
         "[a]", "{a}",  "*a", "&a",   "!a", "%a", "@a",  "a b", ".5",  ".inf", "y"}) {
-    CHECK(config::print_text(text) == lorsa::concat('"', text, '"'));
+    CHECK(config::print_text(text) == lorsa::formatted("{}{}{}", '"', text, '"'));
   }
   CHECK(config::print_text("a\"b\\c\n\t") == "\"a\\\"b\\\\c\\x0a\\x09\"");
   CHECK(config::print_text("é") == "\"é\"");

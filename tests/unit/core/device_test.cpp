@@ -25,17 +25,15 @@ TEST_CASE("auto finds a device that exists and says which", "[core]") {
 TEST_CASE("a text that names no device is a configuration error", "[core]") {
   for (const char* name :
        {"", "CPU", "gpu", "cpu:0", "cuda:", "cuda:-1", "cuda:1x", "cuda1", "cuda:128", "cuda: 0"}) {
-    CHECK_THROWS_MATCHES(resolve_device(name),
-                         lorsa::ConfigError,
-                         Catch::Matchers::Message(lorsa::concat(
-                             "device: expected auto, cpu, cuda or cuda:N, found '", name, "'")));
+    CHECK_THROWS_MATCHES(resolve_device(name), lorsa::ConfigError,
+                         Catch::Matchers::Message(lorsa::formatted(
+                             "device: expected auto, cpu, cuda or cuda:N, found '{}'", name)));
   }
 }
 
 TEST_CASE("a CUDA device that is not there is a device error", "[core]") {
   const char* reason = LORSA_HAS_CUDA ? "usable CUDA devices" : "built without CUDA";
-  CHECK_THROWS_MATCHES(resolve_device("cuda:127"),
-                       lorsa::DeviceError,
+  CHECK_THROWS_MATCHES(resolve_device("cuda:127"), lorsa::DeviceError,
                        Catch::Predicate<lorsa::DeviceError>([&](const lorsa::DeviceError& error) {
                          const std::string message = error.what();
                          return message.starts_with("device cuda:127: ") &&
@@ -71,8 +69,7 @@ TEST_CASE("memory beyond the machine's is refused with what asks for it", "[core
   const auto there = static_cast<double>(lorsa::device_memory_bytes(c10::kCPU));
   lorsa::check_memory(there, c10::kCPU, "this");
   CHECK_THROWS_MATCHES(
-      lorsa::check_memory(0x1p62, c10::kCPU, "that (--option)"),
-      lorsa::ConfigError,
+      lorsa::check_memory(0x1p62, c10::kCPU, "that (--option)"), lorsa::ConfigError,
       Catch::Predicate<lorsa::ConfigError>([](const lorsa::ConfigError& error) {
         return std::string(error.what())
             .starts_with("that (--option): 4.0 EiB of memory needed, this machine has ");

@@ -46,13 +46,27 @@ TEST_CASE("LibTorch's device failures exit like the project's own", "[core]") {
 TEST_CASE("LORSA_CHECK throws the named kind with the joined message", "[core]") {
   const int found = 3;
   CHECK_NOTHROW([&] { LORSA_CHECK(found == 3, FormatError, "unused"); }());
-  CHECK_THROWS_MATCHES([&] { LORSA_CHECK(found == 4, FormatError, "expected 4, found ", found); }(),
-                       lorsa::FormatError,
-                       Catch::Matchers::Message("expected 4, found 3"));
+  CHECK_THROWS_MATCHES(
+      [&] { LORSA_CHECK(found == 4, FormatError, "expected 4, found {}", found); }(),
+      lorsa::FormatError, Catch::Matchers::Message("expected 4, found 3"));
 }
 
-TEST_CASE("concat joins strings, numbers and paths", "[core]") {
-  CHECK(lorsa::concat("a", 1, ':', 2.5, std::string("b")) == "a1:2.5b");
+TEST_CASE("formatted puts strings, numbers and paths in the places of {}", "[core]") {
+  CHECK(lorsa::formatted("a{}{}{}{}", 1, ':', 2.5, std::string("b")) == "a1:2.5b");
+  CHECK(lorsa::formatted("{}", std::filesystem::path("a b")) == "a b");
+  CHECK(lorsa::formatted("{{\"{}\": {{}}}}, {}.", "a{}", "}") == "{\"a{}\": {}}, }.");
+  CHECK(lorsa::formatted("no value").size() == 8);
+}
+
+TEST_CASE("a message's places are counted, and single braces are none", "[core]") {
+  STATIC_REQUIRE(lorsa::num_placeholders("") == 0);
+  STATIC_REQUIRE(lorsa::num_placeholders("{}") == 1);
+  STATIC_REQUIRE(lorsa::num_placeholders("a {} b {}{}") == 3);
+  STATIC_REQUIRE(lorsa::num_placeholders("{{}}") == 0);
+  STATIC_REQUIRE(lorsa::num_placeholders("{{{}}}") == 1);
+  for (const char* wrong : {"{", "}", "{0}", "a } b", "{ }", "{{}"}) {
+    CHECK(lorsa::num_placeholders(wrong) > 100);
+  }
 }
 
 TEST_CASE("the version has three numbers and the revision is known or says so", "[core]") {

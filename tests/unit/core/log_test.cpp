@@ -27,9 +27,9 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
 
 TEST_CASE("the console shows bare messages and marks warnings and errors", "[core]") {
   const lorsa::test::CaptureStderr capture;
-  lorsa::log_info("step ", 3);
-  lorsa::log_warning("low ", 1.5);
-  lorsa::log_error("gone {}");
+  lorsa::log_info("step {}", 3);
+  lorsa::log_warning("low {}", 1.5);
+  lorsa::log_error("gone {{}}");
   lorsa::log(LogLevel::kDebug, "hidden");
   CHECK(capture.text() == "step 3\nwarning: low 1.5\nerror: gone {}\n");
 }
@@ -59,7 +59,7 @@ TEST_CASE("a log file is appended to and gets nothing after its end", "[core]") 
   const lorsa::test::TempDir folder;
   for (int run = 0; run < 2; ++run) {
     const lorsa::LogFile file(folder / "log.txt");
-    lorsa::log_info("run ", run);
+    lorsa::log_info("run {}", run);
   }
   lorsa::log_info("after");
   const std::vector<std::string> lines = lines_of(folder / "log.txt");
@@ -79,8 +79,7 @@ TEST_CASE("two log files get the same lines", "[core]") {
 
 TEST_CASE("a log file that cannot be opened is an input/output error", "[core]") {
   const lorsa::test::TempDir folder;
-  CHECK_THROWS_MATCHES(lorsa::LogFile(folder.path()),
-                       lorsa::IoError,
+  CHECK_THROWS_MATCHES(lorsa::LogFile(folder.path()), lorsa::IoError,
                        Catch::Predicate<lorsa::IoError>([&](const lorsa::IoError& error) {
                          return std::string(error.what()).find(folder.path().string()) !=
                                 std::string::npos;
@@ -94,7 +93,7 @@ TEST_CASE("lines of several threads stay whole", "[core]") {
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&message] {
       for (int line = 0; line < 50; ++line) {
-        lorsa::log_info(message);
+        lorsa::log_info("{}", message);
       }
     });
   }

@@ -38,10 +38,8 @@ TEST_CASE("UTF-16 and UTF-32 are named, with a mark and without", "[core]") {
     lorsa::test::require_parts(refused(bytes),
                                {"a.txt: expected UTF-8, found UTF-16 ", "iconv -f UTF-16"});
   }
-  for (const std::string& bytes : {"\xff\xfe\0\0h\0\0\0\xe9\0\0\0"s,
-                                   "\0\0\xfe\xff\0\0\0h"s,
-                                   "h\0\0\0\xe9\0\0\0"s,
-                                   "\0\0\0h\0\0\0\xe9"s}) {
+  for (const std::string& bytes : {"\xff\xfe\0\0h\0\0\0\xe9\0\0\0"s, "\0\0\xfe\xff\0\0\0h"s,
+                                   "h\0\0\0\xe9\0\0\0"s, "\0\0\0h\0\0\0\xe9"s}) {
     CAPTURE(bytes);
     lorsa::test::require_parts(refused(bytes), {"a.txt: expected UTF-8, found UTF-32 "});
   }

@@ -58,8 +58,8 @@ class Cache {
     Byte found{names_[file], index, -1};
     if (const auto number = shard_index(found.file)) {
       const int64_t num_rows = manifest_.shards[static_cast<size_t>(*number)].num_rows;
-      found.row = row_of(io::locate_hdf5_datasets(
-                             folder_ / found.file, shard_datasets(manifest_, num_rows), kShardMark),
+      found.row = row_of(io::locate_hdf5_datasets(folder_ / found.file,
+                                                  shard_datasets(manifest_, num_rows), kShardMark),
                          index);
     }
     return found;

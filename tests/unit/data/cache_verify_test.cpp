@@ -118,8 +118,8 @@ TEST_CASE("attention weights and counts are held against the manifest", "[data]"
   io::write_file(folder / "attention.safetensors",
                  io::read_file(test::golden("cache_v1/attention.safetensors")));
   const std::string scored = std::to_string(read_manifest(folder.path()).num_scored_tokens);
-  test_cache::edit_sealed(
-      folder / "manifest.json", "\"num_scored_tokens\": " + scored, "\"num_scored_tokens\": 1");
+  test_cache::edit_sealed(folder / "manifest.json", "\"num_scored_tokens\": " + scored,
+                          "\"num_scored_tokens\": 1");
   const std::vector<Defect> defects = verify_cache(folder.path(), {});
   require_defect(defects, "attention.safetensors", -1, "checksum");
   require_defect(defects, "manifest.json", -1, "num_scored_tokens: expected 1, found " + scored);

@@ -83,8 +83,8 @@ TEST_CASE("int8 keeps zeros and tiny and huge positions and refuses what is not 
   block.input_BTD[0][1].zero_();
   block.input_BTD[0][2] *= 1e-38;
   block.input_BTD[0][3] *= 1e37;
-  CacheWriter writer(
-      folder.path(), plan(StoreMode::kInput, StoreDtype::kInt8), attention(), kRowsPerShard);
+  CacheWriter writer(folder.path(), plan(StoreMode::kInput, StoreDtype::kInt8), attention(),
+                     kRowsPerShard);
   writer.append(block);
   writer.finish();
   const at::Tensor read = CacheReader(folder.path()).read({0}).input_BTD[0];
@@ -92,9 +92,7 @@ TEST_CASE("int8 keeps zeros and tiny and huge positions and refuses what is not 
   REQUIRE(test::relative_error(read[2] * 1e38, block.input_BTD[0][2] * 1e38) < 0.02);
   REQUIRE(test::relative_error(read[3], block.input_BTD[0][3]) < 0.01);
   const test::TempDir other;
-  CacheWriter strict(other.path(),
-                     plan(StoreMode::kInputAndTarget, StoreDtype::kInt8),
-                     attention(),
+  CacheWriter strict(other.path(), plan(StoreMode::kInputAndTarget, StoreDtype::kInt8), attention(),
                      kRowsPerShard);
   block.target_BTD[0][4][5] = std::numeric_limits<double>::infinity();
   test::require_parts(test::message_of<FormatError>([&] { strict.append(block); }),

@@ -56,10 +56,8 @@ TEST_CASE("CorpusReader reads .jsonl and .txt in the order of the files", "[data
                                      "{\"text\": \"last line without an end\"}");
   const std::string text = put_text(dir / "a.txt", "\xEF\xBB\xBFwhole\nfile\n");
   CorpusReader reader(text_corpus_of({lines, text}));
-  CHECK(
-      texts(reader) ==
-      std::vector<std::string>{
-          "one", "t\xC3\xA4 \xF0\x9F\x98\x80\n", "", "last line without an end", "whole\nfile\n"});
+  CHECK(texts(reader) == std::vector<std::string>{"one", "t\xC3\xA4 \xF0\x9F\x98\x80\n", "",
+                                                  "last line without an end", "whole\nfile\n"});
   CHECK(reader.bad_lines() == 0);
   CHECK(reader.bytes_read() >= reader.bytes_total());
   CHECK_FALSE(reader.next().has_value());

@@ -22,13 +22,7 @@ Manifest filled() {
   manifest.attention = {"xxh3:0000000000000001",
                         std::sqrt(7.0),
                         1e-5,
-                        {4,
-                         500000.0,
-                         kernels::RopeScaling::kLlama3,
-                         8.0,
-                         1.5,
-                         4.5,
-                         4096,
+                        {4, 500000.0, kernels::RopeScaling::kLlama3, 8.0, 1.5, 4.5, 4096,
                          kernels::RopeLayout::kAdjacentPairs}};
   manifest.num_statistics_tokens = 8;
   manifest.input_stats = {1.0 / 3.0, 2.0 / 3.0};

@@ -83,13 +83,8 @@ TEST_CASE("convert goes to lorsa and back by default", "[eval]") {
   REQUIRE(report.warnings.size() == 1);
   test::require_parts(report.warnings[0], {"dataset-wise", "--cache", "--normalization folded"});
   test::require_parts(report_text(report),
-                      {"llamascopium, float32",
-                       "128 OV heads",
-                       "topk, K 8",
-                       "half_split",
-                       "scaled, input by 0.581165",
-                       "stated: dataset-wise",
-                       "wrote"});
+                      {"llamascopium, float32", "128 OV heads", "topk, K 8", "half_split",
+                       "scaled, input by 0.581165", "stated: dataset-wise", "wrote"});
   ConvertOptions back;
   back.input = dir / "ours";
   back.output = dir / "back";

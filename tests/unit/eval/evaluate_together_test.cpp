@@ -71,8 +71,7 @@ TEST_CASE("errors of checkpoints judged together are compared over all rows", "[
   const data::Batch batch = cache.read(cache.rows(data::Side::kHeldout));
   metrics::ErrorCorrelationMeter meter(2);
   meter.add({p.lorsa.reconstruct(batch.input_BTD).y_BTD, p.sae.reconstruct(batch.target_BTD).y_BTD},
-            batch.target_BTD,
-            batch.scored_BT);
+            batch.target_BTD, batch.scored_BT);
   const metrics::ErrorCorrelationReport expected = meter.report();
   REQUIRE(reports[1].shared_errors.size() == 2);
   const eval::SharedError& shared = reports[1].shared_errors[0];

@@ -28,16 +28,16 @@ TEST_CASE("a list holds heads, ranges and names", "[eval]") {
 TEST_CASE("a list comes from a file", "[eval]") {
   const test::TempDir dir;
   io::write_file(dir / "heads.txt", "5, 4\n60-62 induction\n");
-  REQUIRE(eval::parse_heads(concat("@", (dir / "heads.txt").string()), 64, kNamed) ==
+  REQUIRE(eval::parse_heads(formatted("@{}", (dir / "heads.txt")), 64, kNamed) ==
           Heads{3, 4, 5, 7, 60, 61, 62});
   io::write_file(dir / "windows.txt",
                  "\xef\xbb\xbf"
                  "5, 4 \r\n\r\n60-62\tinduction");
-  REQUIRE(eval::parse_heads(concat("@", (dir / "windows.txt").string()), 64, kNamed) ==
+  REQUIRE(eval::parse_heads(formatted("@{}", (dir / "windows.txt")), 64, kNamed) ==
           Heads{3, 4, 5, 7, 60, 61, 62});
-  REQUIRE_THROWS_AS(eval::parse_heads(concat("@", (dir / "absent").string()), 64, {}), IoError);
+  REQUIRE_THROWS_AS(eval::parse_heads(formatted("@{}", (dir / "absent")), 64, {}), IoError);
   io::write_file(dir / "wrong.txt", "5 64\n");
-  test::require_parts(refused(concat("@", (dir / "wrong.txt").string())),
+  test::require_parts(refused(formatted("@{}", (dir / "wrong.txt"))),
                       {"--ablate-heads @", "wrong.txt", "0 to 63", "found 64"});
 }
 
@@ -52,7 +52,7 @@ TEST_CASE("what a list may not hold is refused by option, expected and found", "
   test::require_parts(refused(", "), {"--ablate-heads: expected at least one head, found none"});
   for (const char* item :
        {"5-3", "-5", "5-", "3x", "1.5", "0x3", "1-2-3", "99999999999999999999"}) {
-    test::require_parts(refused(item), {"--ablate-heads", concat("found '", item, "'")});
+    test::require_parts(refused(item), {"--ablate-heads", formatted("found '{}'", item)});
   }
   test::require_parts(
       test::message_of<ConfigError>([] { (void)eval::parse_heads("sink", 64, {}); }),
@@ -69,9 +69,8 @@ TEST_CASE("a head is steered to a finite number", "[eval]") {
   };
   for (const char* text :
        {"12", "12=", "=3", "12=x", "12=1.5 ", "a=1", "12=nan", "12=inf", "12=1e999", "1=2=3", ""}) {
-    test::require_parts(
-        wrong(text),
-        {"--steer: expected HEAD=VALUE with a finite number", concat("found '", text, "'")});
+    test::require_parts(wrong(text), {"--steer: expected HEAD=VALUE with a finite number",
+                                      formatted("found '{}'", text)});
   }
   test::require_parts(wrong("64=1"), {"--steer: expected heads from 0 to 63, found 64"});
 }

@@ -33,9 +33,7 @@ model::LorsaWeights in_double(const model::Lorsa& lorsa) {
 at::Tensor activations(const model::Lorsa& lorsa, const at::Tensor& in, const at::Tensor& out) {
   const model::LorsaWeights w = in_double(lorsa);
   const at::Tensor read = (lorsa.shape().reads_target() ? out : in).to(at::kDouble);
-  return test::oracle_activations(lorsa.shape(),
-                                  w,
-                                  test::oracle_z(lorsa.shape(), w, read),
+  return test::oracle_activations(lorsa.shape(), w, test::oracle_z(lorsa.shape(), w, read),
                                   at::ones(read.sizes().slice(0, 2), at::kBool));
 }
 
@@ -186,10 +184,9 @@ TEST_CASE("a head set to its own activation changes nothing, to another value do
   const auto head = a_TH[6].argmax().item<int64_t>();
   const auto own = a_TH[6][head].item<double>();
   REQUIRE(own > 0.01);
-  const eval::EditedHidden hidden = eval::run_edits({s.model, lorsa, kEditedLayer},
-                                                    {{{head, own}}, {{head, own + 0.5}}},
-                                                    rows.tokens_BT,
-                                                    rows.edited_BT);
+  const eval::EditedHidden hidden =
+      eval::run_edits({s.model, lorsa, kEditedLayer}, {{{head, own}}, {{head, own + 0.5}}},
+                      rows.tokens_BT, rows.edited_BT);
   REQUIRE(test::relative_error(hidden.edited_BTD[0], hidden.original_BTD) < 1e-5);
   REQUIRE(test::relative_error(hidden.edited_BTD[1], hidden.original_BTD) > 1e-3);
   // Nothing before the edited position can have changed.
@@ -225,10 +222,9 @@ TEST_CASE("a head that is not kept can be steered and ablating it changes nothin
   const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD)[0];
   rows.edited_BT = at::arange(8).unsqueeze(0) == 5;
   const auto silent = (a_TH[5] == 0).nonzero()[0].item<int64_t>();
-  const auto hidden = eval::run_edits({s.model, lorsa, kEditedLayer},
-                                      {{{silent, 0.0}}, {{silent, 0.8}}, {}},
-                                      rows.tokens_BT,
-                                      rows.edited_BT);
+  const auto hidden =
+      eval::run_edits({s.model, lorsa, kEditedLayer}, {{{silent, 0.0}}, {{silent, 0.8}}, {}},
+                      rows.tokens_BT, rows.edited_BT);
   REQUIRE(at::equal(hidden.edited_BTD[0], hidden.original_BTD));
   REQUIRE(test::relative_error(hidden.edited_BTD[1], hidden.original_BTD) > 1e-3);
   REQUIRE(at::equal(hidden.edited_BTD[2], hidden.original_BTD));
@@ -282,8 +278,8 @@ TEST_CASE("a prompt's next tokens are listed by probability before, after, and b
   const eval::ProbeRows rows = s.rows(1, 7);
   const std::vector<int64_t> heads = busiest(s, lorsa, rows);
   const eval::HeadEdits edits = {{heads[0], 0.0}, {heads[1], 3.0}};
-  const auto effect = eval::measure_prompt(
-      {s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 6);
+  const auto effect = eval::measure_prompt({s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0],
+                                           rows.edited_BT[0], 6);
   const auto probability = [&](const at::Tensor& logits) {
     return at::softmax(logits[0][6].to(at::kDouble), 0);
   };
@@ -308,8 +304,8 @@ TEST_CASE("a prompt's next tokens are listed by probability before, after, and b
   const double kl = (p * (p.log() - q.log())).sum().item<double>();
   REQUIRE(kl > 1e-4);
   REQUIRE(effect.kl == Approx(kl).epsilon(1e-3));
-  const auto all = eval::measure_prompt(
-      {s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0], rows.edited_BT[0], 1000);
+  const auto all = eval::measure_prompt({s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0],
+                                        rows.edited_BT[0], 1000);
   REQUIRE(all.after.size() == static_cast<size_t>(s.model.config().vocabulary_size));
 }
 
@@ -322,7 +318,7 @@ TEST_CASE("edits and masks that do not fit are refused", "[eval]") {
   const auto refused = [&](const eval::HeadEdits& edits) {
     return test::message_of<ConfigError>([&] { (void)eval::measure_edits(layer, edits, rows); });
   };
-  const std::string last = concat(lorsa.shape().num_ov_heads - 1);
+  const std::string last = formatted("{}", lorsa.shape().num_ov_heads - 1);
   test::require_parts(refused({{lorsa.shape().num_ov_heads, 0.0}}), {"from 0 to " + last, "found"});
   test::require_parts(refused({{-1, 0.0}}), {"found -1"});
   test::require_parts(refused({{2, 0.0}, {2, 1.0}}), {"head 2 is edited twice"});

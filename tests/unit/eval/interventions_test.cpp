@@ -104,8 +104,8 @@ void require_same(const eval::EditEffect& found, const eval::EditEffect& expecte
 TEST_CASE("edits are measured on the held-out rows and on repeated tokens", "[eval]") {
   EditsSetup s;
   const int64_t acts = *s.acting().begin();
-  s.options.interventions.ablate_heads = concat(acts);
-  s.options.interventions.steer = {concat(acts + 1, "=1.25")};
+  s.options.interventions.ablate_heads = formatted("{}", acts);
+  s.options.interventions.steer = {formatted("{}=1.25", acts + 1)};
   const eval::EvalReport r = eval::evaluate(s.options);
   const eval::HeadEdits edits = {{acts, 0.0}, {acts + 1, 1.25}};
   REQUIRE(r.interventions);
@@ -116,8 +116,8 @@ TEST_CASE("edits are measured on the held-out rows and on repeated tokens", "[ev
   const lm::Tokenizer tokenizer(s.options.model);
   require_same(
       r.interventions->repeated.edited,
-      eval::measure_edits(
-          s.layer(), edits, eval::repeated_random_tokens(tokenizer, {.num_rows = 8, .period = 7})));
+      eval::measure_edits(s.layer(), edits,
+                          eval::repeated_random_tokens(tokenizer, {.num_rows = 8, .period = 7})));
   REQUIRE(r.interventions->control.draws.empty());
 }
 
@@ -172,7 +172,7 @@ TEST_CASE("prompts begin with BOS and come from options and a file", "[eval]") {
   const int64_t acts = *s.acting().begin();
   io::write_file(s.dir / "prompts.txt", "old bridge\r\n\nthe river sang");
   eval::InterventionOptions& o = s.options.interventions;
-  o.steer = {concat(acts, "=2")};
+  o.steer = {formatted("{}=2", acts)};
   o.prompts = {"birds under an"};
   o.prompts_file = s.dir / "prompts.txt";
   o.prompt_tokens = 3;
@@ -202,9 +202,9 @@ TEST_CASE("prompts begin with BOS and come from options and a file", "[eval]") {
 TEST_CASE("a prompt that brings its own BOS gets no second one", "[eval]") {
   EditsSetup s;
   eval::InterventionOptions& o = s.options.interventions;
-  o.steer = {concat(*s.acting().begin(), "=2")};
-  o.prompts = {
-      "birds under an", "<|endoftext|>birds under an", "<|endoftext|><|endoftext|>birds under an"};
+  o.steer = {formatted("{}=2", *s.acting().begin())};
+  o.prompts = {"birds under an", "<|endoftext|>birds under an",
+               "<|endoftext|><|endoftext|>birds under an"};
   const eval::EvalReport r = eval::evaluate(s.options);
   const std::vector<eval::PromptReport>& prompts = r.interventions->prompts;
   REQUIRE(prompts.size() == 3);
@@ -224,7 +224,7 @@ TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", 
   const std::set<int64_t> acting = s.acting();
   const int64_t acts = *acting.begin();
   eval::InterventionOptions& o = s.options.interventions;
-  o.ablate_heads = concat(acts);
+  o.ablate_heads = formatted("{}", acts);
   o.random_control = true;
   o.prompts = {"birds under an old bridge", "the river sang"};
   const eval::InterventionReport r = *eval::evaluate(s.options).interventions;
@@ -233,8 +233,8 @@ TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", 
     std::vector<int32_t> ids = tokenizer.encode(prompt, lm::SpecialTokens::kNone);
     ids.insert(ids.begin(), 0);
     const at::Tensor tokens_BT = at::tensor(ids, at::kInt).unsqueeze(0);
-    return eval::measure_edits(
-        s.layer(), {{head, 0.0}}, eval::scored_rows(tokens_BT, tokens_BT != 0));
+    return eval::measure_edits(s.layer(), {{head, 0.0}},
+                               eval::scored_rows(tokens_BT, tokens_BT != 0));
   };
   const auto require_mean = [&](const eval::EditEffect& found, int64_t head) {
     const eval::EditEffect a = effect(o.prompts[0], head), b = effect(o.prompts[1], head);
@@ -256,7 +256,7 @@ TEST_CASE("the report holds interventions under its key and the table shows them
   REQUIRE_FALSE(to_json(eval::evaluate(s.options)).contains("interventions"));
   const std::set<int64_t> acting = s.acting();
   eval::InterventionOptions& o = s.options.interventions;
-  o.ablate_heads = concat(*acting.begin());
+  o.ablate_heads = formatted("{}", *acting.begin());
   o.random_control = true;
   o.prompts = {"two\nlines"};
   const eval::EvalReport r = eval::evaluate(s.options);
@@ -311,11 +311,11 @@ TEST_CASE("interventions that cannot be carried out are refused by option", "[ev
     test::require_parts(s.refused(), {"found 2 in both"});
   }
   SECTION("a control of more heads than there are") {
-    o.ablate_heads = concat("0-", s.unit_form.shape().num_ov_heads - 1);
+    o.ablate_heads = formatted("0-{}", s.unit_form.shape().num_ov_heads - 1);
     o.random_control = true;
-    test::require_parts(
-        s.refused(),
-        {"--random-control", concat("at least ", s.unit_form.shape().num_ov_heads), "found 0"});
+    test::require_parts(s.refused(),
+                        {"--random-control",
+                         formatted("at least {}", s.unit_form.shape().num_ov_heads), "found 0"});
   }
   SECTION("prompts without text") {
     o.ablate_heads = "1";

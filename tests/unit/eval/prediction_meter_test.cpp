@@ -25,8 +25,7 @@ TEST_CASE("cross-entropies and kl of saved logits agree with numpy", "[eval]") {
       };
     };
     meter.add_row(
-        tokens_BT[b],
-        scored_BT[b],
+        tokens_BT[b], scored_BT[b],
         {logits("original"), logits("replaced"), logits("zero_ablated"), logits("mean_ablated")});
   }
   const eval::LanguageReport r = meter.report();
@@ -53,8 +52,8 @@ TEST_CASE("a row of many logits is taken in slices", "[eval]") {
     return at::zeros({position_n.numel(), vocabulary});
   };
   eval::PredictionMeter meter;
-  meter.add_row(
-      at::arange(6, at::kInt), at::ones({6}, at::kBool), {uniform, uniform, uniform, uniform});
+  meter.add_row(at::arange(6, at::kInt), at::ones({6}, at::kBool),
+                {uniform, uniform, uniform, uniform});
   CHECK(most == 2);
   CHECK(asked == 1 + 3 * 4);
   CHECK(meter.report().num_predictions == 5);

@@ -101,8 +101,8 @@ TEST_CASE("an error of the position alone is predicted from the position", "[exp
   at::manual_seed(5);
   const at::Tensor size_T = at::arange(16, at::kFloat).sqrt() + 1.0;
   const at::Tensor direction_D = at::randn({20});
-  test::write_cache_of(
-      dir / "cache", (size_T.unsqueeze(1) * direction_D).expand({60, 16, 20}).contiguous(), 4);
+  test::write_cache_of(dir / "cache",
+                       (size_T.unsqueeze(1) * direction_D).expand({60, 16, 20}).contiguous(), 4);
   test::save_for_tiny_cache(dir / "silent", silent_lorsa());
   test::save_for_tiny_cache(dir / "lorsa", random_lorsa(3));
   ErrorAnalysisOptions options = options_for(dir / "cache");

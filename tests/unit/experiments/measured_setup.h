@@ -51,10 +51,8 @@ inline model::Lorsa random_lorsa(uint64_t seed) {
 inline void write_cache_of(const std::filesystem::path& folder,
                            const at::Tensor& target_BTD,
                            int64_t heldout_every) {
-  data::CacheWriter writer(folder,
-                           tiny_plan(target_BTD.size(2), target_BTD.size(1)),
-                           tiny_attention(),
-                           target_BTD.size(0));
+  data::CacheWriter writer(folder, tiny_plan(target_BTD.size(2), target_BTD.size(1)),
+                           tiny_attention(), target_BTD.size(0));
   data::RowBlock rows;
   rows.target_BTD = target_BTD;
   rows.input_BTD = at::randn_like(target_BTD);
@@ -106,8 +104,8 @@ struct GoldenMeasures {
       rows.document.push_back(row);
       rows.heldout.push_back(heldout[row].item<uint8_t>());
     }
-    data::CacheWriter writer(
-        dir / "cache", tiny_plan(rows.input_BTD.size(2), rows.input_BTD.size(1)), layer, 12);
+    data::CacheWriter writer(dir / "cache",
+                             tiny_plan(rows.input_BTD.size(2), rows.input_BTD.size(1)), layer, 12);
     writer.append(rows);
     writer.finish();
   }

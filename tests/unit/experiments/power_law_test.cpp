@@ -160,13 +160,8 @@ TEST_CASE("an end that the points do not bound is null in JSON", "[experiments]"
   CHECK(json["scale"] == 2.0);
   CHECK(json["exponent_interval"] == io::Json::array({0.0, nullptr}));
   CHECK(json["residuals"] == io::Json::array({0.5, -0.25}));
-  for (const char* key : {"exponent",
-                          "floor",
-                          "scale_interval",
-                          "floor_interval",
-                          "relative_error",
-                          "largest_relative_error",
-                          "held_out_error"}) {
+  for (const char* key : {"exponent", "floor", "scale_interval", "floor_interval", "relative_error",
+                          "largest_relative_error", "held_out_error"}) {
     CHECK(json.contains(key));
   }
 }

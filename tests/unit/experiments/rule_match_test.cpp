@@ -72,8 +72,8 @@ TEST_CASE("the best unit has the best F1 of all units and thresholds", "[experim
     }
     const auto& own = best[static_cast<size_t>(rule)];
     REQUIRE(own.f1 == Approx(largest).epsilon(1e-12));
-    REQUIRE(own.f1 == Approx(naive_f1(
-                          value_UM, rules_of, static_cast<size_t>(own.unit), own.threshold, rule)));
+    REQUIRE(own.f1 == Approx(naive_f1(value_UM, rules_of, static_cast<size_t>(own.unit),
+                                      own.threshold, rule)));
   }
 }
 

@@ -67,8 +67,7 @@ TEST_CASE("head matches are those of dense matrices in numpy", "[experiments]") 
   // In one batch, and the other way round.
   options.batch_sequences = 100;
   test::check_json(to_json(match_heads(golden.dir / "first", golden.dir / "second", options)),
-                   to_json(report),
-                   1e-6);
+                   to_json(report), 1e-6);
   const StabilityReport back = match_heads(golden.dir / "second", golden.dir / "first", options);
   CHECK(back.share_first == report.share_second);
   CHECK(back.share_second == report.share_first);
@@ -100,11 +99,8 @@ TEST_CASE("a training finds all its heads again in itself and in another order",
     CHECK(report.num_tokens == 8 * 15);
     CHECK(report.num_heads_first > 12);
     CHECK(report.num_heads_second == report.num_heads_first);
-    for (const double share : {report.share_first,
-                               report.share_second,
-                               report.share_one_to_one,
-                               report.share_direction,
-                               report.share_firing}) {
+    for (const double share : {report.share_first, report.share_second, report.share_one_to_one,
+                               report.share_direction, report.share_firing}) {
       CHECK(share == 1.0);
     }
     CHECK(report.mean_match == Approx(1.0).epsilon(1e-5));

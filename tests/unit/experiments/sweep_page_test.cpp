@@ -167,12 +167,10 @@ TEST_CASE("a member that results lack is named, and the old page stays", "[exper
   };
 
   for (const Member& member :
-       {Member{"/runs/1", "name", "runs[1]"},
-        Member{"/runs/0", "metrics", "runs[0]"},
+       {Member{"/runs/1", "name", "runs[1]"}, Member{"/runs/0", "metrics", "runs[0]"},
         Member{"/runs/0/rules", "num_above", "runs[0]: rules"},
         Member{"/runs/0/rules/rules/0", "mhsa_f1", "rules[0]"},
-        Member{"/page", "heat_maps", "page"},
-        Member{"/fits/0", "law", "fits[0]"},
+        Member{"/page", "heat_maps", "page"}, Member{"/fits/0", "law", "fits[0]"},
         Member{"/fits/0/law", "floor_interval", "fits[0]: law"},
         Member{"/stability/0", "histogram", "stability[0]"},
         Member{"/errors/0", "unexplained", "errors[0]"},

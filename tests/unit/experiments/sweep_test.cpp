@@ -35,13 +35,12 @@ SweepConfig small_sweep(const test::TempDir& dir) {
   config.sweep.out = (dir / "sweep").string();
   config.sweep.train = (dir / "train.yaml").string();
   config.sweep.axes = {"model.kind=[lorsa, sae]; model.d_qk=[8, 0]; model.num_qk_heads=[6, 0]",
-                       "model.top_k=[3, 5]",
-                       "run.seed=[0, 1]"};
+                       "model.top_k=[3, 5]", "run.seed=[0, 1]"};
   return config;
 }
 
 io::Json run_json(const std::string& kind, int64_t width, int64_t seed, const io::Json& metrics) {
-  return {{"name", concat(kind, width, "-", seed)},
+  return {{"name", formatted("{}{}-{}", kind, width, seed)},
           {"settings", {{"model.kind", kind}, {"model.d_qk", width}, {"run.seed", seed}}},
           {"metrics", metrics}};
 }
@@ -259,13 +258,8 @@ TEST_CASE("plots are sentences of names", "[experiments]") {
   REQUIRE(parse_plot("fvu against l0 by model.kind, init.qk", "page").series ==
           std::vector<std::string>{"model.kind", "init.qk"});
   REQUIRE(parse_plot("fvu against l0", "page").series.empty());
-  for (const char* text : {"fvu",
-                           "fvu against ",
-                           "fvu against l0 by ",
-                           "fvu against l0 l1",
-                           " against l0",
-                           "fvu by model.kind against l0",
-                           "fvu against and l0"}) {
+  for (const char* text : {"fvu", "fvu against ", "fvu against l0 by ", "fvu against l0 l1",
+                           " against l0", "fvu by model.kind against l0", "fvu against and l0"}) {
     require_parts(message_of<ConfigError>([&] { static_cast<void>(parse_plot(text, "page.x")); }),
                   {"page.x", text});
   }

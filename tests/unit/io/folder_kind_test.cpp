@@ -100,10 +100,8 @@ TEST_CASE("refuse_place says what was expected, what is there and the likely pat
     return test::message_of<IoError>([&] { refuse_place(dir / name, wanted, "a thing"); });
   };
   CHECK(format("run", Place::kCheckpoint) ==
-        concat((dir / "run").string(),
-               ": expected a thing, found a training's run folder; did you mean ",
-               (dir / "run/final").string(),
-               "?"));
+        formatted("{}: expected a thing, found a training's run folder; did you mean {}?",
+                  (dir / "run"), (dir / "run/final")));
   test::require_parts(format("cache", Place::kCache), {"name one of ", "layer-17, ", "layer-3"});
   test::require_parts(format("cache/layer-3", Place::kCheckpoint),
                       {"found an activation cache", "swapped?"});

@@ -16,12 +16,9 @@ namespace lorsa::io {
 namespace {
 
 std::vector<Hdf5Dataset> datasets() {
-  return {{"small", Hdf5Type::kInt64, {3}},
-          {"bytes", Hdf5Type::kUInt8, {5, 2}},
-          {"sums", Hdf5Type::kUInt64, {2, 2}},
-          {"half", Hdf5Type::kBFloat16, {4, 8, 128}},
-          {"ids", Hdf5Type::kInt32, {7}},
-          {"single", Hdf5Type::kFloat32, {2, 1024}}};
+  return {{"small", Hdf5Type::kInt64, {3}},    {"bytes", Hdf5Type::kUInt8, {5, 2}},
+          {"sums", Hdf5Type::kUInt64, {2, 2}}, {"half", Hdf5Type::kBFloat16, {4, 8, 128}},
+          {"ids", Hdf5Type::kInt32, {7}},      {"single", Hdf5Type::kFloat32, {2, 1024}}};
 }
 
 std::string hdf5_refusal(const std::filesystem::path& path, std::vector<Hdf5Dataset> expected) {
@@ -144,8 +141,8 @@ TEST_CASE("cut files and files of another kind are refused with HDF5's reason", 
 TEST_CASE("a file that the disk has no room for is an IoError", "[io]") {
   const test::TempDir folder;
   test::require_parts(test::message_of<IoError>([&] {
-                        static_cast<void>(create_hdf5_file(
-                            folder.path() / "none" / "a.h5", datasets(), "complete"));
+                        static_cast<void>(create_hdf5_file(folder.path() / "none" / "a.h5",
+                                                           datasets(), "complete"));
                       }),
                       {(folder.path() / "none" / "a.h5").string(), "cannot open"});
   {

@@ -52,12 +52,10 @@ TEST_CASE("every cut of a good file is refused", "[io]") {
     INFO(length);
     REQUIRE_FALSE(tensor_refusal(good.substr(0, length)).empty());
   }
-  test::require_parts(
-      tensor_refusal(good.substr(0, good.size() - 1)),
-      {"tensor \"y\"",
-       "data_offsets",
-       concat(
-           "a cut file? Its header is that of ", good.size(), " bytes, found ", good.size() - 1)});
+  test::require_parts(tensor_refusal(good.substr(0, good.size() - 1)),
+                      {"tensor \"y\"", "data_offsets",
+                       formatted("a cut file? Its header is that of {} bytes, found {}",
+                                 good.size(), good.size() - 1)});
   test::require_parts(tensor_refusal(good + "x"), {"belong to no tensor"});
 }
 
@@ -152,11 +150,11 @@ TEST_CASE("read_checked refuses wrong shapes, wrong dtypes and values that are n
                      {"all nan", at::full({3}, std::numeric_limits<double>::quiet_NaN())},
                      {"large", at::full({1}, 1e30)}});
   const SafetensorsReader reader(folder / "a");
-  const auto refused =
-      [&](const std::string& name, const std::vector<int64_t>& shape, at::ScalarType dtype) {
-        return test::message_of<FormatError>(
-            [&] { static_cast<void>(reader.read_checked(name, shape, dtype)); });
-      };
+  const auto refused = [&](const std::string& name, const std::vector<int64_t>& shape,
+                           at::ScalarType dtype) {
+    return test::message_of<FormatError>(
+        [&] { static_cast<void>(reader.read_checked(name, shape, dtype)); });
+  };
   const std::string path = (folder / "a").string();
   test::require_parts(refused("nan", {3, 2}, at::kFloat),
                       {path, "\"nan\": shape: expected [3, 2], found [2, 3]"});

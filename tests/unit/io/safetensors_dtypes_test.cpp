@@ -15,13 +15,8 @@ namespace lorsa::io {
 namespace {
 
 std::string one_tensor(const std::string& dtype, size_t elements, size_t bytes) {
-  const std::string header = concat(R"({"x":{"dtype":")",
-                                    dtype,
-                                    R"(","shape":[)",
-                                    elements,
-                                    R"(],"data_offsets":[0,)",
-                                    bytes,
-                                    "]}}");
+  const std::string header = formatted(
+      R"({{"x":{{"dtype":"{}","shape":[{}],"data_offsets":[0,{}]}}}})", dtype, elements, bytes);
   const uint64_t length = header.size();
   return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header +
          std::string(bytes, '\1');
@@ -42,7 +37,7 @@ TEST_CASE("all dtypes of the format are known with their sizes", "[io]") {
       write_file(dir / "a", one_tensor(name, 8, wrong));
       test::require_parts(
           test::message_of<FormatError>([&] { const SafetensorsReader reader(dir / "a"); }),
-          {"tensor \"x\"", concat("expected ", size, " bytes"), concat("range of ", wrong)});
+          {"tensor \"x\"", formatted("expected {} bytes", size), formatted("range of {}", wrong)});
     }
   }
 }
@@ -67,10 +62,8 @@ TEST_CASE("a tensor of another dtype is refused when it is read, and then alone"
   CHECK(reader.contains("uint16"));
   const auto refused = [&](const auto& action) {
     test::require_parts(test::message_of<FormatError>(action),
-                        {"unread_dtypes.safetensors",
-                         "\"float8_e4m3fn\": dtype",
-                         "expected one of F64",
-                         "F8_E4M3"});
+                        {"unread_dtypes.safetensors", "\"float8_e4m3fn\": dtype",
+                         "expected one of F64", "F8_E4M3"});
   };
   refused([&] { static_cast<void>(reader.dtype("float8_e4m3fn")); });
   refused([&] { static_cast<void>(reader.view("float8_e4m3fn")); });

@@ -56,16 +56,8 @@ TEST_CASE("what write_safetensors writes is what Python's safetensors writes", "
 TEST_CASE("every dtype survives a round trip bit for bit, in the given order", "[io]") {
   const test::TempDir folder;
   NamedTensors tensors;
-  for (const at::ScalarType dtype : {at::kByte,
-                                     at::kDouble,
-                                     at::kFloat,
-                                     at::kHalf,
-                                     at::kBFloat16,
-                                     at::kBool,
-                                     at::kLong,
-                                     at::kInt,
-                                     at::kShort,
-                                     at::kChar}) {
+  for (const at::ScalarType dtype : {at::kByte, at::kDouble, at::kFloat, at::kHalf, at::kBFloat16,
+                                     at::kBool, at::kLong, at::kInt, at::kShort, at::kChar}) {
     tensors.emplace_back(c10::toString(dtype), sample(dtype));
   }
   tensors.emplace_back("odd", at::ones({3}, at::kByte));
@@ -135,8 +127,8 @@ TEST_CASE("a tensor that is made while it is written stands in the file like any
                           return matrix.narrow(0, first, count);
                         }};
   write_safetensors(folder / "made", {{"x", sample(at::kFloat)}}, {{"format", "pt"}}, {made});
-  write_safetensors(
-      folder / "whole", {{"x", sample(at::kFloat)}, {"m", matrix}}, {{"format", "pt"}});
+  write_safetensors(folder / "whole", {{"x", sample(at::kFloat)}, {"m", matrix}},
+                    {{"format", "pt"}});
   REQUIRE(pieces == 2);
   REQUIRE(read_file(folder / "made") == read_file(folder / "whole"));
   MadeTensor wrong = made;

@@ -19,12 +19,9 @@ struct Case {
 
 // One position; tile edges of the 128-query blocks; more keys than a block; G = 1; widths that are
 // no power of two.
-const std::vector<Case> kCases = {{1, 1, 1, 4, 1, 1},
-                                  {2, 5, 3, 6, 2, 2},
-                                  {1, 127, 2, 8, 3, 2},
-                                  {1, 128, 2, 8, 3, 2},
-                                  {2, 129, 2, 16, 4, 3},
-                                  {1, 300, 3, 10, 5, 4}};
+const std::vector<Case> kCases = {{1, 1, 1, 4, 1, 1},    {2, 5, 3, 6, 2, 2},
+                                  {1, 127, 2, 8, 3, 2},  {1, 128, 2, 8, 3, 2},
+                                  {2, 129, 2, 16, 4, 3}, {1, 300, 3, 10, 5, 4}};
 
 at::Tensor pattern(const at::Tensor& q, const at::Tensor& k, double attn_scale) {
   const int64_t T = q.size(1);
@@ -116,8 +113,8 @@ TEST_CASE("attention in float32 stays close to double and does not depend on the
     const auto [forward1, backward1] = run(1);
     const auto d = [](const at::Tensor& x) { return x.to(at::kDouble); };
     const auto exact = kernels::attention_forward(d(in.q), d(in.k), d(in.v), 1.7);
-    const auto exact_back = kernels::attention_backward(
-        d(in.q), d(in.k), d(in.v), exact, d(in.grad_PK), in.head_PK, 1.7);
+    const auto exact_back = kernels::attention_backward(d(in.q), d(in.k), d(in.v), exact,
+                                                        d(in.grad_PK), in.head_PK, 1.7);
     INFO("T " << c.T);
     REQUIRE(relative_error(forward.z_PH, exact.z_PH) < 2e-6);
     REQUIRE(relative_error(backward.grad_v_BTSG, exact_back.grad_v_BTSG) < 5e-6);
@@ -202,8 +199,8 @@ TEST_CASE("both attention backward passes can leave out queries and keys", "[ker
   const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.7);
   const at::Tensor d_z = at::zeros({258, 8}).scatter(1, in.head_PK.to(at::kLong), in.grad_PK);
   const auto kept = [&](kernels::GradientsOf which) {
-    return kernels::attention_backward(
-        in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7, which);
+    return kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7,
+                                       which);
   };
   const auto dense = [&](kernels::GradientsOf which) {
     return kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7, which);
@@ -228,14 +225,8 @@ TEST_CASE("attention and its backward passes have the same bits for every thread
     const auto kept =
         kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7);
     const auto dense = kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7);
-    return std::vector{forward.z_PH,
-                       forward.lse_BST,
-                       kept.grad_q_BTSE,
-                       kept.grad_k_BTSE,
-                       kept.grad_v_BTSG,
-                       dense.grad_q_BTSE,
-                       dense.grad_k_BTSE,
-                       dense.grad_v_BTSG};
+    return std::vector{forward.z_PH,     forward.lse_BST,   kept.grad_q_BTSE,  kept.grad_k_BTSE,
+                       kept.grad_v_BTSG, dense.grad_q_BTSE, dense.grad_k_BTSE, dense.grad_v_BTSG};
   };
   const auto one = run(1);
   for (const int threads : {2, 5}) {
@@ -262,8 +253,8 @@ TEST_CASE("attention of bfloat16 tensors on the CPU is that of their values, rou
       at::zeros({258, 8}, at::kBFloat16).scatter(1, in.head_PK.to(at::kLong), in.grad_PK);
   const std::vector<std::pair<kernels::AttentionGradients, kernels::AttentionGradients>> passes = {
       {kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7),
-       kernels::attention_backward(
-           f(in.q), f(in.k), f(in.v), read, f(in.grad_PK), in.head_PK, 1.7)},
+       kernels::attention_backward(f(in.q), f(in.k), f(in.v), read, f(in.grad_PK), in.head_PK,
+                                   1.7)},
       {kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7),
        kernels::attention_backward_dense(f(in.q), f(in.k), f(in.v), read, f(d_z), 1.7)}};
   for (const auto& [ours, theirs] : passes) {
@@ -283,8 +274,8 @@ TEST_CASE("the formula for other devices agrees with the CPU's kernels", "[kerne
     REQUIRE(relative_error(formula.z_PH, forward.z_PH) < 1e-5);
     REQUIRE(relative_error(formula.lse_BST, forward.lse_BST) < 1e-5);
     const auto ours = kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7);
-    const auto theirs = kernels::device_attention_backward(
-        in.q, in.k, in.v, formula, d_z, 1.7, kernels::GradientsOf::kAll);
+    const auto theirs = kernels::device_attention_backward(in.q, in.k, in.v, formula, d_z, 1.7,
+                                                           kernels::GradientsOf::kAll);
     REQUIRE(theirs.grad_q_BTSE.is_contiguous());
     if (c.T > 1) {
       REQUIRE(relative_error(theirs.grad_q_BTSE, ours.grad_q_BTSE) < 1e-4);
@@ -299,8 +290,8 @@ TEST_CASE("attention refuses shapes and dtypes that do not fit", "[kernels]") {
   REQUIRE_THROWS_AS(kernels::attention_forward(in.q, in.k.narrow(1, 0, 4), in.v, 1.0), ShapeError);
   REQUIRE_THROWS_AS(kernels::attention_forward(in.q, in.k, in.v.to(at::kDouble), 1.0), ShapeError);
   const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.0);
-  REQUIRE_THROWS_AS(kernels::attention_backward(
-                        in.q, in.k, in.v, forward, in.grad_PK.narrow(0, 0, 3), in.head_PK, 1.0),
+  REQUIRE_THROWS_AS(kernels::attention_backward(in.q, in.k, in.v, forward,
+                                                in.grad_PK.narrow(0, 0, 3), in.head_PK, 1.0),
                     ShapeError);
   REQUIRE_THROWS_AS(
       kernels::attention_backward_dense(in.q, in.k, in.v, forward, at::zeros({10, 5}), 1.0),

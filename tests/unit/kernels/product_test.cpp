@@ -19,15 +19,9 @@ struct ProductCase {
 
 // Below and above the least rows of the blocked path; edges of its blocks of 64 and 128 columns,
 // 256 rows and 1024 terms; one of everything; more terms than a block.
-const std::vector<ProductCase> kProductCases = {{1, 1, 1},
-                                                {63, 5, 7},
-                                                {64, 1, 1},
-                                                {65, 8, 64},
-                                                {255, 63, 65},
-                                                {256, 64, 128},
-                                                {257, 65, 129},
-                                                {300, 1025, 70},
-                                                {513, 130, 257}};
+const std::vector<ProductCase> kProductCases = {{1, 1, 1},      {63, 5, 7},      {64, 1, 1},
+                                                {65, 8, 64},    {255, 63, 65},   {256, 64, 128},
+                                                {257, 65, 129}, {300, 1025, 70}, {513, 130, 257}};
 
 at::Tensor in_double(const at::Tensor& x) {
   return x.to(at::kDouble);
@@ -113,8 +107,8 @@ TEST_CASE("transpose writes every element of every size and nothing else", "[ker
       at::manual_seed(9);
       const at::Tensor from = at::randn({rows + 1, 40});
       at::Tensor to = at::full({columns + 1, 50}, -7.0F);
-      kernels::cpu::transpose(
-          from.const_data_ptr<float>(), 40, rows, columns, to.mutable_data_ptr<float>(), 50);
+      kernels::cpu::transpose(from.const_data_ptr<float>(), 40, rows, columns,
+                              to.mutable_data_ptr<float>(), 50);
       const at::Tensor block = to.narrow(0, 0, columns).narrow(1, 0, rows);
       REQUIRE(at::equal(block, from.narrow(0, 0, rows).narrow(1, 0, columns).t()));
       REQUIRE(to.eq(-7.0F).sum().item<int64_t>() == to.numel() - rows * columns);
@@ -133,16 +127,10 @@ TEST_CASE("block_product replaces or adds, inside larger matrices", "[kernels]")
     const kernels::BlockShape shape{5, 17, 9, 20, 30, 40};
     const auto multiply = [&](kernels::Sum sum) {
       if (dtype == at::kFloat) {
-        kernels::block_product(shape,
-                               sum,
-                               a.const_data_ptr<float>(),
-                               b.const_data_ptr<float>(),
+        kernels::block_product(shape, sum, a.const_data_ptr<float>(), b.const_data_ptr<float>(),
                                c.mutable_data_ptr<float>());
       } else {
-        kernels::block_product(shape,
-                               sum,
-                               a.const_data_ptr<double>(),
-                               b.const_data_ptr<double>(),
+        kernels::block_product(shape, sum, a.const_data_ptr<double>(), b.const_data_ptr<double>(),
                                c.mutable_data_ptr<double>());
       }
     };

@@ -42,9 +42,8 @@ TEST_CASE("a tensor of another shape is named with both shapes", "[lm]") {
     return name == kUp ? value.narrow(0, 0, 33).clone() : value;
   });
   CHECK_THROWS_AS(load(folder), FormatError);
-  CHECK_THROWS_WITH(
-      load(folder),
-      Catch::Contains(kUp) && Catch::Contains("[34, 24]") && Catch::Contains("[33, 24]"));
+  CHECK_THROWS_WITH(load(folder), Catch::Contains(kUp) && Catch::Contains("[34, 24]") &&
+                                      Catch::Contains("[33, 24]"));
 }
 
 TEST_CASE("a tensor of another dtype is named", "[lm]") {

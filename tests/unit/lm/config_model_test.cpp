@@ -74,15 +74,9 @@ TEST_CASE("read_model_config reads both spellings of the rotary settings", "[lm]
 TEST_CASE("read_model_config fills in what old files leave out", "[lm]") {
   const ModelFolder folder("tiny-plain");
   folder.edit_config([](io::Json& json) {
-    for (const char* key : {"num_key_value_heads",
-                            "head_dim",
-                            "attention_bias",
-                            "mlp_bias",
-                            "dtype",
-                            "rope_scaling",
-                            "rope_theta",
-                            "tie_word_embeddings",
-                            "hidden_act"}) {
+    for (const char* key :
+         {"num_key_value_heads", "head_dim", "attention_bias", "mlp_bias", "dtype", "rope_scaling",
+          "rope_theta", "tie_word_embeddings", "hidden_act"}) {
       json.erase(key);
     }
     json["_name_or_path"] = "someone/some-model";
@@ -139,13 +133,8 @@ TEST_CASE("read_model_config reads GPT-NeoX's settings in both spellings", "[lm]
   const ModelFolder folder("tiny-neox");
   CHECK(read_model_config(folder.path()).activation == Activation::kGelu);
   folder.edit_config([](io::Json& json) {
-    for (const char* key : {"rotary_pct",
-                            "partial_rotary_factor",
-                            "rotary_emb_base",
-                            "rope_theta",
-                            "use_parallel_residual",
-                            "attention_bias",
-                            "layer_norm_eps"}) {
+    for (const char* key : {"rotary_pct", "partial_rotary_factor", "rotary_emb_base", "rope_theta",
+                            "use_parallel_residual", "attention_bias", "layer_norm_eps"}) {
       json.erase(key);
     }
   });
@@ -267,8 +256,8 @@ TEST_CASE("read_model_config goes by model_type where architectures names nothin
 
 TEST_CASE("read_model_config takes any dtype but those of quantised weights", "[lm]") {
   const ModelFolder folder("tiny-plain");
-  const std::vector<io::Json> dtypes = {
-      "auto", "torch.float32", "torch.bfloat16", "float64", nullptr};
+  const std::vector<io::Json> dtypes = {"auto", "torch.float32", "torch.bfloat16", "float64",
+                                        nullptr};
   for (const io::Json& dtype : dtypes) {
     CAPTURE(dtype.dump());
     folder.edit_config([&](io::Json& json) { json["torch_dtype"] = json["dtype"] = dtype; });

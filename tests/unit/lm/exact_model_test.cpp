@@ -21,14 +21,9 @@ namespace {
 
 constexpr double kTolerance = 1e-5;
 
-const std::vector<std::string> kModels = {"tiny-tied",
-                                          "tiny-llama3",
-                                          "tiny-plain",
-                                          "tiny-qwen3",
-                                          "tiny-qwen3-bias",
-                                          "tiny-neox",
-                                          "tiny-neox-sequential",
-                                          "tiny-neox-respelled"};
+const std::vector<std::string> kModels = {
+    "tiny-tied",       "tiny-llama3", "tiny-plain",           "tiny-qwen3",
+    "tiny-qwen3-bias", "tiny-neox",   "tiny-neox-sequential", "tiny-neox-respelled"};
 const std::vector<std::string> kLongModels = {"long-llama3", "long-qwen3", "long-neox"};
 
 struct ExactGolden {
@@ -42,11 +37,11 @@ struct ExactGolden {
   }
 
   [[nodiscard]] at::Tensor input(int64_t layer) const {
-    return reader.read(concat("input.", layer));
+    return reader.read(formatted("input.{}", layer));
   }
 
   [[nodiscard]] at::Tensor target(int64_t layer) const {
-    return reader.read(concat("target.", layer));
+    return reader.read(formatted("target.{}", layer));
   }
 
   LanguageModel model;

@@ -52,13 +52,13 @@ TEST_CASE("an edit replaces the output of its layers and of no other", "[lm]") {
   const at::Tensor expected = golden.reader.read("logits");
   const auto taps = golden.model.activations(golden.tokens_BT, {0, 1, 2});
   std::vector<int64_t> seen;
-  const auto check_and_keep =
-      [&](int64_t layer, const at::Tensor& input, const at::Tensor& output) {
-        seen.push_back(layer);
-        CHECK(test::relative_error(input, taps[static_cast<size_t>(layer)].input_BTD) <= 1e-6);
-        CHECK(test::relative_error(output, taps[static_cast<size_t>(layer)].target_BTD) <= 1e-6);
-        return output;
-      };
+  const auto check_and_keep = [&](int64_t layer, const at::Tensor& input,
+                                  const at::Tensor& output) {
+    seen.push_back(layer);
+    CHECK(test::relative_error(input, taps[static_cast<size_t>(layer)].input_BTD) <= 1e-6);
+    CHECK(test::relative_error(output, taps[static_cast<size_t>(layer)].target_BTD) <= 1e-6);
+    return output;
+  };
   const at::Tensor kept = golden.model.logits(golden.tokens_BT, {0, 2}, check_and_keep);
   CHECK(seen == std::vector<int64_t>{0, 2});
   CHECK(test::relative_error(kept, expected) <= 1e-5);

@@ -32,10 +32,9 @@ TEST_CASE("a packed weight multiplies as the weight that was given", "[lm]") {
 }
 
 TEST_CASE("narrow and wide-precision weights stay as they are", "[lm]") {
-  for (const at::Tensor& weight : {at::randn({200, 24}),
-                                   at::randn({24, 200}),
-                                   at::randn({80, 80}, at::kBFloat16),
-                                   at::randn({80, 80}, at::kDouble)}) {
+  for (const at::Tensor& weight :
+       {at::randn({200, 24}), at::randn({24, 200}), at::randn({80, 80}, at::kBFloat16),
+        at::randn({80, 80}, at::kDouble)}) {
     const Linear linear(weight, at::Tensor());
     CHECK_FALSE(linear.is_packed());
     CHECK(linear.weight().is_same(weight));

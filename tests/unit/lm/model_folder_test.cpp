@@ -85,9 +85,8 @@ TEST_CASE("a hub's cache is refused with the folders of its snapshots", "[lm]") 
     CHECK(message.find("0a1b") == std::string::npos);
   }
   const fs::path two = make_hub(dir / "two", {"0a1b", "2c3d"}, nullptr);
-  test::require_parts(
-      refusal<FormatError>(two),
-      {(two / "snapshots/0a1b").string() + ", " + (two / "snapshots/2c3d").string()});
+  test::require_parts(refusal<FormatError>(two), {(two / "snapshots/0a1b").string() + ", " +
+                                                  (two / "snapshots/2c3d").string()});
 }
 
 TEST_CASE("a pruned hub's cache is refused with the link that leads to nothing", "[lm]") {

@@ -30,15 +30,9 @@ struct Case {
 
 const std::vector<Case> kCases = {
     {"tiny-plain", "model.layers.", "lm_head.weight", "model.norm.weight", ".mlp.up_proj.weight"},
-    {"tiny-qwen3",
-     "model.layers.",
-     "lm_head.weight",
-     "model.norm.weight",
+    {"tiny-qwen3", "model.layers.", "lm_head.weight", "model.norm.weight",
      ".post_attention_layernorm.weight"},
-    {"tiny-neox",
-     "gpt_neox.layers.",
-     "embed_out.weight",
-     "gpt_neox.final_layer_norm.bias",
+    {"tiny-neox", "gpt_neox.layers.", "embed_out.weight", "gpt_neox.final_layer_norm.bias",
      ".mlp.dense_h_to_4h.bias"}};
 
 /// Leaves `unwanted` out of the folder's weights; it must have been there.
@@ -89,8 +83,8 @@ TEST_CASE("a model loaded in part gives activations and refuses logits", "[lm]")
     const io::SafetensorsReader golden(test::golden("lm/" + name + ".safetensors"));
     const at::Tensor tokens = golden.read("tokens");
     for (const Head head : {Head::kLoad, Head::kSkip}) {
-      const LanguageModel model(
-          test::golden("lm") / name, at::kCPU, {.num_layers = 2, .head = head});
+      const LanguageModel model(test::golden("lm") / name, at::kCPU,
+                                {.num_layers = 2, .head = head});
       const auto taps = model.activations(tokens, {1});
       CHECK(test::relative_error(taps.at(0).target_BTD, golden.read("target.1")) <= 1e-5);
       CHECK_THROWS_AS(model.logits(tokens), ConfigError);
@@ -104,13 +98,14 @@ TEST_CASE("without a head neither head nor the last block's MLP is read", "[lm]"
     CAPTURE(names.model);
     const ModelFolder folder(names.model);
     const bool tied = lm::read_model_config(folder.path()).tied_embeddings;
-    std::vector<std::string> unwanted = {names.final_norm, concat(names.layers, 2, names.mlp)};
+    std::vector<std::string> unwanted = {names.final_norm,
+                                         formatted("{}{}{}", names.layers, 2, names.mlp)};
     if (!tied) {
       unwanted.emplace_back(names.unembedding);
     }
     remove_tensors(folder, unwanted);
     const LanguageModel model(folder.path(), at::kCPU, {.head = Head::kSkip});
-    const io::SafetensorsReader golden(test::golden(concat("lm/", names.model, ".safetensors")));
+    const io::SafetensorsReader golden(test::golden(formatted("lm/{}.safetensors", names.model)));
     const at::Tensor tokens = golden.read("tokens");
     const auto taps = model.activations(tokens, {0, 2});
     CHECK(test::relative_error(taps.at(1).target_BTD, golden.read("target.2")) <= 1e-5);
@@ -121,9 +116,9 @@ TEST_CASE("without a head neither head nor the last block's MLP is read", "[lm]"
     CHECK_THROWS_AS(model.direct_logits(taps[0].input_BTD[0]), ConfigError);
     CHECK_THROWS_AS(LanguageModel(folder.path(), at::kCPU), FormatError);
 
-    remove_tensors(folder, {concat(names.layers, 1, names.mlp)});
+    remove_tensors(folder, {formatted("{}{}{}", names.layers, 1, names.mlp)});
     CHECK_THROWS_WITH(LanguageModel(folder.path(), at::kCPU, {.head = Head::kSkip}),
-                      Catch::Contains(concat(names.layers, 1, names.mlp)));
+                      Catch::Contains(formatted("{}{}{}", names.layers, 1, names.mlp)));
     CHECK_NOTHROW(LanguageModel(folder.path(), at::kCPU, {.num_layers = 2, .head = Head::kSkip}));
   }
 }

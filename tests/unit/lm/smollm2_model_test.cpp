@@ -52,8 +52,8 @@ TEST_CASE("SmolLM2's attention inputs and targets equal the hooks of transformer
   const auto taps = smollm2().activations(golden.read("taps.tokens").unsqueeze(0), layers);
   for (size_t i = 0; i < layers.size(); ++i) {
     CAPTURE(layers[i]);
-    const at::Tensor input = golden.read(concat("taps.input.", layers[i])).unsqueeze(0);
-    const at::Tensor target = golden.read(concat("taps.target.", layers[i])).unsqueeze(0);
+    const at::Tensor input = golden.read(formatted("taps.input.{}", layers[i])).unsqueeze(0);
+    const at::Tensor target = golden.read(formatted("taps.target.{}", layers[i])).unsqueeze(0);
     CHECK(test::relative_error(taps[i].input_BTD, input) <= 1e-5);
     CHECK(test::relative_error(taps[i].target_BTD, target) <= 1e-5);
     const kernels::Mhsa attention = smollm2().attention(layers[i]);
@@ -64,7 +64,7 @@ TEST_CASE("SmolLM2's attention inputs and targets equal the hooks of transformer
 }
 
 TEST_CASE("SmolLM2's published induction heads attend to the token after the last time", "[lm]") {
-  // Design section 12, measured with an independent implementation: layer 17, heads 3, 4 and 5.
+  // Measured with an independent implementation: layer 17, heads 3, 4 and 5.
   at::manual_seed(4);
   const at::Tensor once = at::randint(100, 40000, {1, 50}, at::kLong);
   const at::Tensor tokens = at::cat({at::zeros({1, 1}, at::kLong), once, once}, 1);

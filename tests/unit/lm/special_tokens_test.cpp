@@ -90,7 +90,7 @@ TEST_CASE("special ids are those of transformers, whatever the model's files say
       CAPTURE(name, said);
       if (entry[name].is_null()) {  // what serves then is our choice, but it is said
         CHECK(found.has_value());
-        CHECK_THAT(said, Contains(concat(name, "_token: ")));
+        CHECK_THAT(said, Contains(formatted("{}_token: ", name)));
       } else {
         CHECK(found == entry[name].get<int32_t>());
       }
@@ -179,9 +179,8 @@ TEST_CASE("what the tokenizer's files leave open comes from elsewhere, and that 
   CHECK(model.load().bos_id() == 3);
   CHECK(model.load().eos_id() == 2);
   CHECK(model.load().pad_id() == 0);
-  CHECK_THAT(said,
-             Contains("name no bos_token: ") &&
-                 Contains("config.json: bos_token_id = 3 (\"<|bos|>\") counts"));
+  CHECK_THAT(said, Contains("name no bos_token: ") &&
+                       Contains("config.json: bos_token_id = 3 (\"<|bos|>\") counts"));
   CHECK_THAT(said, Contains("generation_config.json: bos_token_id = 1 (\"<filler>\") contradicts"));
   CHECK_THAT(said, Contains("add_bos_token = true, but the tokenizer's files name no bos_token"));
 
@@ -200,18 +199,18 @@ TEST_CASE("what the tokenizer's files leave open comes from elsewhere, and that 
 }
 
 TEST_CASE("special tokens that the vocabulary lacks are refused where they would count", "[lm]") {
-  const auto refusal =
-      [](const std::string& file, const Json& set, const std::vector<std::string>& names) {
-        TinyFolder folder;
-        folder.change("tokenizer_config.json", Json::object(), names);
-        folder.change(file, set);
-        try {
-          static_cast<void>(folder.load());
-        } catch (const FormatError& error) {
-          return std::string(error.what());
-        }
-        return std::string("nothing was refused");
-      };
+  const auto refusal = [](const std::string& file, const Json& set,
+                          const std::vector<std::string>& names) {
+    TinyFolder folder;
+    folder.change("tokenizer_config.json", Json::object(), names);
+    folder.change(file, set);
+    try {
+      static_cast<void>(folder.load());
+    } catch (const FormatError& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing was refused");
+  };
   CHECK_THAT(refusal("tokenizer_config.json", {{"bos_token", "<none>"}}, {}),
              Contains("tokenizer_config.json: bos_token: \"<none>\" is not in the vocabulary"));
   CHECK_THAT(refusal("tokenizer_config.json", {{"eos_token", {{"content", "<none>"}}}}, {}),

@@ -75,7 +75,7 @@ TEST_CASE("merging leaves what lies before the word alone", "[lm]") {
 TEST_CASE("the word table finds what was put in and nothing else", "[lm]") {
   WordTable table(1000);
   for (int32_t i = 0; i < 1000; ++i) {
-    REQUIRE(table.insert(concat("w", i), i));
+    REQUIRE(table.insert(formatted("w{}", i), i));
   }
   CHECK_FALSE(table.insert("w7", 5));
   CHECK(table.find("w7") == 7);

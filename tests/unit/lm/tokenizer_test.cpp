@@ -78,7 +78,7 @@ TEST_CASE("ids without a token are refused by decode and shown by token_text", "
   const auto size = static_cast<int32_t>(tokenizer.vocabulary_size());
   CHECK_THROWS_AS(tokenizer.decode({size}), FormatError);
   CHECK_THROWS_AS(tokenizer.decode({-1}), FormatError);
-  CHECK(tokenizer.token_text(size) == concat("[", size, "]"));
+  CHECK(tokenizer.token_text(size) == formatted("[{}]", size));
   CHECK(tokenizer.token_text(tokenizer.id_of("Ġthe").value()) == " the");
   CHECK_FALSE(tokenizer.id_of("no such token").has_value());
 }
@@ -111,7 +111,7 @@ TEST_CASE("invalid UTF-8 is refused with the offset of its first byte", "[lm]") 
   for (const auto& [text, offset] : cases) {
     CAPTURE(offset);
     CHECK_THROWS_WITH(tokenizer.encode(text, SpecialTokens::kNone),
-                      Contains(concat("byte ", offset, ":")));
+                      Contains(formatted("byte {}:", offset)));
     CHECK_THROWS_AS(tokenizer.encode(text, SpecialTokens::kNone), FormatError);
   }
 }

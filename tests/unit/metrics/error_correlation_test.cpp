@@ -68,8 +68,8 @@ TEST_CASE("squared norms far from zero keep their correlation", "[metrics]") {
   const at::Tensor small = at::rand({1, 400, 1}, at::kDouble);
   const at::Tensor t = at::zeros({1, 400, 1}, at::kDouble);
   ErrorCorrelationMeter meter(2);
-  meter.add(
-      {(1e12 + small * 1e5).sqrt(), (1e12 - small * 1e5).sqrt()}, t, at::ones({1, 400}, at::kBool));
+  meter.add({(1e12 + small * 1e5).sqrt(), (1e12 - small * 1e5).sqrt()}, t,
+            at::ones({1, 400}, at::kBool));
   CHECK(meter.report().squared_norm_correlation_CC[0][1].item<double>() ==
         Approx(-1.0).epsilon(1e-6));
 }

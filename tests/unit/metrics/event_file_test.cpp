@@ -52,8 +52,8 @@ TEST_CASE("records have the bytes that the protobuf library writes", "[metrics]"
           "1800000000000000a37f4b2209000000000000f83f1a0d627261696e2e4576656e743a322a28646c");
   REQUIRE(hex(event_record(start_event(1.5, 301))) ==
           "100000000000000095fbfe1809000000000000f83f10ad023a020801d17949d4");
-  REQUIRE(hex(event_record(scalar_event(
-              1700000000.25, 1048576, {{"train/loss", 0.1}, {"speed/tokens_per_s", 12345.5}}))) ==
+  REQUIRE(hex(event_record(scalar_event(1700000000.25, 1048576,
+                                        {{"train/loss", 0.1}, {"speed/tokens_per_s", 12345.5}}))) ==
           "3d000000000000006049f1ec0900001040fc54d941108080402a2e0a110a0a747261696e2f6c6f737315cdcc"
           "cc3d0a190a1273706565642f746f6b656e735f7065725f731500e64046b789d0f4");
   REQUIRE(hex(event_record(scalar_event(1.5, 0, {}))) ==

@@ -83,12 +83,8 @@ TEST_CASE("thinned keeps every peak of every column within its bound", "[metrics
   REQUIRE(kept.size() > 400);
   REQUIRE(std::is_sorted(kept.begin(), kept.end()));
   REQUIRE(std::adjacent_find(kept.begin(), kept.end()) == kept.end());
-  for (const size_t index : {size_t{0},
-                             size_t{50'001},
-                             size_t{50'002},
-                             size_t{77'777},
-                             size_t{12'345},
-                             first.size() - 1}) {
+  for (const size_t index : {size_t{0}, size_t{50'001}, size_t{50'002}, size_t{77'777},
+                             size_t{12'345}, first.size() - 1}) {
     INFO(index);
     REQUIRE(std::binary_search(kept.begin(), kept.end(), index));
   }
@@ -107,12 +103,9 @@ TEST_CASE("settings are read by dotted key whatever their keys are", "[metrics]"
                  "run: {out: \"a: b\", seed: 3}\n"
                  "old_key: ~\n"
                  "train:\n  tokens: 200k\n  layers: [1, 2]\n  deep: {er: {x: y}}\n");
-  const std::vector<std::pair<std::string, std::string>> expected{{"run.out", "a: b"},
-                                                                  {"run.seed", "3"},
-                                                                  {"old_key", "null"},
-                                                                  {"train.tokens", "200k"},
-                                                                  {"train.layers", "[1, 2]"},
-                                                                  {"train.deep.er.x", "y"}};
+  const std::vector<std::pair<std::string, std::string>> expected{
+      {"run.out", "a: b"},      {"run.seed", "3"},          {"old_key", "null"},
+      {"train.tokens", "200k"}, {"train.layers", "[1, 2]"}, {"train.deep.er.x", "y"}};
   REQUIRE(read_settings(folder / "config.yaml") == expected);
   for (const char* damaged : {"a: 1\na: 2\n", "- 1\n", "", "a: [1\n"}) {
     io::write_file(folder / "config.yaml", damaged);

@@ -65,8 +65,7 @@ TEST_CASE("reconstruction metrics agree with numpy however the rows are batched"
   const Case c = golden_case(name);
   ReconstructionMeter meter(c.t.size(1), c.t.size(2));
   for (int64_t row = 0; row < c.t.size(0); row += rows) {
-    meter.add(c.y.slice(0, row, row + rows),
-              c.t.slice(0, row, row + rows),
+    meter.add(c.y.slice(0, row, row + rows), c.t.slice(0, row, row + rows),
               c.scored.slice(0, row, row + rows));
   }
   check_close(meter.report(), c.expected);

@@ -38,8 +38,8 @@ TEST_CASE("a report holds curves, last numbers and settings of every run", "[met
   const test::TempDir folder;
   const std::vector<fs::path> runs{
       make_run(folder / "a", kLines, "train: {tokens: 128, seed: 1}\n"),
-      make_run(
-          folder / "b", "{\"tokens\": 64, \"loss\": null, \"extra\": 7}\n", "train: {seed: 2}\n")};
+      make_run(folder / "b", "{\"tokens\": 64, \"loss\": null, \"extra\": 7}\n",
+               "train: {seed: 2}\n")};
   write_run_report(runs, folder / "report.html");
   const io::Json data = data_of(io::read_file(folder / "report.html"));
 

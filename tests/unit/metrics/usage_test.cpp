@@ -19,8 +19,7 @@ UsageReport report_of(int64_t num_heads,
                       const std::vector<int>& heads) {
   UsageMeter meter(num_heads);
   const auto rows = static_cast<int64_t>(values.size());
-  meter.add(at::tensor(values).reshape({rows, 1}),
-            at::tensor(heads).reshape({rows, 1}),
+  meter.add(at::tensor(values).reshape({rows, 1}), at::tensor(heads).reshape({rows, 1}),
             at::ones({rows}, at::kBool));
   return meter.report();
 }
@@ -35,8 +34,7 @@ TEST_CASE("usage agrees with numpy however the tokens are batched", "[metrics]")
   const at::Tensor scored = file.read("scored").to(at::kBool);
   UsageMeter meter(64);
   for (int64_t i = 0; i < value.size(0); i += tokens) {
-    meter.add(value.slice(0, i, i + tokens),
-              head.slice(0, i, i + tokens),
+    meter.add(value.slice(0, i, i + tokens), head.slice(0, i, i + tokens),
               scored.slice(0, i, i + tokens));
   }
   const UsageReport report = meter.report();
@@ -69,8 +67,8 @@ TEST_CASE("negative activations count and zeros do not", "[metrics]") {
 
 TEST_CASE("tokens that are not scored leave no trace", "[metrics]") {
   UsageMeter meter(2);
-  meter.add(
-      at::ones({3, 1}), at::tensor({0, 1, 1}).reshape({3, 1}), at::tensor({1, 0, 0}).to(at::kBool));
+  meter.add(at::ones({3, 1}), at::tensor({0, 1, 1}).reshape({3, 1}),
+            at::tensor({1, 0, 0}).to(at::kBool));
   CHECK(meter.report().num_tokens == 1);
   CHECK(meter.report().l0 == 1.0);
   CHECK(meter.report().dead_fraction == 0.5);

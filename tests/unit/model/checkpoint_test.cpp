@@ -154,9 +154,9 @@ TEST_CASE("a checkpoint that contradicts itself is refused with file, expected a
   const auto manifest = dir / "c" / "lorsa.json";
   SECTION("another width") {
     replace_in(manifest, "\"d_model\": 7", "\"d_model\": 9");
-    REQUIRE_THROWS_WITH(
-        model::load_checkpoint(dir / "c"),
-        Catch::Contains("model.safetensors") && Catch::Contains("W_Q") && Catch::Contains("9"));
+    REQUIRE_THROWS_WITH(model::load_checkpoint(dir / "c"), Catch::Contains("model.safetensors") &&
+                                                               Catch::Contains("W_Q") &&
+                                                               Catch::Contains("9"));
   }
   SECTION("unknown schema") {
     replace_in(manifest, "lorsa-checkpoint-2", "lorsa-checkpoint-9");

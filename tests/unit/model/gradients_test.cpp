@@ -48,17 +48,10 @@ const std::vector<Kind> kKinds = {
 };
 
 std::string name_of(const Kind& kind) {
-  return concat(kind.kind == model::Kind::kSae ? "SAE, " : "",
-                "activation ",
-                static_cast<int>(kind.activation),
-                ", penalty ",
-                static_cast<int>(kind.penalty),
-                ", qk_norm ",
-                kind.qk_norm,
-                ", virtual keys ",
-                kind.virtual_keys,
-                ", dead heads ",
-                kind.dead_heads.size());
+  return formatted("{}activation {}, penalty {}, qk_norm {}, virtual keys {}, dead heads {}",
+                   kind.kind == model::Kind::kSae ? "SAE, " : "", static_cast<int>(kind.activation),
+                   static_cast<int>(kind.penalty), kind.qk_norm, kind.virtual_keys,
+                   kind.dead_heads.size());
 }
 
 struct Problem {

@@ -146,8 +146,8 @@ TEST_CASE("sizes that the layer's heads do not fit are refused with both sizes",
   bare.attention = nullptr;
   REQUIRE_THROWS_AS(model::initialize(f.shape, config, bare, 1), ConfigError);
   REQUIRE_THROWS_AS(
-      model::initialize(
-          f.shape, {model::QkInit::kRandom, model::OvInit::kActiveSubspace, true}, f.sample, 1),
+      model::initialize(f.shape, {model::QkInit::kRandom, model::OvInit::kActiveSubspace, true},
+                        f.sample, 1),
       ConfigError);
 }
 

@@ -138,12 +138,12 @@ TEST_CASE("tensors that do not fit are refused by name, expected and found", "[m
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const test::TempDir dir;
   const io::SafetensorsReader reader(peer("dataset-wise") / test::kPeerWeights);
-  const auto refuse =
-      [&](const char* name, const at::Tensor& value, const std::vector<std::string>& parts) {
-        const fs::path folder = with_tensor(dir, "dataset-wise", name, value);
-        require_refused(folder, parts);
-        require_refused(folder, {(folder / test::kPeerWeights).string(), name});
-      };
+  const auto refuse = [&](const char* name, const at::Tensor& value,
+                          const std::vector<std::string>& parts) {
+    const fs::path folder = with_tensor(dir, "dataset-wise", name, value);
+    require_refused(folder, parts);
+    require_refused(folder, {(folder / test::kPeerWeights).string(), name});
+  };
   SECTION("missing") {
     refuse("W_O", {}, {"[128, 64]", "none of that name"});
   }
@@ -241,16 +241,15 @@ TEST_CASE("our own fields may not contradict the others", "[model]") {
     require_refused(dir / "a", {"config.json", "lorsa", "layer", "agrees"});
   }
   SECTION("a base") {
-    config["lorsa"]["rope"] =
-        io::read_json(dir / "a/config.json")["lorsa"].value("rope",
-                                                            io::Json{{"rotary_dim", 4},
-                                                                     {"base", 200.0},
-                                                                     {"scaling", "none"},
-                                                                     {"factor", 1.0},
-                                                                     {"low_freq_factor", 1.0},
-                                                                     {"high_freq_factor", 4.0},
-                                                                     {"original_context", 8192},
-                                                                     {"layout", "half_split"}});
+    config["lorsa"]["rope"] = io::read_json(dir / "a/config.json")["lorsa"].value(
+        "rope", io::Json{{"rotary_dim", 4},
+                         {"base", 200.0},
+                         {"scaling", "none"},
+                         {"factor", 1.0},
+                         {"low_freq_factor", 1.0},
+                         {"high_freq_factor", 4.0},
+                         {"original_context", 8192},
+                         {"layout", "half_split"}});
     io::write_json(dir / "a/config.json", config);
     require_refused(dir / "a", {"config.json", "lorsa", "rope", "agrees"});
   }

@@ -52,7 +52,7 @@ void require_same_after_a_round(const model::Lorsa& lorsa,
   REQUIRE(back.certain);
   model::CheckpointInfo again = back.loaded.info;
   if (n_ctx) {
-    REQUIRE(again.llamascopium_json == concat(R"({"config":{"n_ctx":)", *n_ctx, "}}"));
+    REQUIRE(again.llamascopium_json == formatted(R"({{"config":{{"n_ctx":{}}}}})", *n_ctx));
     again.llamascopium_json.clear();
   }
   model::save_checkpoint(dir / "again", back.loaded.lorsa, again);
@@ -215,16 +215,9 @@ TEST_CASE("a number of heads that d_model does not divide comes back", "[model]"
 TEST_CASE("absent optional keys take llamascopium's defaults", "[model]") {
   const test::TempDir dir;
   const fs::path folder = with_config(dir, "dataset-wise", [](io::Json& config) {
-    for (const char* key : {"sae_type",
-                            "use_decoder_bias",
-                            "norm_activation",
-                            "attn_scale",
-                            "sparsity_include_decoder_norm",
-                            "rotary_base",
-                            "rotary_scale",
-                            "use_triton_kernel",
-                            "eps",
-                            "normalization_type"}) {
+    for (const char* key : {"sae_type", "use_decoder_bias", "norm_activation", "attn_scale",
+                            "sparsity_include_decoder_norm", "rotary_base", "rotary_scale",
+                            "use_triton_kernel", "eps", "normalization_type"}) {
       config.erase(key);
     }
     config.erase("top_k");
@@ -303,8 +296,8 @@ TEST_CASE("the kind of a checkpoint folder is told by its files", "[model]") {
   REQUIRE(model::detect_kind(peer("folded")) == CheckpointKind::kLlamascopium);
   REQUIRE(model::detect_kind(peer("original-relu")) == CheckpointKind::kOriginal);
   const model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
-  model::save_checkpoint(
-      dir / "ours", model::Lorsa(shape, test::random_weights(shape, at::kFloat)), trained_info());
+  model::save_checkpoint(dir / "ours", model::Lorsa(shape, test::random_weights(shape, at::kFloat)),
+                         trained_info());
   REQUIRE(model::detect_kind(dir / "ours") == CheckpointKind::kLorsa);
   io::write_file(dir / "ours/final.pth", "x");
   const auto message = [&](const fs::path& folder) {

@@ -191,8 +191,7 @@ TEST_CASE("a state dict with tensors that do not fit is refused", "[model]") {
            tensor_of(tensors, "W_O") = tensor_of(tensors, "W_O").to(at::kDouble);
          },
          {"W_O", "float32", "float64"});
-  refuse("relu",
-         [](io::NamedTensors& tensors) { tensor_of(tensors, "b_O")[4] = HUGE_VAL; },
+  refuse("relu", [](io::NamedTensors& tensors) { tensor_of(tensors, "b_O")[4] = HUGE_VAL; },
          {"b_O", "finite", "inf", "index 4"});
   refuse("relu",
          [](io::NamedTensors& tensors) { tensors.emplace_back("threshold", at::ones({12})); },

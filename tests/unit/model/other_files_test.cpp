@@ -74,10 +74,9 @@ TEST_CASE("files of a checkpoint that are something else are named", "[model]") 
     const std::string message = test::message_of<FormatError>(
         [&] { static_cast<void>(model::read_torch_state_dict(dir / "final.pth")); });
     test::require_parts(message, {(dir / "final.pth").string(), "zip archive, as torch.save"});
-    test::require_parts(message,
-                        {content == kLfsPointer ? "Git LFS pointer"
-                         : content.empty()      ? "an empty file"
-                                                : "a web page"});
+    test::require_parts(message, {content == kLfsPointer ? "Git LFS pointer"
+                                  : content.empty()      ? "an empty file"
+                                                         : "a web page"});
   }
   fs::copy(test::golden("io/two_tensors.safetensors"), dir / "b.pth");
   test::require_parts(test::message_of<FormatError>(

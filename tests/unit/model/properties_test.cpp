@@ -8,7 +8,7 @@
 #include "support/tensors.h"
 #include "support/test.h"
 
-// The properties of design section 3 that hold to rounding; gradients_test.cpp holds number 7.
+// The properties of docs/method.md that hold to rounding; gradients_test.cpp holds number 7.
 
 using namespace lorsa;
 using test::relative_error;
@@ -18,11 +18,8 @@ namespace {
 using model::Activation;
 
 const auto kActivations = {Activation::kTopK, Activation::kTopKSigned};
-const auto kAllActivations = {Activation::kTopK,
-                              Activation::kTopKSigned,
-                              Activation::kBatchTopK,
-                              Activation::kRelu,
-                              Activation::kJumpRelu};
+const auto kAllActivations = {Activation::kTopK, Activation::kTopKSigned, Activation::kBatchTopK,
+                              Activation::kRelu, Activation::kJumpRelu};
 
 model::Lorsa make_lorsa(model::Activation activation,
                         uint64_t seed,

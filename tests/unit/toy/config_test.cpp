@@ -21,9 +21,9 @@ TEST_CASE("toy settings that contradict each other are refused by both names", "
   SECTION("a segment that cannot return") {
     c.task.kind = toy::TaskKind::kInduction;
     c.task.segment = 6;
-    REQUIRE_THROWS_WITH(toy::validate(c),
-                        Catch::Contains("task.context_length = 12") &&
-                            Catch::Contains("task.segment = 6") && Catch::Contains("13"));
+    REQUIRE_THROWS_WITH(toy::validate(c), Catch::Contains("task.context_length = 12") &&
+                                              Catch::Contains("task.segment = 6") &&
+                                              Catch::Contains("13"));
   }
   SECTION("too few words for an induction row") {
     c.task.kind = toy::TaskKind::kInduction;

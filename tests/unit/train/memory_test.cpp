@@ -89,8 +89,7 @@ const std::vector<Case> kCases = {
        c.train.penalty = model::PenaltyKind::kTanh;
        c.train.penalty_coefficient = 0.1;
      },
-     4,
-     0.25},
+     4, 0.25},
 };
 
 train::RunConfig base_config() {

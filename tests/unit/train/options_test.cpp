@@ -142,10 +142,10 @@ TEST_CASE("every option changes the training and resumes bitwise", "[train]") {
   run(plain);
   for (const Variant& variant : kVariants) {
     INFO(variant.name);
-    const train::RunConfig whole = with(variant, dir.path(), concat("whole ", variant.name));
+    const train::RunConfig whole = with(variant, dir.path(), formatted("whole {}", variant.name));
     run(whole);
     REQUIRE_FALSE(bitwise_equal(final_weights(plain), final_weights(whole)));
-    const train::RunConfig cut = with(variant, dir.path(), concat("cut ", variant.name));
+    const train::RunConfig cut = with(variant, dir.path(), formatted("cut {}", variant.name));
     run(cut);
     forget_end(cut);
     run(cut);
@@ -158,14 +158,14 @@ TEST_CASE("micro-batches are the large batch to rounding", "[train]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 30);
   for (const size_t variant : {1U, 5U, 6U}) {
-    train::RunConfig whole = with(kVariants[variant], dir.path(), concat("whole", variant));
+    train::RunConfig whole = with(kVariants[variant], dir.path(), formatted("whole{}", variant));
     whole.data.batch_sequences = 4;
     whole.train.learning_rate = 1e-3;
     whole.train.tokens = 4 * 64;  // few steps: Adam makes rounding of tiny gradients large
     run(whole);
     for (const int64_t rows : {1, 3}) {
       train::RunConfig parts = whole;
-      parts.run.out = (dir / concat("parts", variant, "-", rows)).string();
+      parts.run.out = (dir / formatted("parts{}-{}", variant, rows)).string();
       parts.train.micro_batch_sequences = rows;
       run(parts);
       INFO(kVariants[variant].name << ", " << rows << " rows");

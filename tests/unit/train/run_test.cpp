@@ -47,12 +47,8 @@ TEST_CASE("a run lowers the loss and leaves the documented files", "[train]") {
   const train::TrainSummary summary = run(c);
   REQUIRE(summary.tokens == c.train.tokens);
   REQUIRE_FALSE(summary.already_done);
-  for (const char* name : {"config.yaml",
-                           "environment.json",
-                           "metrics.jsonl",
-                           "log.txt",
-                           "final/lorsa.json",
-                           "final/model.safetensors"}) {
+  for (const char* name : {"config.yaml", "environment.json", "metrics.jsonl", "log.txt",
+                           "final/lorsa.json", "final/model.safetensors"}) {
     INFO(name);
     REQUIRE(fs::exists(fs::path(c.run.out) / name));
   }
@@ -144,8 +140,8 @@ TEST_CASE("only the newest checkpoints are kept and a half-written one is ignore
     names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
-  REQUIRE(names == std::vector<std::string>{
-                       "tokens-000000000256", "tokens-000000000320", "tokens-000000000384"});
+  REQUIRE(names == std::vector<std::string>{"tokens-000000000256", "tokens-000000000320",
+                                            "tokens-000000000384"});
 }
 
 TEST_CASE("a loss that is not finite stops the step before the weights are touched", "[train]") {

@@ -66,12 +66,8 @@ inline std::vector<io::Json> metrics(const train::RunConfig& c) {
 // Lines without the wall-clock fields.
 inline std::vector<io::Json> timeless(std::vector<io::Json> lines) {
   for (io::Json& line : lines) {
-    for (const char* key : {"tokens_per_s",
-                            "data_wait_s",
-                            "model_s",
-                            "communication_s",
-                            "optimizer_s",
-                            "elapsed_s"}) {
+    for (const char* key : {"tokens_per_s", "data_wait_s", "model_s", "communication_s",
+                            "optimizer_s", "elapsed_s"}) {
       line.erase(key);
     }
   }
