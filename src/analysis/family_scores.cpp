@@ -63,8 +63,8 @@ class ProbeRunner {
                  size_t end,
                  const OnAct& on_act) {
     const at::Tensor& W_V = lorsa_.weights().W_V;
-    const at::Tensor x_BTD =
-        model_.activations(tokens_BT, {layer_})[0].input_BTD.to(W_V.device(), W_V.scalar_type());
+    const at::Tensor x_BTD = model_.activations(tokens_BT, {Site{layer_}})[0].input_BTD.to(
+        W_V.device(), W_V.scalar_type());
     const kernels::TopK kept = lorsa_.reconstruct(x_BTD).kept;
     const at::Tensor value_PK = kept.value_PK.to(at::kCPU, at::kFloat).contiguous();
     const at::Tensor head_PK = kept.head_PK.to(at::kCPU, at::kInt).contiguous();

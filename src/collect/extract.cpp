@@ -73,18 +73,21 @@ int64_t run_pass(const Job& job,
                  LayerWriters& writers,
                  const ExtractOptions& options) {
   const int64_t context = job.config.data.context_length;
-  const std::vector<int64_t> layers = job.open_layers();
+  std::vector<Site> sites;
+  for (const int64_t layer : job.open_layers()) {
+    sites.push_back({layer, Component::kAttention});
+  }
   int64_t rows = batch.first_row;
   const int64_t expected = expected_rows(job, source);
   Progress progress("extract", expected * context, "tokens", rows * context, options.progress);
   for (; !batch.rows.empty(); batch = source.next()) {
     const data::RowBlock shared = without_activations(batch.rows);
-    const auto activations = model.activations(shared.tokens_BT, layers);
+    const auto activations = model.activations(shared.tokens_BT, sites);
     LayerBatch result{batch.first_row, {}};
-    for (const lm::LayerActivations& layer : activations) {
+    for (const lm::SiteActivations& site : activations) {
       data::RowBlock block = shared;
-      block.input_BTD = layer.input_BTD;
-      block.target_BTD = layer.target_BTD;
+      block.input_BTD = site.input_BTD;
+      block.target_BTD = site.output_BTD;
       result.blocks.push_back(std::move(block));
     }
     writers.push(std::move(result));

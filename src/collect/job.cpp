@@ -95,11 +95,6 @@ int64_t temporary_bytes(const std::filesystem::path& folder) {
   return bytes;
 }
 
-std::string input_convention(const std::string& architecture) {
-  // RMSNorm models before the gain, LayerNorm models behind the norm.
-  return architecture == "GPTNeoXForCausalLM" ? "layer_norm_output" : "rms_normalized";
-}
-
 }  // namespace
 
 bool Job::complete() const {
@@ -218,7 +213,7 @@ data::Manifest make_manifest(const Job& job,
   manifest.architecture = job.model.architecture;
   manifest.weights_sha256 = weights_sha256;
   manifest.layer = layer;
-  manifest.input_convention = input_convention(job.model.architecture);
+  manifest.input_convention = lm::input_convention(job.model.layers.at(static_cast<size_t>(layer)));
   manifest.store = job.config.out.store;
   manifest.dtype = job.config.out.dtype;
   manifest.context_length = job.config.data.context_length;

@@ -44,12 +44,16 @@ RowBatch count_rows(const Job& job, const lm::Tokenizer& tokenizer, ExtractPlan&
 double measured_rate(const Job& job, const RowBatch& batch) {
   const lm::LanguageModel model = load_model(job);
   const data::RowBlock block = without_activations(batch.rows);
+  std::vector<Site> sites;
+  for (const int64_t layer : job.open_layers()) {
+    sites.push_back({layer, Component::kAttention});
+  }
   double seconds = 0.0;
   for (int pass = 0; pass < 2; ++pass) {
     const Clock::time_point start = Clock::now();
-    for (const auto& layer : model.activations(block.tokens_BT, job.open_layers())) {
+    for (const lm::SiteActivations& site : model.activations(block.tokens_BT, sites)) {
       // Waits for a device that works in the background.
-      static_cast<void>(layer.target_BTD.to(at::kCPU));
+      static_cast<void>(site.output_BTD.to(at::kCPU));
     }
     seconds = seconds_since(start);
   }

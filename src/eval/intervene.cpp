@@ -95,25 +95,21 @@ EditedHidden run_edits(const EditedLayer& layer,
     prepared.emplace_back(layer.lorsa, edits);
   }
   const at::Tensor edited_BT1 = edited_BT.to(layer.model.device()).unsqueeze(-1);
-  const at::Tensor residual_BTD = layer.model.residual_before(tokens_BT, layer.layer);
-  const auto hidden_with = [&](const lm::LanguageModel::Edit& edit) {
-    return layer.model.final_hidden_from(residual_BTD, layer.layer, {layer.layer}, edit);
-  };
+  const lm::Residual residual = layer.model.residual_before(tokens_BT, layer.layer);
   EditedHidden hidden;
-  kernels::TopK kept;
-  hidden.original_BTD =
-      hidden_with([&](int64_t, const at::Tensor& input, const at::Tensor& output) {
-        const at::Tensor& W = layer.lorsa.weights().W_O;
-        const at::Tensor& read = layer.lorsa.shape().reads_target() ? output : input;
-        kept = layer.lorsa.reconstruct(read.to(W.device(), W.scalar_type())).kept;
-        return output;
-      });
+  const Site site{layer.layer, Component::kAttention};
+  lm::RunResult original = layer.model.run(residual, {site});
+  hidden.original_BTD = std::move(original.hidden_BTD);
+  const lm::SiteActivations& seen = original.taps.front();
+  const at::Tensor& W = layer.lorsa.weights().W_O;
+  const at::Tensor& read = layer.lorsa.shape().reads_target() ? seen.output_BTD : seen.input_BTD;
+  const kernels::TopK kept = layer.lorsa.reconstruct(read.to(W.device(), W.scalar_type())).kept;
   for (const EditSet& set : prepared) {
-    hidden.edited_BTD.push_back(
-        hidden_with([&](int64_t, const at::Tensor&, const at::Tensor& output) {
-          const at::Tensor change_BTD = set.change(kept).view(output.sizes()).to(output.device());
-          return at::where(edited_BT1, output + change_BTD, output).to(output.scalar_type());
-        }));
+    const auto changed = [&](const at::Tensor&, const at::Tensor& output) {
+      const at::Tensor change_BTD = set.change(kept).view(output.sizes()).to(output.device());
+      return at::where(edited_BT1, output + change_BTD, output).to(output.scalar_type());
+    };
+    hidden.edited_BTD.push_back(layer.model.final_hidden(residual, {{site, changed}}));
   }
   return hidden;
 }

@@ -11,36 +11,29 @@ LanguageMeter::LanguageMeter(const lm::LanguageModel& model,
                              const at::Tensor& target_mean_D)
     : model_(model), lorsa_(lorsa), layer_(layer), target_mean_D_(target_mean_D) {}
 
-at::Tensor LanguageMeter::hidden_with(const at::Tensor& residual_BTD,
-                                      const lm::LanguageModel::Edit& edit) const {
-  if (!edit) {
-    return model_.final_hidden_from(residual_BTD, layer_, {}, edit);
-  }
-  return model_.final_hidden_from(residual_BTD, layer_, {layer_}, edit);
-}
-
 void LanguageMeter::add(const at::Tensor& tokens_BT, const at::Tensor& scored_BT) {
   const at::NoGradGuard no_grad;
   const at::Tensor scored_BT1 = scored_BT.to(model_.device()).unsqueeze(-1);
   const auto at_scored = [&](const at::Tensor& replacement, const at::Tensor& output) {
     return at::where(scored_BT1, replacement.to(output.device(), output.scalar_type()), output);
   };
-  const auto replaced = [&](int64_t, const at::Tensor& input, const at::Tensor& output) {
+  const auto replaced = [&](const at::Tensor& input, const at::Tensor& output) {
     const at::Tensor& W = lorsa_.weights().W_V;
     const at::Tensor& read = lorsa_.shape().reads_target() ? output : input;
     return at_scored(lorsa_.reconstruct(read.to(W.device(), W.scalar_type())).y_BTD, output);
   };
-  const auto zero = [&](int64_t, const at::Tensor&, const at::Tensor& output) {
+  const auto zero = [&](const at::Tensor&, const at::Tensor& output) {
     return at_scored(at::zeros_like(output), output);
   };
-  const auto mean = [&](int64_t, const at::Tensor&, const at::Tensor& output) {
+  const auto mean = [&](const at::Tensor&, const at::Tensor& output) {
     return at_scored(target_mean_D_.expand_as(output), output);
   };
-  const at::Tensor residual = model_.residual_before(tokens_BT, layer_);
-  const at::Tensor h_original = hidden_with(residual, {});
-  const at::Tensor h_replaced = hidden_with(residual, replaced);
-  const at::Tensor h_zero = hidden_with(residual, zero);
-  const at::Tensor h_mean = hidden_with(residual, mean);
+  const Site site{layer_, Component::kAttention};
+  const lm::Residual residual = model_.residual_before(tokens_BT, layer_);
+  const at::Tensor h_original = model_.final_hidden(residual);
+  const at::Tensor h_replaced = model_.final_hidden(residual, {{site, replaced}});
+  const at::Tensor h_zero = model_.final_hidden(residual, {{site, zero}});
+  const at::Tensor h_mean = model_.final_hidden(residual, {{site, mean}});
   for (int64_t b = 0; b < tokens_BT.size(0); ++b) {
     const auto logits_of = [&](const at::Tensor& hidden_BTD) {
       return [this, row_TD = hidden_BTD[b]](const at::Tensor& position_n) {

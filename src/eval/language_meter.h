@@ -24,9 +24,6 @@ class LanguageMeter {
   [[nodiscard]] LanguageReport report() const { return predictions_.report(); }
 
  private:
-  [[nodiscard]] at::Tensor hidden_with(const at::Tensor& residual_BTD,
-                                       const lm::LanguageModel::Edit& edit) const;
-
   const lm::LanguageModel& model_;
   const model::Lorsa& lorsa_;
   int64_t layer_;

@@ -92,9 +92,9 @@ std::vector<LongContextReport> judge_long_rows(const lm::LanguageModel& model,
     }
     const int64_t last = std::min(first + rows_per_batch, num_rows);
     const at::Tensor scored_BT = rows.scored_nT.slice(0, first, last).to(model.device());
-    const lm::LayerActivations taps =
-        model.activations(rows.tokens_nT.slice(0, first, last), {layer}).front();
-    const at::Tensor target_BTD = taps.target_BTD.to(at::kFloat);
+    const lm::SiteActivations taps =
+        model.activations(rows.tokens_nT.slice(0, first, last), {Site{layer}}).front();
+    const at::Tensor target_BTD = taps.output_BTD.to(at::kFloat);
     for (size_t i = 0; i < lorsas.size(); ++i) {
       const at::Tensor read_BTD =
           lorsas[i]->shape().reads_target() ? target_BTD : taps.input_BTD.to(at::kFloat);

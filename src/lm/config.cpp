@@ -1,11 +1,11 @@
 #include <string>
 #include <string_view>
 
-#include "lm/architectures.h"
+#include "lm/family.h"
 #include "lm/model_folder.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
-#include "lorsa/lm/language_model.h"
+#include "lorsa/lm/model_config.h"
 
 namespace lorsa::lm {
 namespace {
@@ -48,6 +48,10 @@ std::string model_name(const Json& json,
 
 }  // namespace
 
+std::string input_convention(const LayerSpec& spec) {
+  return spec.norm == NormKind::kRms ? "rms_normalized" : "layer_norm_output";
+}
+
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
   const std::string where = path.string();
@@ -56,11 +60,11 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   LORSA_CHECK(json.is_object(), FormatError, "{}: expected an object", where);
   check_text_model(json, where);
   ModelConfig config;
-  const Architecture& architecture = architecture_of(json, where);
-  config.architecture = architecture.name;
+  const Family& family = family_of(json, where);
+  config.architecture = family.architecture;
   config.name = model_name(json, where, folder);
   refuse_quantized(json, where);
-  architecture.read_config(json, where, config);
+  family.read_config(json, where, config);
   return config;
 }
 

@@ -70,6 +70,14 @@ std::string known_word(const Json& json,
   return value;
 }
 
+void set_all_layers(const LayerSpec& spec, const std::string& where, ModelConfig& config) {
+  constexpr int64_t kMostLayers = 10000;  // so that a wrong number is a message, not used up memory
+  LORSA_CHECK(config.num_layers <= kMostLayers, FormatError,
+              "{}: num_hidden_layers: expected at most {}, found {}", where, kMostLayers,
+              config.num_layers);
+  config.layers.assign(static_cast<size_t>(config.num_layers), spec);
+}
+
 void AgreedNumber::take(const Json& object, const std::string& key, const std::string& where) {
   if (!object.contains(key) || object.at(key).is_null()) {
     return;

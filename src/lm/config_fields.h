@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "lorsa/io/json.h"
+#include "lorsa/lm/model_config.h"
 
 // Members of config.json, checked. Every function throws FormatError "<where>: <key> ...".
 
@@ -42,6 +43,9 @@ namespace lorsa::lm {
                                      const std::string& where,
                                      const std::string& key,
                                      std::initializer_list<std::string_view> known);
+
+/// Gives every layer this spec. The number of layers is one that a model can have.
+void set_all_layers(const LayerSpec& spec, const std::string& where, ModelConfig& config);
 
 /// One number that files spell in several places: all that are present must agree.
 class AgreedNumber {

@@ -2,15 +2,18 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
-#include <array>
 #include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
 
-#include "lm/architectures.h"
+#include "lm/block.h"
+#include "lm/family.h"
+#include "lm/pass.h"
+#include "lm/weight_loader.h"
 #include "lorsa/core/error.h"
-#include "lorsa/io/checksum.h"
 
 namespace lorsa::lm {
 namespace {
@@ -24,30 +27,6 @@ at::ScalarType compute_dtype_of(const std::string& name, c10::Device device) {
   return name == "float32" ? at::kFloat : at::kBFloat16;
 }
 
-std::string hex_of(const unsigned char* bytes, size_t size) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  for (size_t i = 0; i < size; ++i) {
-    hex += kDigits[bytes[i] >> 4U];
-    hex += kDigits[bytes[i] & 15U];
-  }
-  return hex;
-}
-
-std::string digest_of(const std::vector<std::filesystem::path>& paths) {
-  if (paths.size() == 1) {
-    return io::file_sha256(paths.front());
-  }
-  std::string lines;
-  for (const std::filesystem::path& path : paths) {
-    lines += formatted("{}  {}\n", io::file_sha256(path), path.filename());
-  }
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  // The char types may alias; OpenSSL wants unsigned bytes.
-  SHA256(reinterpret_cast<const unsigned char*>(lines.data()), lines.size(), digest.data());
-  return hex_of(digest.data(), digest.size());
-}
-
 /// Sequences of one forward pass: on CUDA all, on the CPU as many as bound the memory (SmolLM2: 40
 /// MB). Passes of 512 tokens keep activations in the cache but pack the weights and meet at
 /// barriers four times as often: with 2 busy cores they took 1.2 times the processor time of 2048
@@ -58,8 +37,6 @@ int64_t rows_per_pass(c10::Device device, int64_t num_positions) {
                          : std::numeric_limits<int64_t>::max();
 }
 
-const std::vector<int64_t> kNoEdits;
-
 }  // namespace
 
 struct LanguageModel::Impl {
@@ -69,7 +46,10 @@ struct LanguageModel::Impl {
   int64_t loaded_layers = 0;
   Head head;
   std::vector<std::filesystem::path> weight_paths;
-  std::unique_ptr<const Decoder> decoder;
+  Component last_component;
+  std::optional<const Vocabulary> vocabulary;
+  std::vector<Block> blocks;
+  Norm final_norm;
   mutable std::once_flag digest_once;
   mutable std::string digest;
 
@@ -78,19 +58,68 @@ struct LanguageModel::Impl {
         device(target),
         dtype(compute_dtype_of(options.dtype, target)),
         loaded_layers(std::min(options.num_layers, config.num_layers)),
-        head(options.head) {
+        head(options.head),
+        last_component(options.last_component) {
     LORSA_CHECK(loaded_layers >= 0, ConfigError, "model: {} layers were asked for", loaded_layers);
     const c10::NoGradGuard no_grad;
     const WeightFiles weights(folder);
     weight_paths = weights.paths();
-    decoder = architecture_named(config.architecture, folder.string())
-                  .make_decoder(config, weights, {device, dtype, loaded_layers, head});
+    const Family& family = family_named(config.architecture, folder.string());
+    const Placement placement{device, dtype, loaded_layers, head, last_component};
+    const WeightLoader load(weights, placement);
+    vocabulary.emplace(config, weights, placement, family.vocabulary);
+    for (int64_t layer = 0; layer < loaded_layers; ++layer) {
+      blocks.emplace_back(config, config.layers.at(static_cast<size_t>(layer)),
+                          family.load_block(load, config, layer));
+    }
+    if (head == Head::kLoad) {
+      final_norm = load.norm(family.final_norm, config.layers.back(), config.d_model);
+    }
   }
 
   void check_layer(int64_t layer) const {
     LORSA_CHECK(layer >= 0 && layer < loaded_layers, ConfigError,
                 "model {}: layer {} is outside the {} layers that {}", config.name, layer,
                 loaded_layers, loaded_layers == config.num_layers ? "it has" : "were loaded");
+  }
+
+  void check_site(const Site& site) const {
+    check_layer(site.layer);
+    LORSA_CHECK(site.component == Component::kAttention || head == Head::kLoad ||
+                    site.layer + 1 < loaded_layers || last_component == Component::kMlp,
+                ConfigError, "model {}: the MLP of layer {} was not loaded", config.name,
+                site.layer);
+  }
+
+  void check_run(int64_t first,
+                 const std::vector<Site>& taps,
+                 const std::vector<Edit>& edits,
+                 Until until) const {
+    for (size_t i = 0; i < taps.size(); ++i) {
+      check_site(taps[i]);
+      LORSA_CHECK(taps[i].layer >= first, ConfigError,
+                  "model {}: {} is to be tapped, but the run begins at layer {}", config.name,
+                  to_string(taps[i]), first);
+      LORSA_CHECK(i == 0 || taps[i] > taps[i - 1], ConfigError,
+                  "model {}: sites must ascend, found {} behind {}", config.name,
+                  to_string(taps[i]), to_string(taps[i - 1]));
+    }
+    for (const Edit& edit : edits) {
+      check_site(edit.site);
+      const bool is_passed =
+          edit.site.layer >= first &&
+          (until == Until::kFinalNorm || (!taps.empty() && edit.site <= taps.back()));
+      const auto times = std::count_if(edits.begin(), edits.end(),
+                                       [&](const Edit& other) { return other.site == edit.site; });
+      LORSA_CHECK(edit.replace != nullptr && is_passed && times == 1, ConfigError,
+                  "model {}: {} is to be edited, but {}", config.name, to_string(edit.site),
+                  edit.replace == nullptr ? "no edit is given"
+                  : !is_passed            ? "this run does not pass it"
+                                          : "twice");
+    }
+    if (until == Until::kFinalNorm) {
+      check_complete("the final norm's output");
+    }
   }
 
   void check_context(int64_t num_positions) const {
@@ -136,77 +165,32 @@ struct LanguageModel::Impl {
 
   [[nodiscard]] at::Tensor embed(const at::Tensor& tokens_BT) const {
     check_tokens(tokens_BT);
-    return decoder->vocabulary().embed(tokens_BT.to(device));
+    return vocabulary->embed(tokens_BT.to(device));
   }
 
-  // Angles in float32 for every compute dtype: bfloat16 has no room for positions in the thousands.
-  [[nodiscard]] kernels::RopeTable rope_for(const at::Tensor& residual_BTD) const {
-    return kernels::rope_table(config.rope, residual_BTD.size(1), at::kFloat, device);
-  }
-
-  /// Runs blocks first .. last-1 on `residual_BTD`, in place.
-  void run_blocks(at::Tensor& residual_BTD, int64_t first, int64_t last) const {
-    run_blocks(residual_BTD, first, last, kNoEdits, nullptr);
-  }
-
-  void run_blocks(at::Tensor& residual_BTD,
-                  int64_t first,
-                  int64_t last,
-                  const std::vector<int64_t>& edit_layers,
-                  const Edit& edit) const {
-    for (const int64_t layer : edit_layers) {
-      check_layer(layer);
-      LORSA_CHECK(layer >= first && layer < last && edit != nullptr, ConfigError,
-                  "model {}: layer {} is to be edited, but {}", config.name, layer,
-                  edit == nullptr ? "no edit is given" : "this run does not pass it");
+  /// LanguageModel::run() of checked arguments, from a residual of its own.
+  RunResult run_from(at::Tensor residual_BTD,
+                     int64_t first,
+                     std::span<const Site> taps,
+                     std::span<const Edit> edits,
+                     Until until) const {
+    Pass pass(config, blocks, taps, edits);
+    pass.run(residual_BTD, first, loaded_layers, until);
+    RunResult result{std::move(pass.taps()), {}};
+    if (until == Until::kFinalNorm) {
+      result.hidden_BTD = final_norm(config.layers.back(), residual_BTD);
     }
-    const kernels::RopeTable rope = rope_for(residual_BTD);
-    for (int64_t layer = first; layer < last; ++layer) {
-      const bool edited =
-          std::find(edit_layers.begin(), edit_layers.end(), layer) != edit_layers.end();
-      AttentionStep step =
-          decoder->attend(layer, residual_BTD, rope, edited ? TapInput::kYes : TapInput::kNo);
-      if (edited) {
-        const at::Tensor replaced = edit(layer, step.input_BTD, step.output_BTD);
-        LORSA_CHECK(replaced.sizes() == step.output_BTD.sizes(), ShapeError,
-                    "model {}: the edit of layer {} returned {}, expected {}", config.name, layer,
-                    replaced.sizes(), step.output_BTD.sizes());
-        step.output_BTD = replaced.to(device, dtype);
-      }
-      decoder->finish_block(layer, residual_BTD, step.output_BTD);
-    }
+    return result;
   }
 
   /// Puts a pass's rows where they belong; those of the only pass are taken as they are.
-  static void keep(const AttentionStep& step, int64_t begin, LayerActivations& result) {
+  static void keep(const SiteActivations& step, int64_t begin, SiteActivations& result) {
     if (!result.input_BTD.defined()) {
-      result = {step.input_BTD, step.output_BTD};
+      result = step;
       return;
     }
     result.input_BTD.narrow(0, begin, step.input_BTD.size(0)).copy_(step.input_BTD);
-    result.target_BTD.narrow(0, begin, step.output_BTD.size(0)).copy_(step.output_BTD);
-  }
-
-  /// Activations of a few sequences, into rows [begin, begin + B) of `result`.
-  void fill_activations(const at::Tensor& tokens_BT,
-                        const std::vector<int64_t>& layers,
-                        int64_t begin,
-                        std::vector<LayerActivations>& result) const {
-    at::Tensor residual_BTD = decoder->vocabulary().embed(tokens_BT);
-    const kernels::RopeTable rope = rope_for(residual_BTD);
-    size_t next = 0;
-    for (int64_t layer = 0; next < layers.size(); ++layer) {
-      const bool wanted = layers[next] == layer;
-      const AttentionStep step =
-          decoder->attend(layer, residual_BTD, rope, wanted ? TapInput::kYes : TapInput::kNo);
-      if (wanted) {
-        keep(step, begin, result[next]);
-        ++next;
-      }
-      if (next < layers.size()) {
-        decoder->finish_block(layer, residual_BTD, step.output_BTD);
-      }
-    }
+    result.output_BTD.narrow(0, begin, step.output_BTD.size(0)).copy_(step.output_BTD);
   }
 };
 
@@ -232,92 +216,95 @@ at::ScalarType LanguageModel::compute_dtype() const {
 }
 
 const std::string& LanguageModel::weights_sha256() const {
-  std::call_once(impl_->digest_once, [&] { impl_->digest = digest_of(impl_->weight_paths); });
+  std::call_once(impl_->digest_once, [&] { impl_->digest = weights_digest(impl_->weight_paths); });
   return impl_->digest;
 }
 
-std::vector<LayerActivations> LanguageModel::activations(const at::Tensor& tokens_BT,
-                                                         const std::vector<int64_t>& layers) const {
+RunResult LanguageModel::run(const Residual& from,
+                             const std::vector<Site>& taps,
+                             const std::vector<Edit>& edits,
+                             Until until) const {
+  const c10::NoGradGuard no_grad;
+  impl_->check_layer(from.layer);
+  impl_->check_run(from.layer, taps, edits, until);
+  LORSA_CHECK(from.residual_BTD.dim() == 3 && from.residual_BTD.size(2) == impl_->config.d_model,
+              ShapeError, "model {}: expected a residual [B, T, {}], found {}", impl_->config.name,
+              impl_->config.d_model, from.residual_BTD.sizes());
+  impl_->check_context(from.residual_BTD.size(1));
+  // The blocks work in place; the caller makes several runs from one residual.
+  at::Tensor residual = from.residual_BTD.to(impl_->device, impl_->dtype,
+                                             /*non_blocking=*/false,
+                                             /*copy=*/true, at::MemoryFormat::Contiguous);
+  return impl_->run_from(std::move(residual), from.layer, taps, edits, until);
+}
+
+RunResult LanguageModel::run(const at::Tensor& tokens_BT,
+                             const std::vector<Site>& taps,
+                             const std::vector<Edit>& edits,
+                             Until until) const {
+  const c10::NoGradGuard no_grad;
+  impl_->check_run(0, taps, edits, until);
+  return impl_->run_from(impl_->embed(tokens_BT), 0, taps, edits, until);
+}
+
+Residual LanguageModel::residual_before(const at::Tensor& tokens_BT, int64_t layer) const {
+  const c10::NoGradGuard no_grad;
+  impl_->check_layer(layer);
+  Residual before{impl_->embed(tokens_BT), layer};
+  Pass(impl_->config, impl_->blocks).run(before.residual_BTD, 0, layer, Until::kFinalNorm);
+  return before;
+}
+
+std::vector<SiteActivations> LanguageModel::activations(const at::Tensor& tokens_BT,
+                                                        const std::vector<Site>& sites) const {
   const c10::NoGradGuard no_grad;
   impl_->check_tokens(tokens_BT);
-  for (size_t i = 0; i < layers.size(); ++i) {
-    impl_->check_layer(layers[i]);
-    LORSA_CHECK(i == 0 || layers[i] > layers[i - 1], ConfigError,
-                "activations: layers must ascend, found {} after {}", layers[i], layers[i - 1]);
-  }
+  impl_->check_run(0, sites, {}, Until::kLastTap);
   const int64_t B = tokens_BT.size(0);
   const int64_t T = tokens_BT.size(1);
-  std::vector<LayerActivations> result(layers.size());
-  if (layers.empty()) {
+  std::vector<SiteActivations> result(sites.size());
+  if (sites.empty()) {
     return result;
   }
   const at::Tensor tokens = tokens_BT.to(impl_->device);
   const int64_t rows = rows_per_pass(impl_->device, T);
   if (B > rows || B == 0) {
     const at::TensorOptions options = at::TensorOptions().dtype(impl_->dtype).device(impl_->device);
-    for (LayerActivations& layer : result) {
-      layer.input_BTD = at::empty({B, T, impl_->config.d_model}, options);
-      layer.target_BTD = at::empty({B, T, impl_->config.d_model}, options);
+    for (SiteActivations& site : result) {
+      site.input_BTD = at::empty({B, T, impl_->config.d_model}, options);
+      site.output_BTD = at::empty({B, T, impl_->config.d_model}, options);
     }
   }
   for (int64_t begin = 0; begin < B; begin += rows) {
     const int64_t size = std::min(rows, B - begin);
-    impl_->fill_activations(tokens.narrow(0, begin, size), layers, begin, result);
+    const RunResult pass =
+        impl_->run_from(impl_->vocabulary->embed(tokens.narrow(0, begin, size)), 0, sites,
+                        /*edits=*/{}, Until::kLastTap);
+    for (size_t i = 0; i < sites.size(); ++i) {
+      Impl::keep(pass.taps[i], begin, result[i]);
+    }
   }
   return result;
 }
 
-at::Tensor LanguageModel::logits(const at::Tensor& tokens_BT) const {
-  return logits(tokens_BT, kNoEdits, nullptr);
-}
-
 at::Tensor LanguageModel::logits(const at::Tensor& tokens_BT,
-                                 const std::vector<int64_t>& edit_layers,
-                                 const Edit& edit) const {
-  return unembed(final_hidden(tokens_BT, edit_layers, edit));
+                                 const std::vector<Edit>& edits) const {
+  return unembed(final_hidden(tokens_BT, edits));
 }
 
 at::Tensor LanguageModel::final_hidden(const at::Tensor& tokens_BT,
-                                       const std::vector<int64_t>& edit_layers,
-                                       const Edit& edit) const {
-  const c10::NoGradGuard no_grad;
-  impl_->check_complete("the final norm's output");
-  at::Tensor residual_BTD = impl_->embed(tokens_BT);
-  impl_->run_blocks(residual_BTD, 0, impl_->loaded_layers, edit_layers, edit);
-  return impl_->decoder->final_norm(residual_BTD);
+                                       const std::vector<Edit>& edits) const {
+  return run(tokens_BT, /*taps=*/{}, edits).hidden_BTD;
 }
 
-at::Tensor LanguageModel::residual_before(const at::Tensor& tokens_BT, int64_t first_layer) const {
-  const c10::NoGradGuard no_grad;
-  impl_->check_layer(first_layer);
-  at::Tensor residual_BTD = impl_->embed(tokens_BT);
-  impl_->run_blocks(residual_BTD, 0, first_layer);
-  return residual_BTD;
-}
-
-at::Tensor LanguageModel::final_hidden_from(const at::Tensor& residual_BTD,
-                                            int64_t first_layer,
-                                            const std::vector<int64_t>& edit_layers,
-                                            const Edit& edit) const {
-  const c10::NoGradGuard no_grad;
-  impl_->check_complete("the final norm's output");
-  impl_->check_layer(first_layer);
-  LORSA_CHECK(residual_BTD.dim() == 3 && residual_BTD.size(2) == impl_->config.d_model, ShapeError,
-              "model {}: expected a residual [B, T, {}], found {}", impl_->config.name,
-              impl_->config.d_model, residual_BTD.sizes());
-  impl_->check_context(residual_BTD.size(1));
-  // The blocks work in place; the caller runs several edits from one residual.
-  at::Tensor residual = residual_BTD.to(impl_->device, impl_->dtype,
-                                        /*non_blocking=*/false,
-                                        /*copy=*/true, at::MemoryFormat::Contiguous);
-  impl_->run_blocks(residual, first_layer, impl_->loaded_layers, edit_layers, edit);
-  return impl_->decoder->final_norm(residual);
+at::Tensor LanguageModel::final_hidden(const Residual& from, const std::vector<Edit>& edits) const {
+  return run(from, /*taps=*/{}, edits).hidden_BTD;
 }
 
 at::Tensor LanguageModel::unembed(const at::Tensor& hidden) const {
   const c10::NoGradGuard no_grad;
   impl_->check_head("unembed");
-  const at::Tensor& W_VD = impl_->decoder->vocabulary().unembedding();
+  const at::Tensor& W_VD = impl_->vocabulary->unembedding();
   LORSA_CHECK(hidden.dim() >= 1 && hidden.size(-1) == impl_->config.d_model, ShapeError,
               "model {}: expected hidden states [.., {}], found {}", impl_->config.name,
               impl_->config.d_model, hidden.sizes());
@@ -337,9 +324,9 @@ at::Tensor LanguageModel::direct_logits(const at::Tensor& directions_nD) const {
   LORSA_CHECK(directions_nD.dim() == 2 && directions_nD.size(1) == impl_->config.d_model,
               ShapeError, "model {}: expected directions [n, {}], found {}", impl_->config.name,
               impl_->config.d_model, directions_nD.sizes());
-  const at::Tensor& W_VD = impl_->decoder->vocabulary().unembedding();
-  const at::Tensor scaled_nD =
-      impl_->decoder->final_norm_direction(directions_nD.to(impl_->device, at::kFloat));
+  const at::Tensor& W_VD = impl_->vocabulary->unembedding();
+  const at::Tensor scaled_nD = impl_->final_norm.of_direction(
+      impl_->config.layers.back(), directions_nD.to(impl_->device, at::kFloat));
   if (W_VD.scalar_type() == at::kFloat) {
     return at::linear(scaled_nD, W_VD);
   }
@@ -357,7 +344,7 @@ at::Tensor LanguageModel::direct_logits(const at::Tensor& directions_nD) const {
 kernels::Mhsa LanguageModel::attention(int64_t layer) const {
   const c10::NoGradGuard no_grad;
   impl_->check_layer(layer);
-  return impl_->decoder->attention(layer);
+  return impl_->blocks[static_cast<size_t>(layer)].mhsa();
 }
 
 }  // namespace lorsa::lm

@@ -1,16 +1,19 @@
 #include "lm/weight_files.h"
 
 #include <ATen/ATen.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <set>
+#include <string_view>
 
 #include "core/file_content.h"
 #include "lm/model_folder.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
+#include "lorsa/io/checksum.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::lm {
@@ -177,6 +180,26 @@ at::Tensor WeightFiles::load(const std::string& name,
   require_finite(result, reader, name, shape);
   reader.release(name);
   return result;
+}
+
+std::string weights_digest(const std::vector<std::filesystem::path>& paths) {
+  if (paths.size() == 1) {
+    return io::file_sha256(paths.front());
+  }
+  std::string lines;
+  for (const std::filesystem::path& path : paths) {
+    lines += formatted("{}  {}\n", io::file_sha256(path), path.filename());
+  }
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  // The char types may alias; OpenSSL wants unsigned bytes.
+  SHA256(reinterpret_cast<const unsigned char*>(lines.data()), lines.size(), digest.data());
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string hex;
+  for (const unsigned char byte : digest) {
+    hex += kDigits[byte >> 4U];
+    hex += kDigits[byte & 15U];
+  }
+  return hex;
 }
 
 }  // namespace lorsa::lm

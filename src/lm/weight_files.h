@@ -52,4 +52,8 @@ class WeightFiles {
   std::map<std::string, size_t> shard_of_;      // empty for a single file
 };
 
+/// SHA-256 of the weight file, hex; of several, that of the lines "<digest>  <name>" in their
+/// order.
+[[nodiscard]] std::string weights_digest(const std::vector<std::filesystem::path>& paths);
+
 }  // namespace lorsa::lm

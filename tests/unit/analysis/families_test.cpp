@@ -90,7 +90,8 @@ Expected expect(const Tiny& tiny, const analysis::Probe& probe) {
   }
   for (int64_t row = 0; row < probe.tokens_BT.size(0); ++row) {
     const at::Tensor x =
-        language.activations(probe.tokens_BT.narrow(0, row, 1), {1})[0].input_BTD.to(at::kDouble);
+        language.activations(probe.tokens_BT.narrow(0, row, 1), {Site{1}})[0].input_BTD.to(
+            at::kDouble);
     const at::Tensor z = test::oracle_z(tiny.shape, w, x);
     const at::Tensor a =
         test::oracle_activations(tiny.shape, w, z, at::ones({1, x.size(1)}, at::kBool))[0];

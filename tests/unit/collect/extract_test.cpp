@@ -79,9 +79,9 @@ TEST_CASE("the cache of every architecture has an attention that gives its targe
       const data::CacheReader reader(folder);
       const data::Batch rows = reader.read(reader.rows(data::Side::kAll));
       CHECK(rows.input_BTD.size(0) >= 20);
-      const auto expected = model.activations(rows.tokens_BT, {layer});
+      const auto expected = model.activations(rows.tokens_BT, {Site{layer}});
       CHECK(test::relative_error(rows.input_BTD, expected[0].input_BTD) < 1e-5);
-      CHECK(test::relative_error(rows.target_BTD, expected[0].target_BTD) < 1e-5);
+      CHECK(test::relative_error(rows.target_BTD, expected[0].output_BTD) < 1e-5);
       const at::Tensor target = kernels::mhsa_forward(reader.attention(), rows.input_BTD);
       CHECK(test::relative_error(target, rows.target_BTD) < 1e-5);
     }

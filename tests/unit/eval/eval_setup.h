@@ -36,9 +36,9 @@ struct Setup {
     plan.unscored_ids = {1};
     const kernels::Mhsa layer = model.attention(kLayer);
     data::CacheWriter writer(dir / "cache", plan, layer, 100);
-    const auto activations = model.activations(tokens_BT, {kLayer});
+    const auto activations = model.activations(tokens_BT, {Site{kLayer}});
     data::RowBlock rows{
-        activations[0].input_BTD, activations[0].target_BTD, tokens_BT, scored_BT, {}, {}};
+        activations[0].input_BTD, activations[0].output_BTD, tokens_BT, scored_BT, {}, {}};
     for (int64_t row = 0; row < 10; ++row) {
       rows.document.push_back(row);
       rows.heldout.push_back(row >= 6 ? 1 : 0);
@@ -68,12 +68,14 @@ struct Setup {
     return options;
   }
 
+  using Replace = std::function<at::Tensor(const at::Tensor&, const at::Tensor&)>;
+
   // Mean cross-entropy over the held-out rows straight from logits(), with `edit` at scored
   // positions.
-  [[nodiscard]] double cross_entropy(const lm::LanguageModel::Edit& edit) const {
+  [[nodiscard]] double cross_entropy(const Replace& edit) const {
     const at::NoGradGuard no_grad;
     const at::Tensor tokens = tokens_BT.narrow(0, 6, 4);
-    const at::Tensor logits = model.logits(tokens, {kLayer}, edit);
+    const at::Tensor logits = model.logits(tokens, {{Site{kLayer}, edit}});
     double sum = 0.0;
     int64_t count = 0;
     for (int64_t b = 0; b < 4; ++b) {

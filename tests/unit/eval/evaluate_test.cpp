@@ -58,15 +58,14 @@ TEST_CASE("cross-entropies equal those of logits with the layer replaced at scor
   const data::CacheReader cache(s.dir / "cache");
   const at::Tensor mean = at::tensor(cache.manifest().target_mean, at::kDouble).to(at::kFloat);
   const double original =
-      s.cross_entropy([](int64_t, const at::Tensor&, const at::Tensor& out) { return out; });
-  const double zero = s.cross_entropy([&](int64_t, const at::Tensor&, const at::Tensor& out) {
+      s.cross_entropy([](const at::Tensor&, const at::Tensor& out) { return out; });
+  const double zero = s.cross_entropy([&](const at::Tensor&, const at::Tensor& out) {
     return at::where(scored, at::zeros_like(out), out);
   });
-  const double replaced =
-      s.cross_entropy([&](int64_t, const at::Tensor& in, const at::Tensor& out) {
-        return at::where(scored, lorsa.reconstruct(in).y_BTD, out);
-      });
-  const double averaged = s.cross_entropy([&](int64_t, const at::Tensor&, const at::Tensor& out) {
+  const double replaced = s.cross_entropy([&](const at::Tensor& in, const at::Tensor& out) {
+    return at::where(scored, lorsa.reconstruct(in).y_BTD, out);
+  });
+  const double averaged = s.cross_entropy([&](const at::Tensor&, const at::Tensor& out) {
     return at::where(scored, mean.expand_as(out), out);
   });
   REQUIRE(std::abs(replaced - original) > 1e-4);
@@ -86,10 +85,11 @@ TEST_CASE("kl is the divergence of next-token distributions", "[eval]") {
   const at::Tensor tokens = s.tokens_BT.narrow(0, 6, 4);
   const at::Tensor scored = s.scored_BT.narrow(0, 6, 4);
   const at::Tensor p = at::log_softmax(s.model.logits(tokens).to(at::kDouble), -1);
-  const auto edit = [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
+  const auto edit = [&](const at::Tensor& in, const at::Tensor& out) {
     return at::where(scored.unsqueeze(-1), lorsa.reconstruct(in).y_BTD, out);
   };
-  const at::Tensor q = at::log_softmax(s.model.logits(tokens, {kLayer}, edit).to(at::kDouble), -1);
+  const at::Tensor q =
+      at::log_softmax(s.model.logits(tokens, {{Site{kLayer}, edit}}).to(at::kDouble), -1);
   const at::Tensor kl_BT = (p.exp() * (p - q)).sum(-1).narrow(1, 0, kContext - 1);
   const at::Tensor counted = scored.narrow(1, 1, kContext - 1);
   const double expected = (kl_BT * counted).sum().item<double>() / counted.sum().item<double>();

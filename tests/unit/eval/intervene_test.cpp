@@ -73,10 +73,10 @@ Losses losses(const TinyEdits& s,
     return at::log_softmax(logits.to(at::kDouble), -1);
   };
   const at::Tensor p = log_p(s.model.logits(rows.tokens_BT));
-  const at::Tensor q = log_p(s.model.logits(
-      rows.tokens_BT, {kEditedLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
-        return edited_output(lorsa, edits, rows.edited_BT, in, out);
-      }));
+  const auto edited = [&](const at::Tensor& in, const at::Tensor& out) {
+    return edited_output(lorsa, edits, rows.edited_BT, in, out);
+  };
+  const at::Tensor q = log_p(s.model.logits(rows.tokens_BT, {{Site{kEditedLayer}, edited}}));
   Losses sum;
   for (int64_t b = 0; b < rows.tokens_BT.size(0); ++b) {
     for (int64_t t = 1; t < rows.tokens_BT.size(1); ++t) {
@@ -104,8 +104,8 @@ void require_effect(const eval::EditEffect& effect, const Losses& expected) {
 std::vector<int64_t> busiest(const TinyEdits& s,
                              const model::Lorsa& lorsa,
                              const eval::ProbeRows& rows) {
-  const auto layer = s.model.activations(rows.tokens_BT, {kEditedLayer});
-  const at::Tensor a = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD);
+  const auto layer = s.model.activations(rows.tokens_BT, {Site{kEditedLayer}});
+  const at::Tensor a = activations(lorsa, layer[0].input_BTD, layer[0].output_BTD);
   const at::Tensor sum_H = (a.abs() * rows.edited_BT.unsqueeze(-1)).sum(at::IntArrayRef{0, 1});
   const at::Tensor top = std::get<1>(sum_H.topk(3));
   return {top[0].item<int64_t>(), top[1].item<int64_t>(), top[2].item<int64_t>()};
@@ -178,8 +178,8 @@ TEST_CASE("a head set to its own activation changes nothing, to another value do
   const TinyEdits s;
   const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
   eval::ProbeRows rows = s.rows(1, 9);
-  const auto layer = s.model.activations(rows.tokens_BT, {kEditedLayer});
-  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD)[0];
+  const auto layer = s.model.activations(rows.tokens_BT, {Site{kEditedLayer}});
+  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].output_BTD)[0];
   rows.edited_BT = at::arange(9).unsqueeze(0) == 6;
   const auto head = a_TH[6].argmax().item<int64_t>();
   const auto own = a_TH[6][head].item<double>();
@@ -204,11 +204,12 @@ TEST_CASE("ablating every head leaves the Lorsa's error and b_D", "[eval]") {
   }
   const auto hidden =
       eval::run_edits({s.model, lorsa, kEditedLayer}, {all}, rows.tokens_BT, rows.edited_BT);
-  const at::Tensor expected = s.model.final_hidden(
-      rows.tokens_BT, {kEditedLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
-        const at::Tensor y = lorsa.reconstruct(in).y_BTD;
-        return at::where(rows.edited_BT.unsqueeze(-1), out - (y - lorsa.weights().b_D), out);
-      });
+  const auto without_heads = [&](const at::Tensor& in, const at::Tensor& out) {
+    const at::Tensor y = lorsa.reconstruct(in).y_BTD;
+    return at::where(rows.edited_BT.unsqueeze(-1), out - (y - lorsa.weights().b_D), out);
+  };
+  const at::Tensor expected =
+      s.model.final_hidden(rows.tokens_BT, {{Site{kEditedLayer}, without_heads}});
   REQUIRE(test::relative_error(hidden.edited_BTD[0], expected) < 1e-5);
   REQUIRE(test::relative_error(hidden.original_BTD, expected) > 1e-3);
 }
@@ -218,8 +219,8 @@ TEST_CASE("a head that is not kept can be steered and ablating it changes nothin
   const TinyEdits s;
   const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
   eval::ProbeRows rows = s.rows(1, 8);
-  const auto layer = s.model.activations(rows.tokens_BT, {kEditedLayer});
-  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].target_BTD)[0];
+  const auto layer = s.model.activations(rows.tokens_BT, {Site{kEditedLayer}});
+  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].output_BTD)[0];
   rows.edited_BT = at::arange(8).unsqueeze(0) == 5;
   const auto silent = (a_TH[5] == 0).nonzero()[0].item<int64_t>();
   const auto hidden =
@@ -284,10 +285,10 @@ TEST_CASE("a prompt's next tokens are listed by probability before, after, and b
     return at::softmax(logits[0][6].to(at::kDouble), 0);
   };
   const at::Tensor p = probability(s.model.logits(rows.tokens_BT));
-  const at::Tensor q = probability(s.model.logits(
-      rows.tokens_BT, {kEditedLayer}, [&](int64_t, const at::Tensor& in, const at::Tensor& out) {
-        return edited_output(lorsa, edits, rows.edited_BT, in, out);
-      }));
+  const auto edited = [&](const at::Tensor& in, const at::Tensor& out) {
+    return edited_output(lorsa, edits, rows.edited_BT, in, out);
+  };
+  const at::Tensor q = probability(s.model.logits(rows.tokens_BT, {{Site{kEditedLayer}, edited}}));
   const auto require_list = [&](const std::vector<eval::TokenShift>& list, const at::Tensor& by) {
     const at::Tensor best = std::get<1>(by.topk(6));
     REQUIRE(list.size() == 6);

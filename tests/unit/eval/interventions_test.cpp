@@ -36,9 +36,9 @@ struct EditsSetup : TinyEdits {
     plan.weights_sha256 = model.weights_sha256();
     data::CacheWriter writer(dir / "cache", plan, model.attention(kLayer), 100);
     const at::Tensor tokens_BT = rows(10, kEditsContext).tokens_BT;
-    const auto activations = model.activations(tokens_BT, {kLayer});
+    const auto activations = model.activations(tokens_BT, {Site{kLayer}});
     data::RowBlock block{
-        activations[0].input_BTD, activations[0].target_BTD, tokens_BT, tokens_BT != 0, {}, {}};
+        activations[0].input_BTD, activations[0].output_BTD, tokens_BT, tokens_BT != 0, {}, {}};
     for (int64_t row = 0; row < 10; ++row) {
       block.document.push_back(row);
       block.heldout.push_back(row >= 6 ? 1 : 0);
@@ -74,7 +74,7 @@ struct EditsSetup : TinyEdits {
 
   // Heads that act at scored positions of held-out rows.
   [[nodiscard]] std::set<int64_t> acting() const {
-    const at::Tensor input = model.activations(heldout.tokens_BT, {kLayer})[0].input_BTD;
+    const at::Tensor input = model.activations(heldout.tokens_BT, {Site{kLayer}})[0].input_BTD;
     const kernels::TopK kept = unit_form.reconstruct(input).kept;
     std::set<int64_t> heads;
     for (int64_t p = 0; p < kept.head_PK.size(0); ++p) {

@@ -50,11 +50,11 @@ TEST_CASE("longer rows are judged on what the language model computes on them", 
       model, 1, {&exact, &sparse}, {tokens, scored}, 2, Progress::Visible::kNo);
   CHECK(found[0].fvu < 1e-9);
 
-  const lm::LayerActivations taps = model.activations(tokens, {1}).front();
+  const lm::SiteActivations taps = model.activations(tokens, {Site{1}}).front();
   const auto kept = [&](const at::Tensor& all_BTD) {
     return all_BTD.index({scored}).to(at::kDouble);
   };
-  const at::Tensor t = kept(taps.target_BTD);
+  const at::Tensor t = kept(taps.output_BTD);
   const at::Tensor y = kept(sparse.reconstruct(taps.input_BTD).y_BTD);
   const double expected = ((t - y).square().sum() / (t - t.mean(0)).square().sum()).item<double>();
   CHECK(expected > 0.01);
@@ -64,7 +64,7 @@ TEST_CASE("longer rows are judged on what the language model computes on them", 
   CHECK(found[1].num_tokens == scored.sum().item<int64_t>());
   REQUIRE(found[1].fvu_per_bucket.size() == 2);
   const auto end = [](const at::Tensor& all_BT) { return all_BT.slice(1, 256); };
-  const at::Tensor t_end = end(taps.target_BTD).index({end(scored)}).to(at::kDouble);
+  const at::Tensor t_end = end(taps.output_BTD).index({end(scored)}).to(at::kDouble);
   const at::Tensor y_end =
       end(sparse.reconstruct(taps.input_BTD).y_BTD).index({end(scored)}).to(at::kDouble);
   const double at_end =

@@ -12,6 +12,8 @@ TEST_CASE("read_model_config reads what transformers writes", "[lm]") {
   const ModelConfig config = read_model_config(test::golden("lm/tiny-llama3"));
   CHECK(config.architecture == "LlamaForCausalLM");
   CHECK(config.name == "tiny-llama3");
+  CHECK(config.layers.size() == 3);
+  CHECK(input_convention(config.layers.at(0)) == "rms_normalized");
   CHECK(config.vocabulary_size == 97);
   CHECK(config.d_model == 24);
   CHECK(config.num_layers == 3);
@@ -20,42 +22,42 @@ TEST_CASE("read_model_config reads what transformers writes", "[lm]") {
   CHECK(config.head_width == 8);
   CHECK(config.d_mlp == 34);
   CHECK(config.max_positions == 256);
-  CHECK(config.norm_eps == 1e-6);
+  CHECK(config.layers.at(0).norm_eps == 1e-6);
   CHECK_FALSE(config.tied_embeddings);
-  CHECK_FALSE(config.attention_bias);
-  CHECK(config.rope.rotary_dim == 8);
-  CHECK(config.rope.base == 500.0);
-  CHECK(config.rope.scaling == RopeScaling::kLlama3);
-  CHECK(config.rope.factor == 8.0);
-  CHECK(config.rope.low_freq_factor == 1.0);
-  CHECK(config.rope.high_freq_factor == 4.0);
-  CHECK(config.rope.original_context == 128);
+  CHECK_FALSE(config.layers.at(0).qkv_bias);
+  CHECK(config.layers.at(0).rope.rotary_dim == 8);
+  CHECK(config.layers.at(0).rope.base == 500.0);
+  CHECK(config.layers.at(0).rope.scaling == RopeScaling::kLlama3);
+  CHECK(config.layers.at(0).rope.factor == 8.0);
+  CHECK(config.layers.at(0).rope.low_freq_factor == 1.0);
+  CHECK(config.layers.at(0).rope.high_freq_factor == 4.0);
+  CHECK(config.layers.at(0).rope.original_context == 128);
   const ModelConfig tied = read_model_config(test::golden("lm/tiny-tied") / "");
   CHECK(tied.name == "tiny-tied");
   CHECK(tied.tied_embeddings);
-  CHECK(tied.attention_bias);
-  CHECK(tied.mlp_bias);
-  CHECK(tied.rope.scaling == RopeScaling::kLinear);
-  CHECK(tied.rope.factor == 2.5);
+  CHECK(tied.layers.at(0).qkv_bias);
+  CHECK(tied.layers.at(0).mlp_bias);
+  CHECK(tied.layers.at(0).rope.scaling == RopeScaling::kLinear);
+  CHECK(tied.layers.at(0).rope.factor == 2.5);
 }
 
 TEST_CASE("read_model_config reads both spellings of the rotary settings", "[lm]") {
   const ModelFolder folder("tiny-llama3");
-  const kernels::RopeSpec expected = read_model_config(folder.path()).rope;
+  const kernels::RopeSpec expected = read_model_config(folder.path()).layers.at(0).rope;
   folder.edit_config([](io::Json& json) {
     json["rope_parameters"] = json["rope_scaling"];
     json["rope_parameters"]["rope_theta"] = 500.0;
     json.erase("rope_scaling");
     json.erase("rope_theta");
   });
-  CHECK(read_model_config(folder.path()).rope == expected);
+  CHECK(read_model_config(folder.path()).layers.at(0).rope == expected);
   folder.edit_config([](io::Json& json) {
     json["rope_scaling"] = json["rope_parameters"];
     json["rope_scaling"]["type"] = json["rope_scaling"]["rope_type"];
     json["rope_scaling"].erase("rope_type");
     json["rope_theta"] = 500.0;
   });
-  CHECK(read_model_config(folder.path()).rope == expected);
+  CHECK(read_model_config(folder.path()).layers.at(0).rope == expected);
   folder.edit_config([](io::Json& json) { json["rope_scaling"]["factor"] = 4.0; });
   CHECK_THROWS_WITH(read_model_config(folder.path()), Catch::Contains("disagree"));
   folder.edit_config([](io::Json& json) {
@@ -67,8 +69,8 @@ TEST_CASE("read_model_config reads both spellings of the rotary settings", "[lm]
     json.erase("rope_theta");
     json["rope_parameters"] = {{"rope_theta", 1234.0}};
   });
-  CHECK(read_model_config(folder.path()).rope.scaling == RopeScaling::kNone);
-  CHECK(read_model_config(folder.path()).rope.base == 1234.0);
+  CHECK(read_model_config(folder.path()).layers.at(0).rope.scaling == RopeScaling::kNone);
+  CHECK(read_model_config(folder.path()).layers.at(0).rope.base == 1234.0);
 }
 
 TEST_CASE("read_model_config fills in what old files leave out", "[lm]") {
@@ -85,7 +87,7 @@ TEST_CASE("read_model_config fills in what old files leave out", "[lm]") {
   CHECK(config.name == "someone/some-model");
   CHECK(config.num_kv_heads == 3);
   CHECK(config.head_width == 8);
-  CHECK(config.rope.base == 10000.0);
+  CHECK(config.layers.at(0).rope.base == 10000.0);
   CHECK_FALSE(config.tied_embeddings);
   folder.edit_config([](io::Json& json) { json["_name_or_path"] = "/somewhere/else"; });
   CHECK(read_model_config(folder.path()).name == "model");
@@ -95,14 +97,14 @@ TEST_CASE("read_model_config reads Qwen3's settings", "[lm]") {
   const ModelFolder folder("tiny-qwen3");
   const ModelConfig config = read_model_config(folder.path());
   CHECK(config.architecture == "Qwen3ForCausalLM");
-  CHECK(config.qk_norm);
-  CHECK_FALSE(config.attention_bias);
+  CHECK(config.layers.at(0).qk_norm);
+  CHECK_FALSE(config.layers.at(0).qkv_bias);
   CHECK(config.tied_embeddings);
   CHECK(config.head_width == 10);
-  CHECK(config.rope.base == 1000.0);
-  CHECK(config.rope.rotary_dim == 10);
-  CHECK(read_model_config(test::golden("lm/tiny-qwen3-bias")).attention_bias);
-  CHECK_FALSE(read_model_config(test::golden("lm/tiny-plain")).qk_norm);
+  CHECK(config.layers.at(0).rope.base == 1000.0);
+  CHECK(config.layers.at(0).rope.rotary_dim == 10);
+  CHECK(read_model_config(test::golden("lm/tiny-qwen3-bias")).layers.at(0).qkv_bias);
+  CHECK_FALSE(read_model_config(test::golden("lm/tiny-plain")).layers.at(0).qk_norm);
   // transformers' default, which has nothing to do with D / N.
   folder.edit_config([](io::Json& json) { json.erase("head_dim"); });
   CHECK(read_model_config(folder.path()).head_width == 128);
@@ -116,22 +118,23 @@ TEST_CASE("read_model_config reads Qwen3's settings", "[lm]") {
 TEST_CASE("read_model_config reads GPT-NeoX's settings in both spellings", "[lm]") {
   const ModelConfig sequential = read_model_config(test::golden("lm/tiny-neox-sequential"));
   CHECK(sequential.architecture == "GPTNeoXForCausalLM");
-  CHECK_FALSE(sequential.parallel_residual);
-  CHECK_FALSE(sequential.attention_bias);
-  CHECK(sequential.activation == Activation::kGeluTanh);
-  CHECK(sequential.norm_eps == 1e-3);
-  CHECK(sequential.rope.rotary_dim == 8);  // the whole part of 14 * 0.6
-  CHECK(sequential.rope.base == 500.0);
+  CHECK(input_convention(sequential.layers.at(0)) == "layer_norm_output");
+  CHECK_FALSE(sequential.layers.at(0).parallel_residual);
+  CHECK_FALSE(sequential.layers.at(0).qkv_bias);
+  CHECK(sequential.layers.at(0).activation == Activation::kGeluTanh);
+  CHECK(sequential.layers.at(0).norm_eps == 1e-3);
+  CHECK(sequential.layers.at(0).rope.rotary_dim == 8);  // the whole part of 14 * 0.6
+  CHECK(sequential.layers.at(0).rope.base == 500.0);
   const ModelConfig respelled = read_model_config(test::golden("lm/tiny-neox-respelled"));
-  CHECK(respelled.parallel_residual);
-  CHECK(respelled.attention_bias);
-  CHECK(respelled.rope.rotary_dim == 4);
-  CHECK(respelled.rope.base == 300.0);
-  CHECK(respelled.rope.scaling == RopeScaling::kLinear);
-  CHECK(respelled.rope.factor == 3.0);
+  CHECK(respelled.layers.at(0).parallel_residual);
+  CHECK(respelled.layers.at(0).qkv_bias);
+  CHECK(respelled.layers.at(0).rope.rotary_dim == 4);
+  CHECK(respelled.layers.at(0).rope.base == 300.0);
+  CHECK(respelled.layers.at(0).rope.scaling == RopeScaling::kLinear);
+  CHECK(respelled.layers.at(0).rope.factor == 3.0);
 
   const ModelFolder folder("tiny-neox");
-  CHECK(read_model_config(folder.path()).activation == Activation::kGelu);
+  CHECK(read_model_config(folder.path()).layers.at(0).activation == Activation::kGelu);
   folder.edit_config([](io::Json& json) {
     for (const char* key : {"rotary_pct", "partial_rotary_factor", "rotary_emb_base", "rope_theta",
                             "use_parallel_residual", "attention_bias", "layer_norm_eps"}) {
@@ -139,11 +142,11 @@ TEST_CASE("read_model_config reads GPT-NeoX's settings in both spellings", "[lm]
     }
   });
   const ModelConfig defaults = read_model_config(folder.path());
-  CHECK(defaults.rope.rotary_dim == 2);
-  CHECK(defaults.rope.base == 10000.0);
-  CHECK(defaults.parallel_residual);
-  CHECK(defaults.attention_bias);
-  CHECK(defaults.norm_eps == 1e-5);
+  CHECK(defaults.layers.at(0).rope.rotary_dim == 2);
+  CHECK(defaults.layers.at(0).rope.base == 10000.0);
+  CHECK(defaults.layers.at(0).parallel_residual);
+  CHECK(defaults.layers.at(0).qkv_bias);
+  CHECK(defaults.layers.at(0).norm_eps == 1e-5);
 }
 
 TEST_CASE("read_model_config names what it does not support of GPT-NeoX", "[lm]") {
@@ -273,7 +276,7 @@ TEST_CASE("read_model_config reads whole numbers that are written as floats", "[
     json["hidden_size"] = 24.0;
   });
   const ModelConfig config = read_model_config(folder.path());
-  CHECK(config.rope.original_context == 128);
+  CHECK(config.layers.at(0).rope.original_context == 128);
   CHECK(config.max_positions == 256);
   CHECK(config.d_model == 24);
   for (const double wrong : {128.5, 1e300, -128.0}) {

@@ -33,6 +33,7 @@ struct ExactGolden {
         tokens_BT(reader.read("tokens").to(at::kLong)) {
     for (int64_t layer = 0; layer < model.config().num_layers; ++layer) {
       layers.push_back(layer);
+      sites.push_back({layer, Component::kAttention});
     }
   }
 
@@ -48,6 +49,7 @@ struct ExactGolden {
   io::SafetensorsReader reader;
   at::Tensor tokens_BT;
   std::vector<int64_t> layers;
+  std::vector<Site> sites;  // their attention
 };
 
 /// The layer's attention as a cache stores it: attention.safetensors and its part of the manifest.
@@ -79,17 +81,17 @@ TEST_CASE("logits equal those of transformers", "[lm]") {
 TEST_CASE("activations equal the hooks of transformers", "[lm]") {
   for (const std::string& name : kModels) {
     const ExactGolden golden(name);
-    const auto found = golden.model.activations(golden.tokens_BT, golden.layers);
+    const auto found = golden.model.activations(golden.tokens_BT, golden.sites);
     REQUIRE(found.size() == golden.layers.size());
     for (const int64_t layer : golden.layers) {
       CAPTURE(name, layer);
-      const LayerActivations& taps = found[static_cast<size_t>(layer)];
+      const SiteActivations& taps = found[static_cast<size_t>(layer)];
       CHECK(test::relative_error(taps.input_BTD, golden.input(layer)) <= kTolerance);
-      CHECK(test::relative_error(taps.target_BTD, golden.target(layer)) <= kTolerance);
+      CHECK(test::relative_error(taps.output_BTD, golden.target(layer)) <= kTolerance);
     }
-    const auto top = golden.model.activations(golden.tokens_BT, {golden.layers.back()});
+    const auto top = golden.model.activations(golden.tokens_BT, {golden.sites.back()});
     CHECK(at::equal(top.at(0).input_BTD, found.back().input_BTD));
-    CHECK(at::equal(top.at(0).target_BTD, found.back().target_BTD));
+    CHECK(at::equal(top.at(0).output_BTD, found.back().output_BTD));
     CHECK(golden.model.activations(golden.tokens_BT, {}).empty());
   }
 }
@@ -127,12 +129,12 @@ TEST_CASE("positions up to 12,000 equal those of transformers", "[lm]") {
     const at::Tensor position = golden.reader.read("positions");
     REQUIRE(position.max().item<int64_t>() == 11999);
     const auto sampled = [&](const at::Tensor& value) { return value.index_select(1, position); };
-    const auto found = golden.model.activations(golden.tokens_BT, golden.layers);
+    const auto found = golden.model.activations(golden.tokens_BT, golden.sites);
     for (const int64_t layer : golden.layers) {
       CAPTURE(name, layer);
-      const LayerActivations& taps = found[static_cast<size_t>(layer)];
+      const SiteActivations& taps = found[static_cast<size_t>(layer)];
       CHECK(test::relative_error(sampled(taps.input_BTD), golden.input(layer)) <= kTolerance);
-      CHECK(test::relative_error(sampled(taps.target_BTD), golden.target(layer)) <= kTolerance);
+      CHECK(test::relative_error(sampled(taps.output_BTD), golden.target(layer)) <= kTolerance);
       const at::Tensor own = kernels::mhsa_forward(golden.model.attention(layer), taps.input_BTD);
       CHECK(test::relative_error(sampled(own), golden.target(layer)) <= kTolerance);
     }
@@ -148,10 +150,10 @@ TEST_CASE("a bfloat16 run stays near the float32 run", "[lm]") {
     const ExactGolden golden(name);
     const LanguageModel model(test::golden("lm") / name, at::kCPU, {.dtype = "bfloat16"});
     CHECK(model.compute_dtype() == at::kBFloat16);
-    const auto taps = model.activations(golden.tokens_BT, {0});
+    const auto taps = model.activations(golden.tokens_BT, {Site{0}});
     CHECK(taps.at(0).input_BTD.scalar_type() == at::kBFloat16);
     CHECK(test::relative_error(taps[0].input_BTD, golden.input(0)) <= 0.01);
-    CHECK(test::relative_error(taps[0].target_BTD, golden.target(0)) <= 0.03);
+    CHECK(test::relative_error(taps[0].output_BTD, golden.target(0)) <= 0.03);
     CHECK(test::relative_error(model.logits(golden.tokens_BT), golden.reader.read("logits")) <=
           0.1);
     CHECK(model.attention(0).W_Q.scalar_type() == at::kFloat);

@@ -26,7 +26,7 @@ struct Golden {
   at::Tensor tokens_BT;
 };
 
-at::Tensor keep(int64_t /*layer*/, const at::Tensor& /*input*/, const at::Tensor& output) {
+at::Tensor keep(const at::Tensor& /*input*/, const at::Tensor& output) {
   return output;
 }
 
@@ -36,13 +36,13 @@ TEST_CASE("activations of many rows equal those of one row at a time", "[lm]") {
   at::manual_seed(1);
   const Golden golden("tiny-llama3");
   const at::Tensor tokens = at::randint(0, 97, {21, 220}, at::kLong);
-  const auto all = golden.model.activations(tokens, {0, 2});
+  const auto all = golden.model.activations(tokens, {Site{0}, Site{2}});
   for (const int64_t row : {0, 8, 9, 20}) {
-    const auto one = golden.model.activations(tokens.narrow(0, row, 1), {0, 2});
+    const auto one = golden.model.activations(tokens.narrow(0, row, 1), {Site{0}, Site{2}});
     for (size_t i = 0; i < 2; ++i) {
       CAPTURE(row, i);
       CHECK(test::relative_error(all[i].input_BTD.narrow(0, row, 1), one[i].input_BTD) <= 1e-6);
-      CHECK(test::relative_error(all[i].target_BTD.narrow(0, row, 1), one[i].target_BTD) <= 1e-6);
+      CHECK(test::relative_error(all[i].output_BTD.narrow(0, row, 1), one[i].output_BTD) <= 1e-6);
     }
   }
 }
@@ -50,45 +50,49 @@ TEST_CASE("activations of many rows equal those of one row at a time", "[lm]") {
 TEST_CASE("an edit replaces the output of its layers and of no other", "[lm]") {
   const Golden golden(GENERATE("tiny-tied", "tiny-neox", "tiny-neox-sequential"));
   const at::Tensor expected = golden.reader.read("logits");
-  const auto taps = golden.model.activations(golden.tokens_BT, {0, 1, 2});
+  const auto taps = golden.model.activations(golden.tokens_BT, {Site{0}, Site{1}, Site{2}});
   std::vector<int64_t> seen;
-  const auto check_and_keep = [&](int64_t layer, const at::Tensor& input,
-                                  const at::Tensor& output) {
-    seen.push_back(layer);
-    CHECK(test::relative_error(input, taps[static_cast<size_t>(layer)].input_BTD) <= 1e-6);
-    CHECK(test::relative_error(output, taps[static_cast<size_t>(layer)].target_BTD) <= 1e-6);
-    return output;
+  const auto check_and_keep = [&](int64_t layer) {
+    return Edit{Site{layer}, [&, layer](const at::Tensor& input, const at::Tensor& output) {
+                  seen.push_back(layer);
+                  const SiteActivations& tap = taps[static_cast<size_t>(layer)];
+                  CHECK(test::relative_error(input, tap.input_BTD) <= 1e-6);
+                  CHECK(test::relative_error(output, tap.output_BTD) <= 1e-6);
+                  return output;
+                }};
   };
-  const at::Tensor kept = golden.model.logits(golden.tokens_BT, {0, 2}, check_and_keep);
+  const at::Tensor kept =
+      golden.model.logits(golden.tokens_BT, {check_and_keep(0), check_and_keep(2)});
   CHECK(seen == std::vector<int64_t>{0, 2});
   CHECK(test::relative_error(kept, expected) <= 1e-5);
 
   // The layer's own attention put in its place changes nothing; zeros in its place do.
   const kernels::Mhsa attention = golden.model.attention(1);
-  const auto own = [&](int64_t, const at::Tensor& input, const at::Tensor&) {
+  const auto own = [&](const at::Tensor& input, const at::Tensor&) {
     return kernels::mhsa_forward(attention, input);
   };
-  CHECK(test::relative_error(golden.model.logits(golden.tokens_BT, {1}, own), expected) <= 1e-5);
-  const auto zero = [](int64_t, const at::Tensor&, const at::Tensor& output) {
+  CHECK(test::relative_error(golden.model.logits(golden.tokens_BT, {{Site{1}, own}}), expected) <=
+        1e-5);
+  const auto zero = [](const at::Tensor&, const at::Tensor& output) {
     return at::zeros_like(output);
   };
-  CHECK(test::relative_error(golden.model.logits(golden.tokens_BT, {1}, zero), expected) > 1e-2);
+  CHECK(test::relative_error(golden.model.logits(golden.tokens_BT, {{Site{1}, zero}}), expected) >
+        1e-2);
 }
 
 TEST_CASE("a run from the residual before a layer equals the whole run", "[lm]") {
   const Golden golden(GENERATE("tiny-llama3", "tiny-neox"));
-  const auto half = [](int64_t, const at::Tensor&, const at::Tensor& output) {
-    return output * 0.5;
-  };
+  const auto half = [](const at::Tensor&, const at::Tensor& output) { return output * 0.5; };
   for (int64_t first = 0; first < 3; ++first) {
     CAPTURE(first);
-    const at::Tensor residual = golden.model.residual_before(golden.tokens_BT, first);
-    const at::Tensor before = residual.clone();
-    const at::Tensor whole = golden.model.final_hidden(golden.tokens_BT, {first}, half);
-    CHECK(at::equal(golden.model.final_hidden_from(residual, first, {first}, half), whole));
-    CHECK(at::equal(residual, before));
-    CHECK(at::equal(golden.model.final_hidden_from(residual, first, {}, nullptr),
-                    golden.model.final_hidden(golden.tokens_BT, {}, nullptr)));
+    const std::vector<Edit> edits = {{Site{first}, half}};
+    const Residual residual = golden.model.residual_before(golden.tokens_BT, first);
+    const at::Tensor before = residual.residual_BTD.clone();
+    const at::Tensor whole = golden.model.final_hidden(golden.tokens_BT, edits);
+    CHECK(at::equal(golden.model.final_hidden(residual, edits), whole));
+    CHECK(at::equal(residual.residual_BTD, before));
+    CHECK(at::equal(golden.model.final_hidden(residual),
+                    golden.model.final_hidden(golden.tokens_BT)));
   }
 }
 
@@ -134,7 +138,7 @@ TEST_CASE("calls that do not fit the model are refused", "[lm]") {
   at::Tensor outside = tokens.clone();
   outside[0][2] = 97;
   CHECK_THROWS_AS(model.logits(outside), FormatError);
-  CHECK_THROWS_WITH(model.activations(outside, {0}),
+  CHECK_THROWS_WITH(model.activations(outside, {Site{0}}),
                     Catch::Contains("97") && Catch::Contains("position 2"));
   outside[0][2] = -1;
   CHECK_THROWS_AS(model.residual_before(outside, 1), FormatError);
@@ -142,19 +146,19 @@ TEST_CASE("calls that do not fit the model are refused", "[lm]") {
   CHECK_THROWS_AS(model.logits(at::zeros({1, 4})), ShapeError);
   CHECK_THROWS_AS(model.logits(at::zeros({1, 257}, at::kLong)), ConfigError);
   CHECK_THROWS_AS(model.logits(at::zeros({1, 0}, at::kLong)), ConfigError);
-  CHECK_THROWS_AS(model.activations(tokens, {3}), ConfigError);
-  CHECK_THROWS_AS(model.activations(tokens, {-1}), ConfigError);
-  CHECK_THROWS_AS(model.activations(tokens, {1, 0}), ConfigError);
+  CHECK_THROWS_AS(model.activations(tokens, {Site{3}}), ConfigError);
+  CHECK_THROWS_AS(model.activations(tokens, {Site{-1}}), ConfigError);
+  CHECK_THROWS_AS(model.activations(tokens, {Site{1}, Site{0}}), ConfigError);
   CHECK_THROWS_AS(model.attention(3), ConfigError);
-  CHECK_THROWS_AS(model.logits(tokens, {3}, keep), ConfigError);
-  CHECK_THROWS_AS(model.logits(tokens, {1}, nullptr), ConfigError);
-  const at::Tensor residual = model.residual_before(tokens, 2);
-  CHECK_THROWS_AS(model.final_hidden_from(residual, 2, {1}, keep), ConfigError);
-  CHECK_THROWS_AS(model.final_hidden_from(at::zeros({1, 4, 23}), 2, {}, nullptr), ShapeError);
-  const auto cut = [](int64_t, const at::Tensor&, const at::Tensor& output) {
+  CHECK_THROWS_AS(model.logits(tokens, {{Site{3}, keep}}), ConfigError);
+  CHECK_THROWS_AS(model.logits(tokens, {{Site{1}, nullptr}}), ConfigError);
+  const Residual residual = model.residual_before(tokens, 2);
+  CHECK_THROWS_AS(model.final_hidden(residual, {{Site{1}, keep}}), ConfigError);
+  CHECK_THROWS_AS(model.final_hidden(Residual{at::zeros({1, 4, 23}), 2}), ShapeError);
+  const auto cut = [](const at::Tensor&, const at::Tensor& output) {
     return output.narrow(1, 0, 2);
   };
-  CHECK_THROWS_AS(model.logits(tokens, {1}, cut), ShapeError);
+  CHECK_THROWS_AS(model.logits(tokens, {{Site{1}, cut}}), ShapeError);
   const auto folder = test::golden("lm/tiny-plain");
   CHECK_THROWS_AS(LanguageModel(folder, at::kCPU, {.dtype = "float16"}), ConfigError);
 }

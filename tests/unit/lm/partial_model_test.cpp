@@ -85,10 +85,10 @@ TEST_CASE("a model loaded in part gives activations and refuses logits", "[lm]")
     for (const Head head : {Head::kLoad, Head::kSkip}) {
       const LanguageModel model(test::golden("lm") / name, at::kCPU,
                                 {.num_layers = 2, .head = head});
-      const auto taps = model.activations(tokens, {1});
-      CHECK(test::relative_error(taps.at(0).target_BTD, golden.read("target.1")) <= 1e-5);
+      const auto taps = model.activations(tokens, {Site{1}});
+      CHECK(test::relative_error(taps.at(0).output_BTD, golden.read("target.1")) <= 1e-5);
       CHECK_THROWS_AS(model.logits(tokens), ConfigError);
-      CHECK_THROWS_AS(model.activations(tokens, {2}), ConfigError);
+      CHECK_THROWS_AS(model.activations(tokens, {Site{2}}), ConfigError);
     }
   }
 }
@@ -107,8 +107,8 @@ TEST_CASE("without a head neither head nor the last block's MLP is read", "[lm]"
     const LanguageModel model(folder.path(), at::kCPU, {.head = Head::kSkip});
     const io::SafetensorsReader golden(test::golden(formatted("lm/{}.safetensors", names.model)));
     const at::Tensor tokens = golden.read("tokens");
-    const auto taps = model.activations(tokens, {0, 2});
-    CHECK(test::relative_error(taps.at(1).target_BTD, golden.read("target.2")) <= 1e-5);
+    const auto taps = model.activations(tokens, {Site{0}, Site{2}});
+    CHECK(test::relative_error(taps.at(1).output_BTD, golden.read("target.2")) <= 1e-5);
     CHECK(test::relative_error(kernels::mhsa_forward(model.attention(2), golden.read("input.2")),
                                golden.read("target.2")) <= 1e-5);
     CHECK_THROWS_WITH(model.logits(tokens), Catch::Contains("final norm"));
@@ -130,7 +130,7 @@ TEST_CASE("a model of no blocks is its head", "[lm]") {
   const LanguageModel whole(test::golden("lm/tiny-plain"), at::kCPU);
   const at::Tensor d = at::linspace(-1, 2, 48).view({2, 24});
   CHECK(at::equal(model.direct_logits(d), whole.direct_logits(d)));
-  CHECK_THROWS_AS(model.activations(at::zeros({1, 4}, at::kLong), {0}), ConfigError);
+  CHECK_THROWS_AS(model.activations(at::zeros({1, 4}, at::kLong), {Site{0}}), ConfigError);
 }
 
 TEST_CASE("a wrong value in the embedding is named although the table stays in the file", "[lm]") {

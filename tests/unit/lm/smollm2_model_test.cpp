@@ -49,17 +49,18 @@ TEST_CASE("SmolLM2's logits equal those of transformers on eight prompts", "[lm]
 TEST_CASE("SmolLM2's attention inputs and targets equal the hooks of transformers", "[lm]") {
   const io::SafetensorsReader golden(test::golden("lm/smollm2.safetensors"));
   const std::vector<int64_t> layers = {0, 17, 29};
-  const auto taps = smollm2().activations(golden.read("taps.tokens").unsqueeze(0), layers);
+  const auto taps =
+      smollm2().activations(golden.read("taps.tokens").unsqueeze(0), {Site{0}, Site{17}, Site{29}});
   for (size_t i = 0; i < layers.size(); ++i) {
     CAPTURE(layers[i]);
     const at::Tensor input = golden.read(formatted("taps.input.{}", layers[i])).unsqueeze(0);
     const at::Tensor target = golden.read(formatted("taps.target.{}", layers[i])).unsqueeze(0);
     CHECK(test::relative_error(taps[i].input_BTD, input) <= 1e-5);
-    CHECK(test::relative_error(taps[i].target_BTD, target) <= 1e-5);
+    CHECK(test::relative_error(taps[i].output_BTD, target) <= 1e-5);
     const kernels::Mhsa attention = smollm2().attention(layers[i]);
     CHECK(test::relative_error(kernels::mhsa_forward(attention, input), target) <= 1e-5);
     CHECK(test::relative_error(kernels::mhsa_forward(attention, taps[i].input_BTD),
-                               taps[i].target_BTD) <= 1e-5);
+                               taps[i].output_BTD) <= 1e-5);
   }
 }
 
@@ -68,7 +69,7 @@ TEST_CASE("SmolLM2's published induction heads attend to the token after the las
   at::manual_seed(4);
   const at::Tensor once = at::randint(100, 40000, {1, 50}, at::kLong);
   const at::Tensor tokens = at::cat({at::zeros({1, 1}, at::kLong), once, once}, 1);
-  const auto taps = smollm2().activations(tokens, {17});
+  const auto taps = smollm2().activations(tokens, {Site{17}});
   const at::Tensor pattern_NTT =
       kernels::mhsa_patterns(smollm2().attention(17), taps.at(0).input_BTD)[0];
   // Query 51 + i sees token i again; what followed it stands at 2 + i.

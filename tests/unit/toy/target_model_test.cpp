@@ -81,9 +81,9 @@ TEST_CASE("planting counts what is written from other keys than the sources", "[
     batch.source_BTT = at::zeros({2, 4, 4});
     const test::TempDir folder;
     toy::write_model(folder.path(), config, *task, model);
-    const auto layer =
-        lm::LanguageModel(folder.path(), c10::Device(c10::kCPU)).activations(batch.tokens_BT, {0});
-    const at::Tensor square_P = layer[0].target_BTD.square().sum(-1).reshape({-1});
+    const auto layer = lm::LanguageModel(folder.path(), c10::Device(c10::kCPU))
+                           .activations(batch.tokens_BT, {Site{0}});
+    const at::Tensor square_P = layer[0].output_BTD.square().sum(-1).reshape({-1});
     const double asked = square_P.index_select(0, batch.asked_M).sum().item<double>();
     const double quiet = asked / 2.0 + (square_P.sum().item<double>() - asked) / 6.0;
     REQUIRE(model.loss(batch, 2.0, 1.0).item<double>() ==

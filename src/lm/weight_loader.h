@@ -2,9 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "lm/block.h"
 #include "lm/linear.h"
 #include "lm/weight_files.h"
 #include "lorsa/lm/language_model.h"
@@ -17,10 +20,11 @@ struct Placement {
   at::ScalarType dtype;
   int64_t num_layers;
   Head head;
+  Component last_component;
 
   /// Without a head nothing reads what the last block's MLP writes.
   [[nodiscard]] bool has_mlp(int64_t layer) const {
-    return head == Head::kLoad || layer + 1 < num_layers;
+    return head == Head::kLoad || layer + 1 < num_layers || last_component == Component::kMlp;
   }
 };
 
@@ -31,6 +35,8 @@ class WeightLoader {
   WeightLoader(const WeightFiles& weights, const Placement& placement)
       : weights_(weights), placement_(placement) {}
 
+  [[nodiscard]] const Placement& placement() const { return placement_; }
+
   [[nodiscard]] at::Tensor tensor(const std::string& name, const std::vector<int64_t>& shape) const;
 
   /// name.weight [out, in] and, where has_bias, name.bias [out].
@@ -38,6 +44,16 @@ class WeightLoader {
                               int64_t out,
                               int64_t in,
                               bool has_bias) const;
+
+  /// name.weight [width] and, for a layer norm, name.bias.
+  [[nodiscard]] Norm norm(const std::string& name, const LayerSpec& spec, int64_t width) const;
+
+  /// Queries, keys and values of one tensor name.weight [3 heads A, in] (name.bias) that holds,
+  /// head by head, the head's A rows of Q, of K and of V.
+  [[nodiscard]] std::array<Linear, 3> heads_of_qkv(const std::string& name,
+                                                   int64_t heads,
+                                                   int64_t in,
+                                                   bool has_bias) const;
 
  private:
   const WeightFiles& weights_;
@@ -49,8 +65,8 @@ class Vocabulary {
  public:
   /// Names of the two tensors, both [V, D].
   struct Names {
-    std::string embedding;
-    std::string unembedding;
+    const char* embedding;
+    const char* unembedding;
   };
 
   Vocabulary(const ModelConfig& config,

@@ -1,4 +1,4 @@
-#include "lm/layers.h"
+#include "lm/weight_loader.h"
 
 #include <ATen/ATen.h>
 
@@ -16,6 +16,30 @@ Linear WeightLoader::linear(const std::string& name, int64_t out, int64_t in, bo
     weights_.release(weight);
   }
   return linear;
+}
+
+Norm WeightLoader::norm(const std::string& name, const LayerSpec& spec, int64_t width) const {
+  return {tensor(name + ".weight", {width}),
+          spec.norm == NormKind::kLayer ? tensor(name + ".bias", {width}) : at::Tensor()};
+}
+
+std::array<Linear, 3> WeightLoader::heads_of_qkv(const std::string& name,
+                                                 int64_t heads,
+                                                 int64_t in,
+                                                 bool has_bias) const {
+  const std::string weight = name + ".weight";
+  const int64_t rows = 3 * in;
+  const at::Tensor W_N3AD = tensor(weight, {rows, in}).view({heads, 3, in / heads, in});
+  const at::Tensor b_N3A =
+      has_bias ? tensor(name + ".bias", {rows}).view({heads, 3, in / heads}) : at::Tensor();
+  std::array<Linear, 3> parts;
+  for (int64_t part = 0; part < 3; ++part) {
+    parts.at(static_cast<size_t>(part)) =
+        Linear(W_N3AD.select(1, part).reshape({in, in}),
+               has_bias ? b_N3A.select(1, part).reshape({in}) : at::Tensor());
+  }
+  weights_.release(weight);
+  return parts;
 }
 
 Vocabulary::Vocabulary(const ModelConfig& config,

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace lorsa {
+
+/// A part of a transformer block that a dictionary can stand for.
+enum class Component { kAttention, kMlp };
+
+/// One component of one layer: what it reads and what it writes.
+///
+/// Its input is what the norm before it gives: x / rms(x), before the gain, for an RMS norm, the
+/// norm's output for a layer norm. Its output is what W_O or the MLP's last matrix gives, before it
+/// is added to the residual stream.
+struct Site {
+  int64_t layer = 0;
+  Component component = Component::kAttention;
+
+  auto operator<=>(const Site&) const = default;
+};
+
+/// "attention", "mlp".
+[[nodiscard]] std::string to_string(Component component);
+
+/// "layer 17, attention": for messages.
+[[nodiscard]] std::string to_string(const Site& site);
+
+/// The folder of a site's cache: "layer-17" for attention, "layer-17-mlp".
+[[nodiscard]] std::string folder_name(const Site& site);
+
+/// The site that folder_name() would call `name`, if there is one.
+[[nodiscard]] std::optional<Site> site_of_folder(std::string_view name);
+
+}  // namespace lorsa
