@@ -79,7 +79,7 @@ for name in "${cases[@]}"; do
       [[ -d $root/tests ]] || { echo "build: the case tests comes first" >&2; exit 2; }
       measured "nothing changed" "$root/tests"
       rebuild "a line in src/eval/evaluate.cpp" src/eval/evaluate.cpp
-      rebuild "a line in include/lorsa/model/lorsa.h" include/lorsa/model/lorsa.h
+      rebuild "a line in include/lorsa/model/dictionary.h" include/lorsa/model/dictionary.h
       ;;
     cuda)
       configure "$root/cuda" -DLORSA_BUILD_TESTS=ON -DLORSA_MPI=ON -DLORSA_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=90a

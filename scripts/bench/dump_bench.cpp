@@ -20,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double forward_seconds(const lorsa::model::Lorsa& lorsa,
+double forward_seconds(const lorsa::model::Dictionary& dictionary,
                        const lorsa::data::CacheReader& cache,
                        int64_t batch_rows) {
   double seconds = 0.0;
@@ -30,8 +30,9 @@ double forward_seconds(const lorsa::model::Lorsa& lorsa,
     const lorsa::data::Batch batch = cache.read(
         {rows.begin() + static_cast<int64_t>(begin), rows.begin() + static_cast<int64_t>(end)});
     const auto start = Clock::now();
-    const at::Tensor& x_BTD = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
-    static_cast<void>(lorsa.reconstruct(x_BTD.to(at::kFloat)));
+    const at::Tensor& x_BTD =
+        dictionary.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+    static_cast<void>(dictionary.reconstruct(x_BTD.to(at::kFloat)));
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
   }
   return seconds;
@@ -45,10 +46,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    const lorsa::model::LoadedLorsa loaded = lorsa::model::load_folded(argv[1]);
+    const lorsa::model::LoadedDictionary loaded = lorsa::model::load_folded(argv[1]);
     const lorsa::data::CacheReader cache(argv[2]);
     const int64_t batch_rows = argc == 4 ? std::stoll(argv[3]) : 8;
-    const double seconds = forward_seconds(loaded.lorsa, cache, batch_rows);
+    const double seconds = forward_seconds(loaded.dictionary, cache, batch_rows);
     std::printf("%.1f\n", static_cast<double>(cache.manifest().num_tokens) / seconds);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "lorsa-bench-dump: %s\n", error.what());

@@ -90,8 +90,8 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-LorsaShape shape_of(const Size& size) {
-  LorsaShape shape;
+DictionaryShape shape_of(const Size& size) {
+  DictionaryShape shape;
   shape.d_model = size.D;
   shape.num_ov_heads = size.H;
   shape.num_qk_heads = size.S;
@@ -105,8 +105,8 @@ LorsaShape shape_of(const Size& size) {
 Figures measure(const Size& size, int threads, int64_t repeats, c10::Device device) {
   at::set_num_threads(threads);
   at::manual_seed(0);
-  const LorsaShape shape = shape_of(size);
-  const LorsaWeights weights = random_weights(shape, device);
+  const DictionaryShape shape = shape_of(size);
+  const DictionaryWeights weights = random_weights(shape, device);
   const at::TensorOptions options(device);
   const Batch batch{at::randn({size.B, size.T, size.D}, options),
                     at::randn({size.B, size.T, size.D}, options),

@@ -6,7 +6,7 @@
 
 #include "lorsa/core/device.h"
 #include "lorsa/kernels/sparse.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 // What a step cannot do without, and how fast this machine does that.
 
@@ -63,7 +63,7 @@ class MachineRates {
 /// products over the causal half; in its backward pass three over the causal half of the query rows
 /// that have a kept head, and two rows of values for every kept head. Softmax, RoPE, top-k, decode
 /// and Adam are left out.
-inline double step_flops(const model::LorsaShape& s,
+inline double step_flops(const model::DictionaryShape& s,
                          int64_t B,
                          int64_t T,
                          const kernels::TopK& kept) {
@@ -99,7 +99,7 @@ inline double step_flops(const model::LorsaShape& s,
 /// the forward pass, their gradients written, read for the norm and by Adam, which reads and writes
 /// three arrays; q, k and v are written, read by both attention passes and have gradients written
 /// and read; z is written and read by the top-k.
-inline double step_bytes(const model::LorsaShape& s, int64_t B, int64_t T) {
+inline double step_bytes(const model::DictionaryShape& s, int64_t B, int64_t T) {
   const auto D = static_cast<double>(s.d_model);
   const auto H = static_cast<double>(s.num_ov_heads);
   const auto width = static_cast<double>(s.num_qk_heads * s.d_qk);
@@ -110,7 +110,7 @@ inline double step_bytes(const model::LorsaShape& s, int64_t B, int64_t T) {
 
 /// FLOPs of the step on CUDA, where cuDNN's backward pass takes all query rows: its five products
 /// over the causal half instead of those of step_flops().
-inline double dense_attention_flops(const model::LorsaShape& s, int64_t B, int64_t T) {
+inline double dense_attention_flops(const model::DictionaryShape& s, int64_t B, int64_t T) {
   const auto P = static_cast<double>(B * T);
   const auto E = static_cast<double>(s.d_qk);
   const auto G = static_cast<double>(s.group());
@@ -125,7 +125,7 @@ inline double dense_attention_flops(const model::LorsaShape& s, int64_t B, int64
 /// z read by the top-k, kept rows of W_O read for output and value gradient
 /// and of the output's gradient for W_O's, dz written; Adam reads and writes float32 weights and
 /// moments, reads gradients (twice, for the norm) and writes bfloat16 copies.
-inline double sparse_bytes(const model::LorsaShape& s, int64_t B, int64_t T) {
+inline double sparse_bytes(const model::DictionaryShape& s, int64_t B, int64_t T) {
   const auto P = static_cast<double>(B * T);
   const auto D = static_cast<double>(s.d_model);
   const auto H = static_cast<double>(s.num_ov_heads);

@@ -9,23 +9,23 @@
 #include "lorsa/core/error.h"
 #include "lorsa/kernels/adam.h"
 #include "lorsa/kernels/rope.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 #include "lorsa/train/state.h"
 
 // The two implementations that step_bench.cpp compares.
 
 namespace lorsa::bench {
 
-using model::Lorsa;
-using model::LorsaShape;
-using model::LorsaWeights;
+using model::Dictionary;
+using model::DictionaryShape;
+using model::DictionaryWeights;
 
 struct Batch {
   at::Tensor x_BTD, t_BTD, scored_BT;
 };
 
-inline LorsaWeights random_weights(const LorsaShape& shape, c10::Device device) {
-  LorsaWeights w;
+inline DictionaryWeights random_weights(const DictionaryShape& shape, c10::Device device) {
+  DictionaryWeights w;
   const auto normal = [&](const char* name, double scale) {
     return at::randn(model::weight_shape(shape, name), at::TensorOptions(device)) * scale;
   };
@@ -44,12 +44,13 @@ inline LorsaWeights random_weights(const LorsaShape& shape, c10::Device device) 
 // The library's step as the trainer takes it: on CUDA in bfloat16.
 class SparseStep {
  public:
-  SparseStep(const LorsaShape& shape, const LorsaWeights& weights)
-      : lorsa_(shape, copy(weights)), optimizer_(train::fresh_optimizer(lorsa_.weights())) {
+  SparseStep(const DictionaryShape& shape, const DictionaryWeights& weights)
+      : dictionary_(shape, copy(weights)),
+        optimizer_(train::fresh_optimizer(dictionary_.weights())) {
     if (weights.W_O.is_cuda()) {
       options_.precision = model::StepOptions::Precision::kBFloat16;
       for (const char* name : model::kBFloat16Weights) {
-        options_.bfloat16_weights.at(name) = lorsa_.weights().at(name).to(at::kBFloat16);
+        options_.bfloat16_weights.at(name) = dictionary_.weights().at(name).to(at::kBFloat16);
       }
     }
   }
@@ -58,7 +59,7 @@ class SparseStep {
     const double scale = 1.0 / static_cast<double>(batch.t_BTD.numel());
     options_.grad_scale = scale;
     model::StepResult step =
-        lorsa_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, options_);
+        dictionary_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, options_);
     double square = 0.0;
     const auto gradients = step.gradients.named();
     for (const auto& [name, gradient] : gradients) {
@@ -67,7 +68,7 @@ class SparseStep {
     kernels::AdamHyper hyper;
     hyper.learning_rate = 1e-6;
     hyper.step = ++optimizer_.steps;
-    const auto weights = lorsa_.weights().named();
+    const auto weights = dictionary_.weights().named();
     const auto first = optimizer_.first_moment.named();
     const auto second = optimizer_.second_moment.named();
     for (size_t i = 0; i < weights.size(); ++i) {
@@ -82,15 +83,15 @@ class SparseStep {
   [[nodiscard]] const kernels::TopK& kept() const { return kept_; }
 
  private:
-  static LorsaWeights copy(const LorsaWeights& weights) {
-    LorsaWeights out = weights;
+  static DictionaryWeights copy(const DictionaryWeights& weights) {
+    DictionaryWeights out = weights;
     for (const auto& [name, tensor] : out.named()) {
       *tensor = tensor->clone();
     }
     return out;
   }
 
-  Lorsa lorsa_;
+  Dictionary dictionary_;
   train::OptimizerState optimizer_;
   model::StepOptions options_;
   kernels::TopK kept_;
@@ -100,7 +101,7 @@ class SparseStep {
 // autograd, fused Adam; on CUDA what multiplies in bfloat16, as autocast has it.
 class DenseAutogradStep {
  public:
-  DenseAutogradStep(const LorsaShape& shape, const LorsaWeights& weights)
+  DenseAutogradStep(const DictionaryShape& shape, const DictionaryWeights& weights)
       : shape_(shape), weights_(weights) {
     for (const auto& [name, tensor] : weights_.named()) {
       *tensor = tensor->clone().requires_grad_(true);
@@ -165,8 +166,8 @@ class DenseAutogradStep {
     return x_BSTE * table_.cos + at::cat({-halves[1], halves[0]}, -1) * table_.sin;
   }
 
-  LorsaShape shape_;
-  LorsaWeights weights_;
+  DictionaryShape shape_;
+  DictionaryWeights weights_;
   kernels::RopeTable table_;
   std::vector<at::Tensor> parameters_, first_, second_, steps_;
 };

@@ -72,14 +72,15 @@ class Pass {
 
   /// False if it was stopped.
   bool forward() {
-    const model::Lorsa& lorsa = in_.loaded.lorsa;
+    const model::Dictionary& dictionary = in_.loaded.dictionary;
     while (std::optional<data::Batch> batch = batches_.pop()) {
       if (StopSignal::requested()) {
         return false;
       }
       const auto start = Clock::now();
-      const at::Tensor& read = lorsa.shape().reads_target() ? batch->target_BTD : batch->input_BTD;
-      model::Reading reading = lorsa.read(read.to(in_.device, at::kFloat));
+      const at::Tensor& read =
+          dictionary.shape().reads_target() ? batch->target_BTD : batch->input_BTD;
+      model::Reading reading = dictionary.read(read.to(in_.device, at::kFloat));
       // Copying waits for a CUDA device, so the time is the pass's.
       reading.kept = {reading.kept.value_PK.to(at::kCPU), reading.kept.head_PK.to(at::kCPU)};
       forward_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
@@ -95,7 +96,8 @@ class Pass {
     try {
       while (const std::optional<ReadBatch> read = readings_.pop()) {
         state_.collector.add(read->reading.kept, read->batch.scored_BT, read->batch.rows);
-        fill_contexts(in_.loaded.lorsa, read->reading, read->batch, state_.collector.take_fresh());
+        fill_contexts(in_.loaded.dictionary, read->reading, read->batch,
+                      state_.collector.take_fresh());
         if (delphi_ != nullptr) {
           delphi_->add(read->reading.kept, read->batch.scored_BT, read->batch.tokens_BT);
         }

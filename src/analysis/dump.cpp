@@ -32,7 +32,7 @@ constexpr size_t kMhsaShares = 3;
 constexpr const char* kDelphiSchema = "lorsa-delphi-1";
 
 HeadCollector new_collector(const DumpInputs& in, const DumpOptions& options) {
-  return HeadCollector({in.loaded.lorsa.shape().num_ov_heads, options.num_contexts,
+  return HeadCollector({in.loaded.dictionary.shape().num_ov_heads, options.num_contexts,
                         options.window_tokens, options.num_quantiles, options.num_non_firing,
                         options.seed});
 }
@@ -40,7 +40,7 @@ HeadCollector new_collector(const DumpInputs& in, const DumpOptions& options) {
 DelphiPlan delphi_plan(const DumpInputs& in, const DumpOptions& options) {
   return {options.delphi,
           formatted("layers.{}.self_attn", in.cache.manifest().layer),
-          in.loaded.lorsa.shape().num_ov_heads,
+          in.loaded.dictionary.shape().num_ov_heads,
           options.num_delphi_splits,
           static_cast<int64_t>(in.rows.size()),
           in.cache.manifest().context_length};
@@ -63,7 +63,7 @@ io::Json delphi_config(const DumpInputs& in, const DumpOptions& options) {
                    {"lorsa_version", version()},
                    {"checkpoint", options.checkpoint.string()},
                    {"layer", manifest.layer},
-                   {"num_heads", in.loaded.lorsa.shape().num_ov_heads}};
+                   {"num_heads", in.loaded.dictionary.shape().num_ov_heads}};
   return json;
 }
 
@@ -113,7 +113,7 @@ PassState run_pass(const DumpInputs& in,
 /// The original attention's heads that hold most of each Lorsa head's output direction.
 std::vector<std::vector<MhsaShare>> largest_shares(const DumpInputs& in) {
   const at::Tensor share_HN =
-      eval::output_shares(in.loaded.lorsa, in.cache.attention()).contiguous();
+      eval::output_shares(in.loaded.dictionary, in.cache.attention()).contiguous();
   const int64_t N = share_HN.size(1);
   std::vector<std::vector<MhsaShare>> largest(static_cast<size_t>(share_HN.size(0)));
   const double* share = share_HN.const_data_ptr<double>();
@@ -131,7 +131,7 @@ std::vector<std::vector<MhsaShare>> largest_shares(const DumpInputs& in) {
 io::Json summary_json(const DumpInputs& in,
                       const DumpOptions& options,
                       const HeadCollector& collector) {
-  const model::LorsaShape& shape = in.loaded.lorsa.shape();
+  const model::DictionaryShape& shape = in.loaded.dictionary.shape();
   const data::Manifest& manifest = in.cache.manifest();
   io::Json json;
   json["schema"] = kDumpSchema;
@@ -169,13 +169,13 @@ int64_t write_heads(const DumpInputs& in,
                     const DumpOptions& options,
                     HeadCollector& collector,
                     DumpWriter& writer) {
-  const model::Lorsa& lorsa = in.loaded.lorsa;
-  const int64_t H = lorsa.shape().num_ov_heads;
+  const model::Dictionary& dictionary = in.loaded.dictionary;
+  const int64_t H = dictionary.shape().num_ov_heads;
   std::vector<std::vector<MhsaShare>> shares = largest_shares(in);
   const auto effects_of = [&](int64_t begin) {
     return std::async(std::launch::async, [&, begin] {
       const int64_t count = std::min(kHeadsPerShard, H - begin);
-      return logit_effects(in.model, lorsa.weights().W_O.narrow(0, begin, count),
+      return logit_effects(in.model, dictionary.weights().W_O.narrow(0, begin, count),
                            options.num_logit_tokens);
     });
   };
@@ -192,7 +192,7 @@ int64_t write_heads(const DumpInputs& in,
     for (int64_t head = begin; head < end; ++head) {
       HeadRecord& record = records[static_cast<size_t>(head - begin)];
       record.head = head;
-      record.qk_head = head / lorsa.shape().group();
+      record.qk_head = head / dictionary.shape().group();
       record.layer = in.cache.manifest().layer;
       record.usage = collector.usage(head);
       record.rate = collector.rate(head);
@@ -220,7 +220,7 @@ int64_t peak_bytes() {
 
 DumpReport report_of(const DumpInputs& in, const HeadCollector& collector) {
   DumpReport report;
-  report.num_heads = in.loaded.lorsa.shape().num_ov_heads;
+  report.num_heads = in.loaded.dictionary.shape().num_ov_heads;
   report.num_rows = static_cast<int64_t>(in.rows.size());
   report.num_tokens = collector.num_tokens();
   report.num_scored_tokens = collector.num_scored_tokens();
@@ -238,7 +238,7 @@ DumpReport dump_heads(const DumpOptions& options) {
                                      ? DumpFolder::Start::kContinue
                                      : DumpFolder::Start::kRestart);
   const DumpInputs in = open_inputs(options);
-  const int64_t bytes = dump_bytes(options, in.loaded.lorsa.shape().num_ov_heads);
+  const int64_t bytes = dump_bytes(options, in.loaded.dictionary.shape().num_ov_heads);
   log_info("dump: {} rows of {} tokens; counts and contexts take at most {}", in.rows.size(),
            in.cache.manifest().context_length, format_bytes(static_cast<double>(bytes)));
 

@@ -44,13 +44,13 @@ void check_same_model(const ModelIdentity& a, const ModelIdentity& b) {
 }
 
 void check_checkpoint(const DumpOptions& options,
-                      const model::LoadedLorsa& loaded,
+                      const model::LoadedDictionary& loaded,
                       const data::Manifest& manifest) {
   const auto differ = [&](const char* what, const auto& checkpoint, const auto& cache) {
     LORSA_CHECK(checkpoint == cache, ConfigError, "checkpoint {} has {} {}, cache {} has {}",
                 options.checkpoint, what, checkpoint, options.cache, cache);
   };
-  differ("d_model", loaded.lorsa.shape().d_model, manifest.d_model);
+  differ("d_model", loaded.dictionary.shape().d_model, manifest.d_model);
   differ("layer", loaded.info.layer, manifest.layer);
   differ("input convention", loaded.info.input_convention, manifest.input_convention);
   check_same_model(
@@ -67,8 +67,8 @@ void check_model(const DumpOptions& options,
       {"model folder " + options.model.string(), model.config().name, model.weights_sha256()});
 }
 
-void move_to(model::Lorsa& lorsa, c10::Device device) {
-  for (const auto& [name, tensor] : lorsa.weights().named()) {
+void move_to(model::Dictionary& dictionary, c10::Device device) {
+  for (const auto& [name, tensor] : dictionary.weights().named()) {
     *tensor = tensor->to(device);
   }
 }
@@ -103,25 +103,25 @@ DumpInputs open_inputs(const DumpOptions& options) {
   check_options(options);
   const c10::Device device = resolve_device(options.device);
   // What costs little is checked before the language model is read.
-  model::LoadedLorsa loaded = model::load_folded(options.checkpoint);
+  model::LoadedDictionary loaded = model::load_folded(options.checkpoint);
   data::CacheReader cache(options.cache);
   check_checkpoint(options, loaded, cache.manifest());
   LORSA_CHECK(
-      options.delphi.empty() || options.num_delphi_splits <= loaded.lorsa.shape().num_ov_heads,
+      options.delphi.empty() || options.num_delphi_splits <= loaded.dictionary.shape().num_ov_heads,
       ConfigError, "delphi-splits: {} are more than the checkpoint's {} heads",
-      options.num_delphi_splits, loaded.lorsa.shape().num_ov_heads);
-  check_context_memory(options, cache.manifest(), loaded.lorsa.shape().num_ov_heads);
+      options.num_delphi_splits, loaded.dictionary.shape().num_ov_heads);
+  check_context_memory(options, cache.manifest(), loaded.dictionary.shape().num_ov_heads);
   const auto num_scores = static_cast<int64_t>(options.family_scores.size());
-  LORSA_CHECK(num_scores == 0 || num_scores == loaded.lorsa.shape().num_ov_heads, ConfigError,
+  LORSA_CHECK(num_scores == 0 || num_scores == loaded.dictionary.shape().num_ov_heads, ConfigError,
               "family scores of {} heads, but the checkpoint has {}", num_scores,
-              loaded.lorsa.shape().num_ov_heads);
+              loaded.dictionary.shape().num_ov_heads);
   lm::Tokenizer tokenizer(options.model);
   lm::LoadOptions head_only;
   head_only.num_layers = 0;
   lm::LanguageModel model(options.model, device, head_only);
   check_model(options, model, cache.manifest());
-  loaded.lorsa.to_unit_form();
-  move_to(loaded.lorsa, device);
+  loaded.dictionary.to_unit_form();
+  move_to(loaded.dictionary, device);
   std::vector<int64_t> rows = spread_rows(cache.manifest().num_rows, options.max_rows);
   return {std::move(loaded),    std::move(cache), std::move(model),
           std::move(tokenizer), std::move(rows),  device};

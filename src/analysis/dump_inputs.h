@@ -12,7 +12,7 @@ namespace lorsa::analysis {
 
 /// What a dump reads, checked against each other.
 struct DumpInputs {
-  model::LoadedLorsa loaded;  ///< folded, in unit form, on `device`
+  model::LoadedDictionary loaded;  ///< folded, in unit form, on `device`
   data::CacheReader cache;
   lm::LanguageModel model;  ///< without its blocks: only the unembedding is needed
   lm::Tokenizer tokenizer;

@@ -19,17 +19,17 @@ namespace {
 
 constexpr int kHistogramBins = 20;
 
-std::vector<int64_t> closest_heads(const model::Lorsa& lorsa,
+std::vector<int64_t> closest_heads(const model::Dictionary& dictionary,
                                    const data::CacheReader& cache,
                                    int64_t max_rows) {
-  const at::Tensor& W_V = lorsa.weights().W_V;
+  const at::Tensor& W_V = dictionary.weights().W_V;
   std::vector<int64_t> rows = cache.rows(data::Side::kHeldout);
   rows.resize(std::min(rows.size(), static_cast<size_t>(max_rows)));
   if (rows.empty()) {
     return {};
   }
   const kernels::Mhsa layer = cache.attention().to(W_V.device(), W_V.scalar_type());
-  eval::PatternMeter meter(lorsa, layer);
+  eval::PatternMeter meter(dictionary, layer);
   for (const int64_t row : rows) {
     const data::Batch batch = cache.read({row});
     meter.add(batch.input_BTD.to(W_V.device(), W_V.scalar_type()),
@@ -97,7 +97,7 @@ std::vector<int64_t> histogram(const FamilyScores& family) {
 
 FamilyReport head_families(const FamilyOptions& options) {
   const c10::Device device = resolve_device(options.device);
-  model::LoadedLorsa loaded = model::load_folded(options.checkpoint);
+  model::LoadedDictionary loaded = model::load_folded(options.checkpoint);
   const data::CacheReader cache(options.cache);
   lm::LoadOptions load;
   load.num_layers = loaded.info.layer + 1;
@@ -112,14 +112,14 @@ FamilyReport head_families(const FamilyOptions& options) {
               options.checkpoint, options.cache, options.model, loaded.info.weights_sha256,
               cache.manifest().weights_sha256, model.weights_sha256(), loaded.info.layer,
               cache.manifest().layer);
-  loaded.lorsa.to_unit_form();
-  for (const auto& [name, tensor] : loaded.lorsa.weights().named()) {
+  loaded.dictionary.to_unit_form();
+  for (const auto& [name, tensor] : loaded.dictionary.weights().named()) {
     *tensor = tensor->to(device);
   }
   const lm::Tokenizer tokenizer(options.model);
-  FamilyReport report = score_families(model, tokenizer, loaded.lorsa, loaded.info.layer,
+  FamilyReport report = score_families(model, tokenizer, loaded.dictionary, loaded.info.layer,
                                        options.probes, options.progress);
-  report.closest_mhsa_S = closest_heads(loaded.lorsa, cache, options.pattern_rows);
+  report.closest_mhsa_S = closest_heads(loaded.dictionary, cache, options.pattern_rows);
   return report;
 }
 

@@ -31,8 +31,8 @@ using OnAct = std::function<void(const Act&)>;
 /// Language model and Lorsa at one layer.
 class ProbeRunner {
  public:
-  ProbeRunner(const lm::LanguageModel& model, const model::Lorsa& lorsa, int64_t layer)
-      : model_(model), lorsa_(lorsa), layer_(layer) {}
+  ProbeRunner(const lm::LanguageModel& model, const model::Dictionary& dictionary, int64_t layer)
+      : model_(model), dictionary_(dictionary), layer_(layer) {}
 
   /// Calls `on_act` for every head that acts at every query, queries ascending; `on_rows` is told
   /// the rows done.
@@ -62,10 +62,10 @@ class ProbeRunner {
                  size_t begin,
                  size_t end,
                  const OnAct& on_act) {
-    const at::Tensor& W_V = lorsa_.weights().W_V;
+    const at::Tensor& W_V = dictionary_.weights().W_V;
     const at::Tensor x_BTD = model_.activations(tokens_BT, {Site{layer_}})[0].input_BTD.to(
         W_V.device(), W_V.scalar_type());
-    const kernels::TopK kept = lorsa_.reconstruct(x_BTD).kept;
+    const kernels::TopK kept = dictionary_.reconstruct(x_BTD).kept;
     const at::Tensor value_PK = kept.value_PK.to(at::kCPU, at::kFloat).contiguous();
     const at::Tensor head_PK = kept.head_PK.to(at::kCPU, at::kInt).contiguous();
     const int64_t T = tokens_BT.size(1);
@@ -84,7 +84,7 @@ class ProbeRunner {
         }
       }
     }
-    const at::Tensor z_nT = lorsa_.z_patterns(x_BTD, queries).to(at::kCPU, at::kFloat);
+    const at::Tensor z_nT = dictionary_.z_patterns(x_BTD, queries).to(at::kCPU, at::kFloat);
     const float* z = z_nT.const_data_ptr<float>();
     for (Act& act : acts) {
       weigh(probe.queries[act.query], z, act);
@@ -104,7 +104,7 @@ class ProbeRunner {
   }
 
   const lm::LanguageModel& model_;
-  const model::Lorsa& lorsa_;
+  const model::Dictionary& dictionary_;
   int64_t layer_;
 };
 
@@ -203,7 +203,7 @@ int64_t FamilyScores::num_scored() const {
 
 FamilyReport score_families(const lm::LanguageModel& model,
                             const lm::Tokenizer& tokenizer,
-                            const model::Lorsa& folded,
+                            const model::Dictionary& folded,
                             int64_t layer,
                             const ProbeOptions& options,
                             Progress::Visible progress) {

@@ -90,7 +90,7 @@ void fill_context(HeadContext& context, const float* z_T, const int32_t* tokens_
             [](const Source& a, const Source& b) { return a.position < b.position; });
 }
 
-void fill_contexts(const model::Lorsa& lorsa,
+void fill_contexts(const model::Dictionary& dictionary,
                    const model::Reading& reading,
                    const data::Batch& batch,
                    const std::vector<HeadCollector::Fresh>& contexts) {
@@ -106,7 +106,7 @@ void fill_contexts(const model::Lorsa& lorsa,
   std::vector<HeadContext*> asked;
   const auto read_patterns = [&] {
     const at::Tensor z_nT =
-        lorsa.z_patterns(reading, queries).to(at::kCPU, at::kFloat).contiguous();
+        dictionary.z_patterns(reading, queries).to(at::kCPU, at::kFloat).contiguous();
     for (size_t i = 0; i < asked.size(); ++i) {
       fill(*asked[i], z_nT.const_data_ptr<float>() + static_cast<int64_t>(i) * T);
     }

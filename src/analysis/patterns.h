@@ -5,7 +5,7 @@
 
 #include "lorsa/analysis/head_contexts.h"
 #include "lorsa/data/cache_reader.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::analysis {
 
@@ -20,7 +20,7 @@ void fill_context(HeadContext& context, const float* z_T, const int32_t* tokens_
 /// Fills contexts that lie in the rows of `batch`, whose rows ascend, from the pass over it; those
 /// of non-firing samples without a pattern. `batch` needs no activations. Memory beside them: 64
 /// MiB.
-void fill_contexts(const model::Lorsa& lorsa,
+void fill_contexts(const model::Dictionary& dictionary,
                    const model::Reading& reading,
                    const data::Batch& batch,
                    const std::vector<HeadCollector::Fresh>& contexts);

@@ -12,7 +12,7 @@ namespace {
 
 // Checkpoint and cache speak of one layer of one model.
 void check_belong(const std::filesystem::path& checkpoint,
-                  const model::LoadedLorsa& loaded,
+                  const model::LoadedDictionary& loaded,
                   const data::CacheReader& cache) {
   const auto refuse_unless = [&](bool equal, const char* what, const auto& ours,
                                  const auto& theirs) {
@@ -21,7 +21,7 @@ void check_belong(const std::filesystem::path& checkpoint,
                 checkpoint, cache.folder(), what, ours, theirs);
   };
   const data::Manifest& manifest = cache.manifest();
-  const int64_t width = loaded.lorsa.shape().d_model;
+  const int64_t width = loaded.dictionary.shape().d_model;
   refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
   refuse_unless(loaded.info.layer == manifest.layer, "layer", loaded.info.layer, manifest.layer);
   refuse_unless(loaded.info.weights_sha256 == manifest.weights_sha256,
@@ -33,12 +33,12 @@ void check_belong(const std::filesystem::path& checkpoint,
 
 }  // namespace
 
-model::LoadedLorsa load_for_cache(const std::filesystem::path& checkpoint,
-                                  const data::CacheReader& cache,
-                                  c10::Device device) {
-  model::LoadedLorsa loaded = model::load_folded(checkpoint);
+model::LoadedDictionary load_for_cache(const std::filesystem::path& checkpoint,
+                                       const data::CacheReader& cache,
+                                       c10::Device device) {
+  model::LoadedDictionary loaded = model::load_folded(checkpoint);
   check_belong(checkpoint, loaded, cache);
-  for (const auto& [name, tensor] : loaded.lorsa.weights().named()) {
+  for (const auto& [name, tensor] : loaded.dictionary.weights().named()) {
     *tensor = tensor->to(device);
   }
   return loaded;
@@ -56,8 +56,10 @@ std::vector<int64_t> heldout_rows(const data::CacheReader& cache, int64_t max_ro
   return rows;
 }
 
-at::Tensor input_of(const model::Lorsa& lorsa, const data::Batch& batch, c10::Device device) {
-  const at::Tensor& x_BTD = lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+at::Tensor input_of(const model::Dictionary& dictionary,
+                    const data::Batch& batch,
+                    c10::Device device) {
+  const at::Tensor& x_BTD = dictionary.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
   return x_BTD.to(device, at::kFloat);
 }
 

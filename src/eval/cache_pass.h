@@ -16,15 +16,15 @@ namespace lorsa::eval {
 
 /// The checkpoint, folded, on `device`. Throws ConfigError naming both sides unless it is of the
 /// cache's width, layer, language model and input convention.
-[[nodiscard]] model::LoadedLorsa load_for_cache(const std::filesystem::path& checkpoint,
-                                                const data::CacheReader& cache,
-                                                c10::Device device);
+[[nodiscard]] model::LoadedDictionary load_for_cache(const std::filesystem::path& checkpoint,
+                                                     const data::CacheReader& cache,
+                                                     c10::Device device);
 
 /// The first `max_rows` held-out rows, all for 0. Throws ConfigError if there are none.
 [[nodiscard]] std::vector<int64_t> heldout_rows(const data::CacheReader& cache, int64_t max_rows);
 
 /// What a kind reads of a batch: an SAE the target. float32 on `device`.
-[[nodiscard]] at::Tensor input_of(const model::Lorsa& lorsa,
+[[nodiscard]] at::Tensor input_of(const model::Dictionary& dictionary,
                                   const data::Batch& batch,
                                   c10::Device device);
 

@@ -7,25 +7,26 @@
 namespace lorsa::eval {
 
 Candidate::Candidate(const std::filesystem::path& checkpoint,
-                     model::LoadedLorsa&& lorsa,
+                     model::LoadedDictionary&& dictionary,
                      const data::Manifest& manifest)
     : folder(checkpoint),
-      loaded(std::move(lorsa)),
+      loaded(std::move(dictionary)),
       reconstruction(manifest.context_length, manifest.d_model),
-      usage(loaded.lorsa.shape().num_ov_heads) {}
+      usage(loaded.dictionary.shape().num_ov_heads) {}
 
 at::Tensor Candidate::add(const at::Tensor& input_BTD,
                           const at::Tensor& target_BTD,
                           const at::Tensor& scored_BT) {
-  const bool reads_target = loaded.lorsa.shape().reads_target();
-  const model::Reconstruction out = loaded.lorsa.reconstruct(reads_target ? target_BTD : input_BTD);
+  const bool reads_target = loaded.dictionary.shape().reads_target();
+  const model::Reconstruction out =
+      loaded.dictionary.reconstruct(reads_target ? target_BTD : input_BTD);
   reconstruction.add(out.y_BTD, target_BTD, scored_BT);
   usage.add(out.kept.value_PK, out.kept.head_PK, scored_BT.reshape({-1}));
   return out.y_BTD;
 }
 
 EvalReport Candidate::report(const kernels::Mhsa& layer) const {
-  const model::LorsaShape& shape = loaded.lorsa.shape();
+  const model::DictionaryShape& shape = loaded.dictionary.shape();
   EvalReport report;
   report.checkpoint = folder.string();
   report.kind = shape.has_attention() ? "lorsa" : "sae";
@@ -39,7 +40,7 @@ EvalReport Candidate::report(const kernels::Mhsa& layer) const {
   if (patterns) {
     report.patterns = patterns->report();
   }
-  report.spread = spread_of(output_shares(loaded.lorsa, layer), report.usage.rate_H > 0);
+  report.spread = spread_of(output_shares(loaded.dictionary, layer), report.usage.rate_H > 0);
   return report;
 }
 

@@ -18,14 +18,14 @@ namespace lorsa::eval {
 /// One checkpoint and what is measured of it. Its meters borrow the Lorsa: it stays where it is.
 struct Candidate {
   std::filesystem::path folder;
-  model::LoadedLorsa loaded;
+  model::LoadedDictionary loaded;
   metrics::ReconstructionMeter reconstruction;
   metrics::UsageMeter usage;
   std::unique_ptr<LanguageMeter> language;  ///< null: not measured
   std::unique_ptr<PatternMeter> patterns;   ///< null: not measured
 
   Candidate(const std::filesystem::path& checkpoint,
-            model::LoadedLorsa&& lorsa,
+            model::LoadedDictionary&& dictionary,
             const data::Manifest& manifest);
   Candidate(const Candidate&) = delete;
   Candidate& operator=(const Candidate&) = delete;

@@ -55,10 +55,10 @@ void check_output(const ConvertOptions& options) {
   }
 }
 
-model::ImportedLorsa read_input(const ConvertOptions& options, CheckpointKind from) {
+model::ImportedDictionary read_input(const ConvertOptions& options, CheckpointKind from) {
   switch (from) {
     case CheckpointKind::kLorsa: {
-      model::LoadedLorsa loaded = model::load_checkpoint(options.input);
+      model::LoadedDictionary loaded = model::load_checkpoint(options.input);
       const bool folded = loaded.info.normalization == Normalization::kFolded;
       return {std::move(loaded), std::nullopt, folded ? "folded" : "scaled", true, "float32", {}};
     }
@@ -86,7 +86,7 @@ void check_options(const ConvertOptions& options, CheckpointKind from, Checkpoin
 /// Makes the checkpoint one of the cache's layer.
 void take_identity(const fs::path& folder,
                    const data::Manifest& manifest,
-                   model::ImportedLorsa& imported) {
+                   model::ImportedDictionary& imported) {
   model::CheckpointInfo& info = imported.loaded.info;
   const auto refuse_unless = [&](bool equal, const char* what, const auto& ours,
                                  const auto& theirs) {
@@ -94,7 +94,7 @@ void take_identity(const fs::path& folder,
                 "--cache: {} is not of the checkpoint's layer: its {} is {}, the checkpoint's {}",
                 folder, what, theirs, ours);
   };
-  const int64_t width = imported.loaded.lorsa.shape().d_model;
+  const int64_t width = imported.loaded.dictionary.shape().d_model;
   refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
   refuse_unless(info.layer < 0 || info.layer == manifest.layer, "layer", info.layer,
                 manifest.layer);
@@ -113,7 +113,7 @@ const char* word(Normalization normalization) {
 
 /// What the input leaves open about its normalization.
 void warn_about_reading(const ConvertOptions& options,
-                        const model::ImportedLorsa& imported,
+                        const model::ImportedDictionary& imported,
                         ConvertReport& report) {
   if (report.readings && report.readings->better() != report.info.normalization) {
     report.warnings.push_back(formatted(
@@ -130,9 +130,9 @@ void warn_about_reading(const ConvertOptions& options,
 
 /// The mask of a long context is larger than many disks: known before anything is written.
 void check_space(const ConvertOptions& options,
-                 const model::LoadedLorsa& loaded,
+                 const model::LoadedDictionary& loaded,
                  ConvertReport& report) {
-  report.bytes = model::llamascopium_bytes(loaded.lorsa, loaded.info, options.n_ctx);
+  report.bytes = model::llamascopium_bytes(loaded.dictionary, loaded.info, options.n_ctx);
   const auto free = static_cast<double>(io::free_bytes(options.output));
   LORSA_CHECK(report.bytes <= free, IoError,
               "{}: the disk cannot hold the checkpoint: {} needed, most of it for llamascopium's "
@@ -142,13 +142,13 @@ void check_space(const ConvertOptions& options,
 
 void write_output(const ConvertOptions& options,
                   CheckpointKind to,
-                  const model::LoadedLorsa& loaded) {
+                  const model::LoadedDictionary& loaded) {
   io::remove_tree(io::beside(io::without_trailing_slash(options.output), ".tmp"));
   io::PendingFolder folder(options.output);
   if (to == CheckpointKind::kLorsa) {
-    model::save_checkpoint(folder.path(), loaded.lorsa, loaded.info);
+    model::save_checkpoint(folder.path(), loaded.dictionary, loaded.info);
   } else {
-    model::save_llamascopium(folder.path(), loaded.lorsa, loaded.info, options.n_ctx);
+    model::save_llamascopium(folder.path(), loaded.dictionary, loaded.info, options.n_ctx);
   }
   folder.commit();
 }
@@ -161,7 +161,7 @@ ConvertReport convert(const ConvertOptions& options) {
       from == CheckpointKind::kLorsa ? CheckpointKind::kLlamascopium : CheckpointKind::kLorsa);
   check_options(options, from, to);
   check_output(options);
-  model::ImportedLorsa imported = read_input(options, from);
+  model::ImportedDictionary imported = read_input(options, from);
 
   ConvertReport report;
   if (!options.cache.empty()) {
@@ -173,7 +173,7 @@ ConvertReport convert(const ConvertOptions& options) {
   report.to = to;
   report.input = options.input.string();
   report.output = options.output.string();
-  report.shape = imported.loaded.lorsa.shape();
+  report.shape = imported.loaded.dictionary.shape();
   report.info = imported.loaded.info;
   report.stated = imported.stated;
   report.dtype = imported.dtype;
@@ -184,8 +184,8 @@ ConvertReport convert(const ConvertOptions& options) {
   }
   if (to == CheckpointKind::kLlamascopium) {
     // Refuses what cannot be said there, before anything is written and without writing, too.
-    static_cast<void>(
-        model::llamascopium_config(imported.loaded.lorsa, imported.loaded.info, options.n_ctx));
+    static_cast<void>(model::llamascopium_config(imported.loaded.dictionary, imported.loaded.info,
+                                                 options.n_ctx));
     check_space(options, imported.loaded, report);
   }
   if (options.write == ConvertOptions::Write::kYes) {

@@ -8,7 +8,7 @@
 namespace lorsa::eval {
 namespace {
 
-std::string activation_text(const model::LorsaShape& shape) {
+std::string activation_text(const model::DictionaryShape& shape) {
   switch (shape.activation) {
     case model::Activation::kTopK:
       return formatted("topk, K {}", shape.top_k);
@@ -56,7 +56,7 @@ std::string readings_text(const Readings& readings) {
 }  // namespace
 
 std::string report_text(const ConvertReport& report) {
-  const model::LorsaShape& s = report.shape;
+  const model::DictionaryShape& s = report.shape;
   std::ostringstream out;
   const auto line = [&](const char* label, const std::string& text) {
     out << std::left << std::setw(15) << label << text << "\n";

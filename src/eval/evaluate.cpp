@@ -54,8 +54,8 @@ class Evaluation {
           checkpoint, load_for_cache(checkpoint, cache_, device), cache_.manifest()));
     }
     check_batch();
-    plan_ =
-        plan_interventions(options, candidates_.front()->loaded.lorsa.shape(), cache_.manifest());
+    plan_ = plan_interventions(options, candidates_.front()->loaded.dictionary.shape(),
+                               cache_.manifest());
     LORSA_CHECK(!plan_ || checkpoints.size() == 1, ConfigError,
                 "--ablate-heads and --steer: expected one CHECKPOINT, found {}",
                 checkpoints.size());
@@ -88,7 +88,7 @@ class Evaluation {
     add_long_contexts(reports);
     if (plan_) {
       // All that is measured of the Lorsa as it was is measured.
-      candidates_.front()->loaded.lorsa.to_unit_form();
+      candidates_.front()->loaded.dictionary.to_unit_form();
       reports.front().interventions = carry_out(*plan_, reports.front().usage.rate_H);
     }
     return reports;
@@ -104,7 +104,7 @@ class Evaluation {
     const auto tokens =
         static_cast<double>(std::min(options_.batch_sequences, num_rows()) * context_length());
     for (const auto& candidate : candidates_) {
-      const model::LorsaShape& shape = candidate->loaded.lorsa.shape();
+      const model::DictionaryShape& shape = candidate->loaded.dictionary.shape();
       check_memory(tokens * 4.0 * static_cast<double>(2 * shape.num_ov_heads + 4 * shape.d_model),
                    device_,
                    formatted("batches of {} rows (--batch-sequences)", options_.batch_sequences));
@@ -116,13 +116,13 @@ class Evaluation {
     const at::Tensor target_mean_D =
         at::tensor(manifest.target_mean, at::kDouble).to(at::kFloat).to(device_);
     for (const auto& candidate : candidates_) {
-      const model::Lorsa& lorsa = candidate->loaded.lorsa;
+      const model::Dictionary& dictionary = candidate->loaded.dictionary;
       if (language_model_) {
-        candidate->language =
-            std::make_unique<LanguageMeter>(*language_model_, lorsa, manifest.layer, target_mean_D);
+        candidate->language = std::make_unique<LanguageMeter>(*language_model_, dictionary,
+                                                              manifest.layer, target_mean_D);
       }
-      if (lorsa.shape().has_attention() && options_.pattern_rows > 0) {
-        candidate->patterns = std::make_unique<PatternMeter>(lorsa, layer_);
+      if (dictionary.shape().has_attention() && options_.pattern_rows > 0) {
+        candidate->patterns = std::make_unique<PatternMeter>(dictionary, layer_);
       }
     }
   }
@@ -156,7 +156,7 @@ class Evaluation {
 
   [[nodiscard]] InterventionReport carry_out(const InterventionPlan& plan,
                                              const at::Tensor& rate_H) const {
-    const EditedLayer layer{*language_model_, candidates_.front()->loaded.lorsa,
+    const EditedLayer layer{*language_model_, candidates_.front()->loaded.dictionary,
                             cache_.manifest().layer};
     return intervene(plan,
                      {layer, cache_, rows_, rate_H, options_.batch_sequences, options_.progress});
@@ -182,9 +182,9 @@ class Evaluation {
   }
 
   void add_long_contexts(std::vector<EvalReport>& reports) const {
-    std::vector<const model::Lorsa*> lorsas;
+    std::vector<const model::Dictionary*> dictionaries;
     for (const auto& candidate : candidates_) {
-      lorsas.push_back(&candidate->loaded.lorsa);
+      dictionaries.push_back(&candidate->loaded.dictionary);
     }
     const data::Manifest& manifest = cache_.manifest();
     const RowStart start = manifest.prepend_bos ? RowStart::kBos : RowStart::kText;
@@ -194,7 +194,7 @@ class Evaluation {
           std::max<int64_t>(1, options_.batch_sequences * context_length() / length);
       const LongRows rows = join_rows(at::cat(tokens_), at::cat(scored_), length, start);
       const std::vector<LongContextReport> found = judge_long_rows(
-          *language_model_, manifest.layer, lorsas, rows, rows_per_batch, options_.progress);
+          *language_model_, manifest.layer, dictionaries, rows, rows_per_batch, options_.progress);
       for (size_t i = 0; i < reports.size(); ++i) {
         reports[i].long_contexts.push_back(found[i]);
       }

@@ -21,8 +21,8 @@ constexpr int64_t kPositionsAtOnce = 1024;
 /// A set of edits as tensors: n heads, what they are set to and what they write.
 class EditSet {
  public:
-  EditSet(const model::Lorsa& lorsa, const HeadEdits& edits) {
-    const int64_t num_heads = lorsa.shape().num_ov_heads;
+  EditSet(const model::Dictionary& dictionary, const HeadEdits& edits) {
+    const int64_t num_heads = dictionary.shape().num_ov_heads;
     const auto n = static_cast<int64_t>(edits.size());
     // Heads that are not edited share a place behind the others.
     at::Tensor place_H = at::full({num_heads}, n, at::kLong);
@@ -40,7 +40,7 @@ class EditSet {
       head_n.mutable_data_ptr<int64_t>()[i] = edit.head;
       value_n.mutable_data_ptr<double>()[i] = edit.value;
     }
-    const at::Tensor& W_HD = lorsa.weights().W_O;
+    const at::Tensor& W_HD = dictionary.weights().W_O;
     place_H_ = place_H.to(W_HD.device());
     value_n_ = value_n.to(W_HD.device(), W_HD.scalar_type());
     W_nD_ = W_HD.index_select(0, head_n.to(W_HD.device()));
@@ -92,7 +92,7 @@ EditedHidden run_edits(const EditedLayer& layer,
   std::vector<EditSet> prepared;
   prepared.reserve(sets.size());
   for (const HeadEdits& edits : sets) {
-    prepared.emplace_back(layer.lorsa, edits);
+    prepared.emplace_back(layer.dictionary, edits);
   }
   const at::Tensor edited_BT1 = edited_BT.to(layer.model.device()).unsqueeze(-1);
   const lm::Residual residual = layer.model.residual_before(tokens_BT, layer.layer);
@@ -101,9 +101,11 @@ EditedHidden run_edits(const EditedLayer& layer,
   lm::RunResult original = layer.model.run(residual, {site});
   hidden.original_BTD = std::move(original.hidden_BTD);
   const lm::SiteActivations& seen = original.taps.front();
-  const at::Tensor& W = layer.lorsa.weights().W_O;
-  const at::Tensor& read = layer.lorsa.shape().reads_target() ? seen.output_BTD : seen.input_BTD;
-  const kernels::TopK kept = layer.lorsa.reconstruct(read.to(W.device(), W.scalar_type())).kept;
+  const at::Tensor& W = layer.dictionary.weights().W_O;
+  const at::Tensor& read =
+      layer.dictionary.shape().reads_target() ? seen.output_BTD : seen.input_BTD;
+  const kernels::TopK kept =
+      layer.dictionary.reconstruct(read.to(W.device(), W.scalar_type())).kept;
   for (const EditSet& set : prepared) {
     const auto changed = [&](const at::Tensor&, const at::Tensor& output) {
       const at::Tensor change_BTD = set.change(kept).view(output.sizes()).to(output.device());

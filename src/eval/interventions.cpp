@@ -195,7 +195,7 @@ double RowsEffect::kl_ratio() const {
 }
 
 std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
-                                                   const model::LorsaShape& shape,
+                                                   const model::DictionaryShape& shape,
                                                    const data::Manifest& manifest) {
   check_options(options);
   const InterventionOptions& o = options.interventions;

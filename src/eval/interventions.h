@@ -37,9 +37,10 @@ struct InterventionPlan {
 
 /// None if nothing is to be edited. Throws ConfigError naming options that miss each other or
 /// contradict each other, heads that the Lorsa lacks and empty prompts.
-[[nodiscard]] std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
-                                                                 const model::LorsaShape& shape,
-                                                                 const data::Manifest& manifest);
+[[nodiscard]] std::optional<InterventionPlan> plan_interventions(
+    const EvalOptions& options,
+    const model::DictionaryShape& shape,
+    const data::Manifest& manifest);
 
 /// What the plan is carried out on.
 struct InterventionInputs {

@@ -6,10 +6,10 @@
 namespace lorsa::eval {
 
 LanguageMeter::LanguageMeter(const lm::LanguageModel& model,
-                             const model::Lorsa& lorsa,
+                             const model::Dictionary& dictionary,
                              int64_t layer,
                              const at::Tensor& target_mean_D)
-    : model_(model), lorsa_(lorsa), layer_(layer), target_mean_D_(target_mean_D) {}
+    : model_(model), dictionary_(dictionary), layer_(layer), target_mean_D_(target_mean_D) {}
 
 void LanguageMeter::add(const at::Tensor& tokens_BT, const at::Tensor& scored_BT) {
   const at::NoGradGuard no_grad;
@@ -18,9 +18,9 @@ void LanguageMeter::add(const at::Tensor& tokens_BT, const at::Tensor& scored_BT
     return at::where(scored_BT1, replacement.to(output.device(), output.scalar_type()), output);
   };
   const auto replaced = [&](const at::Tensor& input, const at::Tensor& output) {
-    const at::Tensor& W = lorsa_.weights().W_V;
-    const at::Tensor& read = lorsa_.shape().reads_target() ? output : input;
-    return at_scored(lorsa_.reconstruct(read.to(W.device(), W.scalar_type())).y_BTD, output);
+    const at::Tensor& W = dictionary_.weights().W_V;
+    const at::Tensor& read = dictionary_.shape().reads_target() ? output : input;
+    return at_scored(dictionary_.reconstruct(read.to(W.device(), W.scalar_type())).y_BTD, output);
   };
   const auto zero = [&](const at::Tensor&, const at::Tensor& output) {
     return at_scored(at::zeros_like(output), output);

@@ -5,7 +5,7 @@
 #include "eval/prediction_meter.h"
 #include "lorsa/eval/evaluate.h"
 #include "lorsa/lm/language_model.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::eval {
 
@@ -14,7 +14,7 @@ class LanguageMeter {
  public:
   /// `target_mean_D` is what mean ablation writes. All are borrowed.
   LanguageMeter(const lm::LanguageModel& model,
-                const model::Lorsa& lorsa,
+                const model::Dictionary& dictionary,
                 int64_t layer,
                 const at::Tensor& target_mean_D);
 
@@ -25,7 +25,7 @@ class LanguageMeter {
 
  private:
   const lm::LanguageModel& model_;
-  const model::Lorsa& lorsa_;
+  const model::Dictionary& dictionary_;
   int64_t layer_;
   at::Tensor target_mean_D_;
   PredictionMeter predictions_;

@@ -72,16 +72,17 @@ void check_context_lengths(const EvalOptions& options,
   }
 }
 
-std::vector<LongContextReport> judge_long_rows(const lm::LanguageModel& model,
-                                               int64_t layer,
-                                               const std::vector<const model::Lorsa*>& lorsas,
-                                               const LongRows& rows,
-                                               int64_t rows_per_batch,
-                                               Progress::Visible progress) {
+std::vector<LongContextReport> judge_long_rows(
+    const lm::LanguageModel& model,
+    int64_t layer,
+    const std::vector<const model::Dictionary*>& dictionaries,
+    const LongRows& rows,
+    int64_t rows_per_batch,
+    Progress::Visible progress) {
   const int64_t num_rows = rows.tokens_nT.size(0);
   const int64_t length = rows.tokens_nT.size(1);
   std::vector<metrics::ReconstructionMeter> meters;
-  while (meters.size() < lorsas.size()) {  // a copy of a meter would share its sums
+  while (meters.size() < dictionaries.size()) {  // a copy of a meter would share its sums
     meters.emplace_back(length, model.config().d_model);
   }
   Progress bar(formatted("context {}", length), num_rows * length, "tokens", 0, progress);
@@ -95,10 +96,10 @@ std::vector<LongContextReport> judge_long_rows(const lm::LanguageModel& model,
     const lm::SiteActivations taps =
         model.activations(rows.tokens_nT.slice(0, first, last), {Site{layer}}).front();
     const at::Tensor target_BTD = taps.output_BTD.to(at::kFloat);
-    for (size_t i = 0; i < lorsas.size(); ++i) {
+    for (size_t i = 0; i < dictionaries.size(); ++i) {
       const at::Tensor read_BTD =
-          lorsas[i]->shape().reads_target() ? target_BTD : taps.input_BTD.to(at::kFloat);
-      meters[i].add(lorsas[i]->reconstruct(read_BTD).y_BTD, target_BTD, scored_BT);
+          dictionaries[i]->shape().reads_target() ? target_BTD : taps.input_BTD.to(at::kFloat);
+      meters[i].add(dictionaries[i]->reconstruct(read_BTD).y_BTD, target_BTD, scored_BT);
     }
     bar.update(last * length);
   }

@@ -9,7 +9,7 @@
 #include "lorsa/data/manifest.h"
 #include "lorsa/eval/evaluate.h"
 #include "lorsa/lm/language_model.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::eval {
 
@@ -43,7 +43,7 @@ void check_context_lengths(const EvalOptions& options,
 [[nodiscard]] std::vector<LongContextReport> judge_long_rows(
     const lm::LanguageModel& model,
     int64_t layer,
-    const std::vector<const model::Lorsa*>& lorsas,
+    const std::vector<const model::Dictionary*>& dictionaries,
     const LongRows& rows,
     int64_t rows_per_batch,
     Progress::Visible progress);

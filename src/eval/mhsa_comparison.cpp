@@ -25,12 +25,12 @@ at::Tensor queries_first(const at::Tensor& pattern_nTT, const at::Tensor& query_
 
 }  // namespace
 
-PatternMeter::PatternMeter(const model::Lorsa& lorsa, const kernels::Mhsa& layer)
-    : lorsa_(lorsa), layer_(layer) {
-  LORSA_CHECK(lorsa.shape().has_attention(), ConfigError,
+PatternMeter::PatternMeter(const model::Dictionary& dictionary, const kernels::Mhsa& layer)
+    : dictionary_(dictionary), layer_(layer) {
+  LORSA_CHECK(dictionary.shape().has_attention(), ConfigError,
               "an SAE has no attention patterns to compare");
   const int64_t N = layer.num_heads();
-  const int64_t S = lorsa.shape().num_qk_heads;
+  const int64_t S = dictionary.shape().num_qk_heads;
   const at::TensorOptions options = layer.W_Q.options().dtype(at::kDouble);
   divergence_NS_ = at::zeros({N, S}, options);
   first_mass_N_ = at::zeros({N}, options);
@@ -63,12 +63,12 @@ void PatternMeter::add_row(const at::Tensor& x_1TD, const at::Tensor& scored_T) 
   first_mass_N_ += p.select(2, 0).sum(0);
   divergence_NS_ += at::xlogy(p, p).sum(at::IntArrayRef{0, 2}).unsqueeze(1);
   const int64_t T = x_1TD.size(1);
-  const int64_t S = lorsa_.shape().num_qk_heads;
+  const int64_t S = dictionary_.shape().num_qk_heads;
   const int64_t slice = std::max<int64_t>(1, kSliceBytes / (T * T * 4));
   for (int64_t first = 0; first < S; first += slice) {
     const int64_t count = std::min(slice, S - first);
     const at::Tensor log_q_QST =
-        queries_first(lorsa_.qk_log_patterns(x_1TD, first, count)[0], query_Q);
+        queries_first(dictionary_.qk_log_patterns(x_1TD, first, count)[0], query_Q);
     first_mass_S_.narrow(0, first, count) += log_q_QST.select(2, 0).to(at::kDouble).exp().sum(0);
     // Future sources have p = 0 and log q = -infinity; their product is to be 0.
     const at::Tensor finite_QST = log_q_QST.clamp_min(std::numeric_limits<float>::lowest());
@@ -93,9 +93,9 @@ PatternReport PatternMeter::report() const {
   return report;
 }
 
-at::Tensor output_shares(const model::Lorsa& lorsa, const kernels::Mhsa& layer) {
+at::Tensor output_shares(const model::Dictionary& dictionary, const kernels::Mhsa& layer) {
   const at::NoGradGuard no_grad;
-  const at::Tensor W_HD = lorsa.weights().W_O.to(at::kDouble);
+  const at::Tensor W_HD = dictionary.weights().W_O.to(at::kDouble);
   const at::Tensor norm_H1 = at::linalg_vector_norm(W_HD, 2, at::IntArrayRef{1}, /*keepdim=*/true);
   const at::Tensor unit_HD = W_HD / at::where(norm_H1 > 0, norm_H1, at::ones_like(norm_H1));
   std::vector<at::Tensor> shares;

@@ -16,27 +16,27 @@ struct Judged {
   double l0 = 0.0;
 };
 
-Judged judge(const model::Lorsa& lorsa,
+Judged judge(const model::Dictionary& dictionary,
              const data::CacheReader& cache,
              const std::vector<int64_t>& rows) {
   const data::Manifest& manifest = cache.manifest();
   metrics::ReconstructionMeter reconstruction(manifest.context_length, manifest.d_model);
-  metrics::UsageMeter usage(lorsa.shape().num_ov_heads);
+  metrics::UsageMeter usage(dictionary.shape().num_ov_heads);
   for (const int64_t row : rows) {
     const data::Batch batch = cache.read({row});
-    const model::Reconstruction out = lorsa.reconstruct(batch.input_BTD.to(at::kFloat));
+    const model::Reconstruction out = dictionary.reconstruct(batch.input_BTD.to(at::kFloat));
     reconstruction.add(out.y_BTD, batch.target_BTD.to(at::kFloat), batch.scored_BT);
     usage.add(out.kept.value_PK, out.kept.head_PK, batch.scored_BT.reshape({-1}));
   }
   return {reconstruction.report().fvu, usage.report().l0};
 }
 
-model::Lorsa folded_copy(const model::Lorsa& lorsa, const model::Scales& scales) {
-  model::LorsaWeights weights = lorsa.weights();
+model::Dictionary folded_copy(const model::Dictionary& dictionary, const model::Scales& scales) {
+  model::DictionaryWeights weights = dictionary.weights();
   for (const auto& [name, tensor] : weights.named()) {
     *tensor = tensor->clone();
   }
-  model::Lorsa copy(lorsa.shape(), std::move(weights));
+  model::Dictionary copy(dictionary.shape(), std::move(weights));
   copy.fold(scales.input, scales.target);
   return copy;
 }
@@ -48,7 +48,7 @@ model::Normalization Readings::better() const {
                                                 : model::Normalization::kFolded;
 }
 
-Readings judge_readings(const model::ImportedLorsa& imported, const data::CacheReader& cache) {
+Readings judge_readings(const model::ImportedDictionary& imported, const data::CacheReader& cache) {
   const auto& heldout = cache.rows(data::Side::kHeldout);
   std::vector<int64_t> rows = heldout.empty() ? cache.rows(data::Side::kAll) : heldout;
   LORSA_CHECK(!rows.empty(), ConfigError, "{} holds no rows", cache.folder());
@@ -57,11 +57,12 @@ Readings judge_readings(const model::ImportedLorsa& imported, const data::CacheR
   }
   Readings readings;
   readings.num_rows = static_cast<int64_t>(rows.size());
-  const Judged folded = judge(imported.loaded.lorsa, cache, rows);
+  const Judged folded = judge(imported.loaded.dictionary, cache, rows);
   readings.fvu_folded = folded.fvu;
   readings.l0_folded = folded.l0;
   if (imported.scales) {
-    const Judged scaled = judge(folded_copy(imported.loaded.lorsa, *imported.scales), cache, rows);
+    const Judged scaled =
+        judge(folded_copy(imported.loaded.dictionary, *imported.scales), cache, rows);
     readings.fvu_scaled = scaled.fvu;
     readings.l0_scaled = scaled.l0;
   }

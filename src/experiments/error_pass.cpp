@@ -61,15 +61,15 @@ ErrorBatch ErrorPass::run(const data::Batch& batch) const {
   const at::Tensor input_BTD = batch.input_BTD.to(device_, at::kFloat);
   const at::Tensor target_BTD = batch.target_BTD.to(device_, at::kFloat);
   const at::Tensor scored_BT = batch.scored_BT.to(device_);
-  const auto output_of = [&](const model::Lorsa& lorsa) {
-    return lorsa.reconstruct(lorsa.shape().reads_target() ? target_BTD : input_BTD).y_BTD;
+  const auto output_of = [&](const model::Dictionary& dictionary) {
+    return dictionary.reconstruct(dictionary.shape().reads_target() ? target_BTD : input_BTD).y_BTD;
   };
   const auto scored = [&](const at::Tensor& values) { return values.index({scored_BT}); };
   const auto scored_double = [&](const at::Tensor& values) {
     return scored(values).to(at::kDouble);
   };
   ErrorBatch result;
-  result.outputs = {output_of(checkpoint_.lorsa), output_of(reference_.lorsa), target_BTD,
+  result.outputs = {output_of(checkpoint_.dictionary), output_of(reference_.dictionary), target_BTD,
                     scored_BT};
   result.input_nD = scored_double(input_BTD);
   result.target_nD = scored_double(target_BTD);

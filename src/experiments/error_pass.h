@@ -58,8 +58,8 @@ class ErrorPass {
   std::vector<int64_t> fit_rows_;
   std::vector<int64_t> heldout_rows_;
   kernels::Mhsa layer_;
-  model::LoadedLorsa checkpoint_;
-  model::LoadedLorsa reference_;
+  model::LoadedDictionary checkpoint_;
+  model::LoadedDictionary reference_;
 };
 
 }  // namespace lorsa::experiments

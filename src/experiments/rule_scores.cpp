@@ -33,8 +33,8 @@ struct Place {
 
 class Scorer {
  public:
-  Scorer(const model::LoadedLorsa& loaded, const data::CacheReader& cache, const Truth& truth)
-      : lorsa_(loaded.lorsa), cache_(cache), truth_(truth) {}
+  Scorer(const model::LoadedDictionary& loaded, const data::CacheReader& cache, const Truth& truth)
+      : dictionary_(loaded.dictionary), cache_(cache), truth_(truth) {}
 
   void read() {
     for_batches(eval::heldout_rows(cache_, 0), [&](const data::Batch& batch) { add(batch); });
@@ -50,7 +50,7 @@ class Scorer {
       rules_of.push_back(std::move(rules));
     }
     const auto num_rules = static_cast<int64_t>(truth_.rules.size());
-    best_ = best_units(firings_, rules_of, lorsa_.shape().num_ov_heads, num_rules);
+    best_ = best_units(firings_, rules_of, dictionary_.shape().num_ov_heads, num_rules);
     const std::vector<BestUnit> own =
         best_units(mhsa_firings_, rules_of, cache_.attention().num_heads(), num_rules);
     count_sources();
@@ -77,7 +77,7 @@ class Scorer {
   }
 
  private:
-  [[nodiscard]] bool has_patterns() const { return lorsa_.shape().has_attention(); }
+  [[nodiscard]] bool has_patterns() const { return dictionary_.shape().has_attention(); }
 
   /// As many rows at a time as hold kBatchTokens.
   template <typename Use>
@@ -87,7 +87,7 @@ class Scorer {
   }
 
   [[nodiscard]] at::Tensor read_by(const data::Batch& batch) const {
-    return eval::input_of(lorsa_, batch, c10::Device(c10::kCPU));
+    return eval::input_of(dictionary_, batch, c10::Device(c10::kCPU));
   }
 
   void add(const data::Batch& batch) {
@@ -107,7 +107,7 @@ class Scorer {
       }
     }
     const at::Tensor flat_M = at::tensor(flat, at::kLong);
-    const model::Reconstruction out = lorsa_.reconstruct(read_by(batch));
+    const model::Reconstruction out = dictionary_.reconstruct(read_by(batch));
     const at::Tensor value_MK = out.kept.value_PK.index_select(0, flat_M).contiguous();
     const at::Tensor head_MK = out.kept.head_PK.index_select(0, flat_M).to(at::kLong).contiguous();
     collect(value_MK, head_MK, first_place, firings_);
@@ -158,7 +158,7 @@ class Scorer {
       return;
     }
     std::vector<std::vector<size_t>> rules_of_unit(
-        static_cast<size_t>(lorsa_.shape().num_ov_heads));
+        static_cast<size_t>(dictionary_.shape().num_ov_heads));
     for (size_t rule = 0; rule < best_.size(); ++rule) {
       if (best_[rule].unit >= 0) {
         rules_of_unit[static_cast<size_t>(best_[rule].unit)].push_back(rule);
@@ -184,7 +184,7 @@ class Scorer {
           asked.push_back(firing);
         }
       }
-      const at::Tensor largest = lorsa_.z_patterns(read_by(batch), queries).argmax(1);
+      const at::Tensor largest = dictionary_.z_patterns(read_by(batch), queries).argmax(1);
       for (size_t i = 0; i < asked.size(); ++i) {
         for (const size_t rule : rules_of_unit[static_cast<size_t>(asked[i]->unit)]) {
           account(rule, *asked[i], largest[static_cast<int64_t>(i)].item<int64_t>());
@@ -225,7 +225,7 @@ class Scorer {
     report.any_source_share = has_patterns() ? ratio(any_source_, num_asked_) : kNone;
   }
 
-  const model::Lorsa& lorsa_;
+  const model::Dictionary& dictionary_;
   const data::CacheReader& cache_;
   const Truth& truth_;
   std::vector<Place> places_;
@@ -244,7 +244,8 @@ RuleReport score_rules(const std::filesystem::path& checkpoint,
                        const std::filesystem::path& truth_file) {
   const at::NoGradGuard no_grad;
   const data::CacheReader cache(cache_folder);
-  const model::LoadedLorsa loaded = eval::load_for_cache(checkpoint, cache, c10::Device(c10::kCPU));
+  const model::LoadedDictionary loaded =
+      eval::load_for_cache(checkpoint, cache, c10::Device(c10::kCPU));
   const Truth truth = read_truth(truth_file);
   LORSA_CHECK(truth.layer == cache.manifest().layer &&
                   truth.context_length == cache.manifest().context_length,

@@ -24,23 +24,25 @@ struct Pair {
   int64_t second = 0;
 };
 
-HeadActivity record(const model::Lorsa& lorsa,
+HeadActivity record(const model::Dictionary& dictionary,
                     const data::CacheReader& cache,
                     const std::vector<int64_t>& rows,
                     const StabilityOptions& options,
                     c10::Device device) {
-  HeadActivity activity(lorsa.shape().num_ov_heads);
+  HeadActivity activity(dictionary.shape().num_ov_heads);
   eval::for_each_batch(cache, rows, options.batch_sequences, [&](const data::Batch& batch) {
-    const kernels::TopK kept = lorsa.reconstruct(eval::input_of(lorsa, batch, device)).kept;
+    const kernels::TopK kept =
+        dictionary.reconstruct(eval::input_of(dictionary, batch, device)).kept;
     activity.add(kept.value_PK.cpu(), kept.head_PK.cpu(), batch.scored_BT.reshape({-1}));
   });
   return activity;
 }
 
 /// Rows of W_O at `heads`, unit-norm; a row of zeros stays one. [heads, D] double on the CPU.
-at::Tensor directions(const model::Lorsa& lorsa, const std::vector<int64_t>& heads) {
-  const at::Tensor rows_hD =
-      lorsa.weights().W_O.to(at::kCPU, at::kDouble).index_select(0, at::tensor(heads, at::kLong));
+at::Tensor directions(const model::Dictionary& dictionary, const std::vector<int64_t>& heads) {
+  const at::Tensor rows_hD = dictionary.weights()
+                                 .W_O.to(at::kCPU, at::kDouble)
+                                 .index_select(0, at::tensor(heads, at::kLong));
   return rows_hD / at::linalg_vector_norm(rows_hD, 2, at::IntArrayRef{1}, true).clamp_min(1e-300);
 }
 
@@ -139,14 +141,14 @@ StabilityReport match_heads(const std::filesystem::path& first,
   const c10::Device device = resolve_device(options.device);
   const data::CacheReader cache(options.cache);
   const std::vector<int64_t> rows = eval::heldout_rows(cache, options.max_rows);
-  const model::LoadedLorsa a = eval::load_for_cache(first, cache, device);
-  const model::LoadedLorsa b = eval::load_for_cache(second, cache, device);
+  const model::LoadedDictionary a = eval::load_for_cache(first, cache, device);
+  const model::LoadedDictionary b = eval::load_for_cache(second, cache, device);
   LORSA_CHECK(
-      a.lorsa.shape().kind == b.lorsa.shape().kind, ConfigError,
+      a.dictionary.shape().kind == b.dictionary.shape().kind, ConfigError,
       "{} and {} are a Lorsa and an SAE: heads and features are not matched with each other", first,
       second);
-  HeadActivity of_a = record(a.lorsa, cache, rows, options, device);
-  HeadActivity of_b = record(b.lorsa, cache, rows, options, device);
+  HeadActivity of_a = record(a.dictionary, cache, rows, options, device);
+  HeadActivity of_b = record(b.dictionary, cache, rows, options, device);
   of_a.finish();
   of_b.finish();
   for (const auto& [activity, folder] : {std::tie(of_a, first), std::tie(of_b, second)}) {
@@ -162,7 +164,7 @@ StabilityReport match_heads(const std::filesystem::path& first,
   report.num_heads_second = static_cast<int64_t>(of_b.acting().size());
   report.threshold = options.threshold;
   Matcher matcher(of_a, of_b, options.threshold);
-  matcher.run(directions(a.lorsa, of_a.acting()), directions(b.lorsa, of_b.acting()));
+  matcher.run(directions(a.dictionary, of_a.acting()), directions(b.dictionary, of_b.acting()));
   matcher.fill(report);
   return report;
 }

@@ -111,7 +111,7 @@ io::Json compare(const SweepConfig& config,
 
 void measure_run(const SweepConfig& config, const SweepPlan& plan, const RunPlan& run) {
   const data::CacheReader cache(run.config.data.cache);
-  const model::LoadedLorsa final = model::load_checkpoint(run.final_checkpoint());
+  const model::LoadedDictionary final = model::load_checkpoint(run.final_checkpoint());
   io::Json result;
   result["schema"] = 1;
   result["name"] = run.name;

@@ -20,7 +20,7 @@ constexpr const char* kManifest = "lorsa.json";
 constexpr const char* kWeights = "model.safetensors";
 
 /// An SAE's weights have the field's names of encoder and decoder.
-std::string name_in_file(const LorsaShape& shape, const std::string& name) {
+std::string name_in_file(const DictionaryShape& shape, const std::string& name) {
   if (shape.kind == Kind::kLorsa) {
     return name;
   }
@@ -34,12 +34,12 @@ std::string name_in_file(const LorsaShape& shape, const std::string& name) {
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& folder,
-                     const Lorsa& lorsa,
+                     const Dictionary& dictionary,
                      const CheckpointInfo& info) {
-  const LorsaShape& s = lorsa.shape();
+  const DictionaryShape& s = dictionary.shape();
   io::make_directories(folder);
   io::NamedTensors tensors;
-  for (const auto& [name, tensor] : lorsa.weights().named()) {
+  for (const auto& [name, tensor] : dictionary.weights().named()) {
     tensors.emplace_back(name_in_file(s, name),
                          is_projection(name) ? heads_of_rows(s, *tensor) : *tensor);
   }
@@ -47,16 +47,16 @@ void save_checkpoint(const std::filesystem::path& folder,
   io::write_json(folder / kManifest, checkpoint_json(s, info));
 }
 
-LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
+LoadedDictionary load_checkpoint(const std::filesystem::path& folder) {
   if (!is_there(folder / kManifest)) {
     io::refuse_place(folder, io::Place::kCheckpoint,
                      formatted("a checkpoint ({} and {})", kManifest, kWeights));
   }
   const std::string where = (folder / kManifest).string();
   const io::Json json = io::read_json(folder / kManifest);
-  const LorsaShape shape = shape_of_json(json, where);
+  const DictionaryShape shape = shape_of_json(json, where);
   const io::SafetensorsReader reader(folder / kWeights);
-  LorsaWeights weights;
+  DictionaryWeights weights;
   const auto read = [&](const std::string& name) {
     if (!is_projection(name)) {
       return reader.read_checked(name_in_file(shape, name), weight_shape(shape, name), at::kFloat);
@@ -74,13 +74,13 @@ LoadedLorsa load_checkpoint(const std::filesystem::path& folder) {
     });
     LORSA_CHECK(known, FormatError, "{}: unexpected tensor {}", (folder / kWeights), name);
   }
-  return {Lorsa(shape, std::move(weights)), info_of_json(json, where)};
+  return {Dictionary(shape, std::move(weights)), info_of_json(json, where)};
 }
 
-LoadedLorsa load_folded(const std::filesystem::path& folder) {
-  LoadedLorsa loaded = load_checkpoint(folder);
+LoadedDictionary load_folded(const std::filesystem::path& folder) {
+  LoadedDictionary loaded = load_checkpoint(folder);
   if (loaded.info.normalization == Normalization::kScaled) {
-    loaded.lorsa.fold(loaded.info.input_scale, loaded.info.target_scale);
+    loaded.dictionary.fold(loaded.info.input_scale, loaded.info.target_scale);
     loaded.info.normalization = Normalization::kFolded;
   }
   return loaded;

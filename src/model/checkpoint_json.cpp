@@ -80,7 +80,7 @@ kernels::RopeSpec rope_from_json(const io::Json& json, const std::string& where)
 
 }  // namespace
 
-io::Json checkpoint_json(const LorsaShape& shape, const CheckpointInfo& info) {
+io::Json checkpoint_json(const DictionaryShape& shape, const CheckpointInfo& info) {
   io::Json json;
   json["schema"] = kSchema;
   json["kind"] = word_of(kKinds, shape.kind);
@@ -111,11 +111,11 @@ io::Json checkpoint_json(const LorsaShape& shape, const CheckpointInfo& info) {
   return json;
 }
 
-LorsaShape shape_of_json(const io::Json& json, const std::string& where) {
+DictionaryShape shape_of_json(const io::Json& json, const std::string& where) {
   const auto schema = io::member<std::string>(json, "schema", where);
   LORSA_CHECK(schema == kSchema || schema == kFirstSchema, FormatError,
               "{}: schema: expected {}, found {}", where, kSchema, schema);
-  LorsaShape shape;
+  DictionaryShape shape;
   shape.kind = value_of(kKinds, json, "kind", where);
   shape.d_model = io::member<int64_t>(json, "d_model", where);
   shape.num_ov_heads = io::member<int64_t>(json, "num_ov_heads", where);

@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 // The middle of a training step: from z to the loss and back to z.
 
@@ -21,8 +21,8 @@ struct ZGradient {
 
 /// One batch as the decoder sees it, flattened.
 struct DecodeTask {
-  const LorsaShape& shape;
-  const LorsaWeights& weights;
+  const DictionaryShape& shape;
+  const DictionaryWeights& weights;
   const at::Tensor& z_PH;
   at::Tensor target_PD;
   at::Tensor scored_P;

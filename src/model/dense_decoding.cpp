@@ -69,7 +69,7 @@ at::Tensor log_threshold_gradient(const DecodeTask& task,
 }  // namespace
 
 at::Tensor decode_dense(const DecodeTask& task, const at::Tensor& norm_H, StepResult& result) {
-  const LorsaWeights& w = task.weights;
+  const DictionaryWeights& w = task.weights;
   const at::Tensor a_PH = dense_activations(task.shape, w, task.z_PH, norm_H);
   const at::Tensor scored_P1 = task.scored_P.unsqueeze(1);
   const at::Tensor error_PD =

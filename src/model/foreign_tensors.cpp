@@ -239,7 +239,7 @@ kernels::RopeSpec rope_of_config(const io::Json& config,
   return rope;
 }
 
-void validate_read(const LorsaShape& shape, const std::string& where) {
+void validate_read(const DictionaryShape& shape, const std::string& where) {
   try {
     validate(shape);
   } catch (const ConfigError& error) {

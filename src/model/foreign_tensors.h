@@ -10,8 +10,8 @@
 
 #include "lorsa/io/json.h"
 #include "lorsa/io/safetensors.h"
+#include "lorsa/model/dictionary.h"
 #include "lorsa/model/interchange.h"
-#include "lorsa/model/lorsa.h"
 
 // What both projects' files share: a state dict with the weights and with buffers that follow from
 // the configuration (mask, IGNORE, rotary tables). The buffers are checked, not kept: they say how
@@ -89,7 +89,7 @@ template <typename T>
                                                const std::string& where);
 
 /// Throws validate()'s ConfigErrors as FormatErrors of `where`.
-void validate_read(const LorsaShape& shape, const std::string& where);
+void validate_read(const DictionaryShape& shape, const std::string& where);
 
 /// Settles what the weights are read as: normalization and scales of `info`.
 void apply_reading(ReadAs read_as,

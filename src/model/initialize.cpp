@@ -23,7 +23,7 @@ at::Tensor unit_rows(const at::Tensor& x) {
   return x / at::linalg_vector_norm(x, 2, at::IntArrayRef{1}, /*keepdim=*/true).clamp_min(1e-30);
 }
 
-void random_qk(const LorsaShape& shape, uint64_t seed, LorsaWeights& w) {
+void random_qk(const DictionaryShape& shape, uint64_t seed, DictionaryWeights& w) {
   // Xavier (Glorot and Bengio 2010) for each head's D x E matrix.
   const double bound = std::sqrt(6.0 / static_cast<double>(shape.d_model + shape.d_qk));
   const std::vector<int64_t> size = weight_shape(shape, "W_Q");
@@ -38,7 +38,7 @@ void random_qk(const LorsaShape& shape, uint64_t seed, LorsaWeights& w) {
 }
 
 // The MHSA head that QK head s stands for.
-int64_t mhsa_head(const LorsaShape& shape, const kernels::Mhsa& attention, int64_t s) {
+int64_t mhsa_head(const DictionaryShape& shape, const kernels::Mhsa& attention, int64_t s) {
   return s * attention.num_heads() / shape.num_qk_heads;
 }
 
@@ -46,7 +46,7 @@ int64_t kv_head(const kernels::Mhsa& attention, int64_t m) {
   return m / (attention.num_heads() / attention.num_kv_heads());
 }
 
-void check_fits(const LorsaShape& shape, const kernels::Mhsa& attention) {
+void check_fits(const DictionaryShape& shape, const kernels::Mhsa& attention) {
   LORSA_CHECK(shape.d_model == attention.d_model(), ConfigError,
               "init: the Lorsa's d_model = {} differs from the layer's {}", shape.d_model,
               attention.d_model());
@@ -67,7 +67,7 @@ void check_fits(const LorsaShape& shape, const kernels::Mhsa& attention) {
               shape.attn_scale, attention.attn_scale);
 }
 
-void mhsa_qk(const LorsaShape& shape, const InitSample& sample, LorsaWeights& w) {
+void mhsa_qk(const DictionaryShape& shape, const InitSample& sample, DictionaryWeights& w) {
   const kernels::Mhsa& layer = *sample.attention;
   const auto copy_heads = [&](const at::Tensor& weight_NDA, const at::Tensor& bias_NA, bool keys,
                               at::Tensor& weight, at::Tensor& bias) {
@@ -89,7 +89,7 @@ void mhsa_qk(const LorsaShape& shape, const InitSample& sample, LorsaWeights& w)
   }
 }
 
-void random_ov(const LorsaShape& shape, uint64_t seed, LorsaWeights& w) {
+void random_ov(const DictionaryShape& shape, uint64_t seed, DictionaryWeights& w) {
   const std::vector<int64_t> size = weight_shape(shape, "W_V");
   w.W_V = at::empty(size).normal_(0.0, 1.0 / std::sqrt(static_cast<double>(shape.d_model)),
                                   generator(seed, "W_V"));
@@ -109,10 +109,10 @@ at::Tensor active_directions(const at::Tensor& x_nD, const at::Tensor& value_DA)
   return at::mm(q_DA, vectors.flip(1)).to(at::kFloat);
 }
 
-void active_subspace_ov(const LorsaShape& shape,
+void active_subspace_ov(const DictionaryShape& shape,
                         const InitSample& sample,
                         uint64_t seed,
-                        LorsaWeights& w) {
+                        DictionaryWeights& w) {
   const kernels::Mhsa& layer = *sample.attention;
   const at::Tensor x_nD =
       sample.input_BTD.reshape({-1, shape.d_model}).index({sample.scored_BT.reshape({-1})});
@@ -137,8 +137,11 @@ void active_subspace_ov(const LorsaShape& shape,
 // Encoder and decoder rows alike, as Gao et al. (2024) start; with active_subspace (arXiv
 // 2508.16929) inside the directions that hold kActiveShare of the sample's variance. z begins
 // centred: b_V takes the mean away.
-void sae_rows(
-    const LorsaShape& shape, OvInit ov, const InitSample& sample, uint64_t seed, LorsaWeights& w) {
+void sae_rows(const DictionaryShape& shape,
+              OvInit ov,
+              const InitSample& sample,
+              uint64_t seed,
+              DictionaryWeights& w) {
   at::Tensor rows = at::empty(weight_shape(shape, "W_V")).normal_(0.0, 1.0, generator(seed, "W_V"));
   if (ov == OvInit::kActiveSubspace) {
     const at::Tensor t_nD = sample.input_BTD.reshape({-1, shape.d_model})
@@ -157,12 +160,12 @@ void sae_rows(
 }
 
 // Scales W_V: by the least-squares factor of the sample's loss, or to the target's variance.
-void set_value_norm(const LorsaShape& shape,
+void set_value_norm(const DictionaryShape& shape,
                     bool search,
                     const InitSample& sample,
-                    LorsaWeights& w) {
-  const Lorsa lorsa(shape, w);
-  const at::Tensor written_PD = (lorsa.reconstruct(sample.input_BTD).y_BTD - w.b_D)
+                    DictionaryWeights& w) {
+  const Dictionary dictionary(shape, w);
+  const at::Tensor written_PD = (dictionary.reconstruct(sample.input_BTD).y_BTD - w.b_D)
                                     .reshape({-1, shape.d_model})
                                     .to(at::kDouble);
   const at::Tensor scored_P = sample.scored_BT.reshape({-1});
@@ -185,11 +188,11 @@ void set_value_norm(const LorsaShape& shape,
   w.b_V.mul_(factor);
 }
 
-void attention_weights(const LorsaShape& shape,
+void attention_weights(const DictionaryShape& shape,
                        const InitConfig& config,
                        const InitSample& sample,
                        uint64_t seed,
-                       LorsaWeights& w) {
+                       DictionaryWeights& w) {
   const bool needs_layer = config.qk == QkInit::kMhsa || config.ov == OvInit::kActiveSubspace;
   LORSA_CHECK(!needs_layer || sample.attention != nullptr, ConfigError,
               "init: mhsa and active_subspace need the layer's own attention, which this cache "
@@ -227,13 +230,13 @@ void describe(config::Fields& f, InitConfig& c) {
       .between(1e-9, 1e9);
 }
 
-LorsaWeights initialize(const LorsaShape& shape,
-                        const InitConfig& config,
-                        const InitSample& sample,
-                        uint64_t seed) {
+DictionaryWeights initialize(const DictionaryShape& shape,
+                             const InitConfig& config,
+                             const InitSample& sample,
+                             uint64_t seed) {
   const at::NoGradGuard no_grad;
   validate(shape);
-  LorsaWeights w;
+  DictionaryWeights w;
   w.b_D = sample.target_mean_D.to(at::kFloat).contiguous().clone();
   if (shape.has_attention()) {
     attention_weights(shape, config, sample, seed, w);

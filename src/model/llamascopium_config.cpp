@@ -57,7 +57,7 @@ int64_t num_heads(int64_t d_model, double expansion_factor) {
 }
 
 /// The factor that gives exactly H when the product is cut to a whole number.
-double expansion_factor_of(const LorsaShape& shape) {
+double expansion_factor_of(const DictionaryShape& shape) {
   double factor = static_cast<double>(shape.num_ov_heads) / static_cast<double>(shape.d_model);
   while (num_heads(shape.d_model, factor) < shape.num_ov_heads) {
     factor = std::nextafter(factor, std::numeric_limits<double>::infinity());
@@ -103,7 +103,7 @@ void parse_normalization(const io::Json& config, const std::string& where, PeerC
   peer.normalization = peer.stated == "inference" ? Normalization::kFolded : Normalization::kScaled;
 }
 
-void parse_activation(const io::Json& config, const std::string& where, LorsaShape& shape) {
+void parse_activation(const io::Json& config, const std::string& where, DictionaryShape& shape) {
   shape.activation = activation_of(
       member_if_present<std::string>(config, "act_fn", where, std::string("relu")), where);
   shape.top_k = member_if_present<int64_t>(config, "top_k", where, 50);
@@ -116,7 +116,7 @@ void parse_activation(const io::Json& config, const std::string& where, LorsaSha
               where);
 }
 
-void parse_qk_norm(const io::Json& config, const std::string& where, LorsaShape& shape) {
+void parse_qk_norm(const io::Json& config, const std::string& where, DictionaryShape& shape) {
   shape.qk_norm = member_if_present<bool>(config, "use_post_qk_ln", where, false);
   shape.qk_norm_eps = member_if_present<double>(config, "eps", where, 1e-6);
   const auto type = config.find("normalization_type");
@@ -131,7 +131,7 @@ void parse_qk_norm(const io::Json& config, const std::string& where, LorsaShape&
               where, shape.qk_norm_eps);
 }
 
-void parse_attention(const io::Json& config, const std::string& where, LorsaShape& shape) {
+void parse_attention(const io::Json& config, const std::string& where, DictionaryShape& shape) {
   const auto position = member_if_present<std::string>(config, "positional_embedding_type", where,
                                                        std::string("rotary"));
   LORSA_CHECK(position == "rotary" || position == "none", FormatError,
@@ -158,13 +158,16 @@ bool is_whole(double value) {
 }
 
 /// Whether a kept value may stand in place of what peer_config_of() wrote.
-bool may_stand(const std::string& key, const io::Json& value, const Lorsa& lorsa, int64_t layer) {
+bool may_stand(const std::string& key,
+               const io::Json& value,
+               const Dictionary& dictionary,
+               int64_t layer) {
   static const std::set<std::string> kFree = {"use_triton_kernel",
                                               "sparsity_threshold_for_triton_spmm_kernel",
                                               "jumprelu_threshold_window", "n_ctx"};
   static const std::set<std::string> kNtk = {"NTK_by_parts_factor", "NTK_by_parts_low_freq_factor",
                                              "NTK_by_parts_high_freq_factor", "old_context_len"};
-  const LorsaShape& shape = lorsa.shape();
+  const DictionaryShape& shape = dictionary.shape();
   if (kFree.contains(key) || !is_peer_key(key)) {
     return true;
   }
@@ -173,7 +176,7 @@ bool may_stand(const std::string& key, const io::Json& value, const Lorsa& lorsa
            value.get<std::string>().starts_with(formatted("blocks.{}.", layer));
   }
   if (key == "use_decoder_bias") {
-    return value == true || !lorsa.weights().b_D.any().item<bool>();
+    return value == true || !dictionary.weights().b_D.any().item<bool>();
   }
   if (key == "sparsity_include_decoder_norm") {
     return shape.activation == Activation::kRelu;
@@ -198,7 +201,7 @@ PeerConfig parse_peer_config(const io::Json& config, const std::string& where) {
       member_if_present<std::string>(config, "sae_type", where, std::string("lorsa"));
   LORSA_CHECK(sae_type == "lorsa", FormatError, "{}: sae_type: expected lorsa, found {}", where,
               sae_type);
-  LorsaShape& shape = peer.shape;
+  DictionaryShape& shape = peer.shape;
   shape.d_model = size_member(config, "d_model", where);
   const auto factor = io::member<double>(config, "expansion_factor", where);
   const double heads = static_cast<double>(shape.d_model) * factor;
@@ -221,7 +224,7 @@ PeerConfig parse_peer_config(const io::Json& config, const std::string& where) {
   return peer;
 }
 
-io::Json peer_config_of(const LorsaShape& shape,
+io::Json peer_config_of(const DictionaryShape& shape,
                         const CheckpointInfo& info,
                         int64_t n_ctx,
                         const std::string& where) {
@@ -284,9 +287,12 @@ io::Json differing(const io::Json& config, const io::Json& ours) {
   return rest;
 }
 
-void restore_kept(io::Json& config, const io::Json& kept, const Lorsa& lorsa, int64_t layer) {
+void restore_kept(io::Json& config,
+                  const io::Json& kept,
+                  const Dictionary& dictionary,
+                  int64_t layer) {
   for (const auto& [key, value] : kept.items()) {
-    if (may_stand(key, value, lorsa, layer)) {
+    if (may_stand(key, value, dictionary, layer)) {
       config[key] = value;
     }
   }
@@ -294,7 +300,7 @@ void restore_kept(io::Json& config, const io::Json& kept, const Lorsa& lorsa, in
 
 bool is_peer_key(const std::string& key) {
   static const std::set<std::string> kKeys = [] {
-    LorsaShape shape;
+    DictionaryShape shape;
     shape.d_model = shape.num_ov_heads = shape.num_qk_heads = shape.d_qk = shape.top_k = 1;
     std::set<std::string> keys;
     const io::Json config = peer_config_of(shape, {}, 1, "");

@@ -13,7 +13,7 @@ namespace lorsa::model {
 
 /// What a config.json says, checked.
 struct PeerConfig {
-  LorsaShape shape;
+  DictionaryShape shape;
   Normalization normalization = Normalization::kFolded;
   std::string stated;  ///< norm_activation
   bool decoder_bias = true;
@@ -28,7 +28,7 @@ struct PeerConfig {
 
 /// The 30 keys in llamascopium's order, with its defaults where a Lorsa says nothing. Throws
 /// FormatError naming `where` for what the format cannot say.
-[[nodiscard]] io::Json peer_config_of(const LorsaShape& shape,
+[[nodiscard]] io::Json peer_config_of(const DictionaryShape& shape,
                                       const CheckpointInfo& info,
                                       int64_t n_ctx,
                                       const std::string& where);
@@ -38,7 +38,10 @@ struct PeerConfig {
 
 /// Puts into `config`, as peer_config_of() made it for `lorsa` and `layer`, those of `kept` that
 /// contradict neither.
-void restore_kept(io::Json& config, const io::Json& kept, const Lorsa& lorsa, int64_t layer);
+void restore_kept(io::Json& config,
+                  const io::Json& kept,
+                  const Dictionary& dictionary,
+                  int64_t layer);
 
 /// Whether llamascopium knows the key.
 [[nodiscard]] bool is_peer_key(const std::string& key);

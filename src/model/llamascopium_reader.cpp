@@ -29,9 +29,9 @@ io::NamedTensors views_of(const io::SafetensorsReader& reader) {
   return tensors;
 }
 
-LorsaWeights read_weights(ForeignTensors& tensors, const PeerConfig& peer) {
-  const LorsaShape& shape = peer.shape;
-  LorsaWeights weights;
+DictionaryWeights read_weights(ForeignTensors& tensors, const PeerConfig& peer) {
+  const DictionaryShape& shape = peer.shape;
+  DictionaryWeights weights;
   for (const std::string& name : weight_names(shape)) {
     if (name == "b_D" && !peer.decoder_bias) {
       weights.b_D = at::zeros({shape.d_model});
@@ -93,7 +93,7 @@ kernels::RopeSpec used_part(const kernels::RopeSpec& rope) {
 /// not contradict it.
 void apply_own(const io::Json& own,
                const std::string& where,
-               LorsaShape& shape,
+               DictionaryShape& shape,
                CheckpointInfo& info) {
   io::Json json = checkpoint_json(shape, info);
   for (const auto& [key, value] : own.items()) {
@@ -105,7 +105,7 @@ void apply_own(const io::Json& own,
         where, key);
     json[key] = value;
   }
-  const LorsaShape own_shape = shape_of_json(json, where);
+  const DictionaryShape own_shape = shape_of_json(json, where);
   const CheckpointInfo own_info = info_of_json(json, where);
   const auto agrees = [&](bool holds, const char* what, const char* with) {
     LORSA_CHECK(
@@ -128,7 +128,7 @@ void apply_own(const io::Json& own,
 /// What the folder says that a Lorsa has no other place for, as CheckpointInfo keeps it.
 std::string kept_text(const io::Json& config,
                       const PeerConfig& peer,
-                      const LorsaShape& shape,
+                      const DictionaryShape& shape,
                       const CheckpointInfo& info,
                       const std::optional<PeerNorms>& norms,
                       const std::map<std::string, std::string>& metadata,
@@ -171,7 +171,7 @@ std::vector<std::string> remarks_on(const io::Json& config,
 
 }  // namespace
 
-ImportedLorsa load_llamascopium(const fs::path& folder, ReadAs read_as) {
+ImportedDictionary load_llamascopium(const fs::path& folder, ReadAs read_as) {
   const std::string where = (folder / kPeerConfigFile).string();
   LORSA_CHECK(is_there(folder / kPeerConfigFile) && is_there(folder / kPeerWeightsFile), IoError,
               "{}: no llamascopium checkpoint here: expected {} and {}, {}", folder,
@@ -189,7 +189,7 @@ ImportedLorsa load_llamascopium(const fs::path& folder, ReadAs read_as) {
   const PeerConfig peer = parse_peer_config(config, where);
   const io::SafetensorsReader reader(folder / kPeerWeightsFile);
   ForeignTensors tensors(reader.path().string(), views_of(reader));
-  LorsaWeights weights = read_weights(tensors, peer);
+  DictionaryWeights weights = read_weights(tensors, peer);
   check_buffers(tensors, peer);
   const std::optional<PeerNorms> norms = read_norms(tensors, peer);
   tensors.check_all_read();
@@ -199,7 +199,7 @@ ImportedLorsa load_llamascopium(const fs::path& folder, ReadAs read_as) {
     scales = Scales{scale_of_norm(peer.shape.d_model, norms->input),
                     scale_of_norm(peer.shape.d_model, norms->target)};
   }
-  LorsaShape shape = peer.shape;
+  DictionaryShape shape = peer.shape;
   CheckpointInfo info;
   info.layer = peer.layer;
   info.model_name = model_name_of(folder);
@@ -216,7 +216,7 @@ ImportedLorsa load_llamascopium(const fs::path& folder, ReadAs read_as) {
       info.target_scale = stated.target_scale;
     }
   }
-  return {{Lorsa(shape, std::move(weights)), info},
+  return {{Dictionary(shape, std::move(weights)), info},
           scales,
           peer.stated,
           // With our key in it, nothing of llamascopium's has written config.json since we did.

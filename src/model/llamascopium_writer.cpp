@@ -34,14 +34,15 @@ io::Json kept_of(const CheckpointInfo& info) {
 }
 
 /// config.json without kOwnKey.
-io::Json plain_config(const Lorsa& lorsa,
+io::Json plain_config(const Dictionary& dictionary,
                       const CheckpointInfo& info,
                       std::optional<int64_t> n_ctx,
                       const std::string& where) {
   const io::Json kept = kept_of(info);
-  io::Json config = peer_config_of(lorsa.shape(), info, n_ctx.value_or(kDefaultContext), where);
+  io::Json config =
+      peer_config_of(dictionary.shape(), info, n_ctx.value_or(kDefaultContext), where);
   if (kept.contains("config")) {
-    restore_kept(config, kept["config"], lorsa, info.layer);
+    restore_kept(config, kept["config"], dictionary, info.layer);
   }
   if (n_ctx) {
     config["n_ctx"] = *n_ctx;
@@ -49,7 +50,7 @@ io::Json plain_config(const Lorsa& lorsa,
   return config;
 }
 
-PeerNorms norms_to_write(const LorsaShape& shape, const CheckpointInfo& info) {
+PeerNorms norms_to_write(const DictionaryShape& shape, const CheckpointInfo& info) {
   const io::Json kept = kept_of(info);
   if (info.normalization == Normalization::kFolded && kept.contains("norms")) {
     const io::Json& norms = kept["norms"];
@@ -64,7 +65,7 @@ PeerNorms norms_to_write(const LorsaShape& shape, const CheckpointInfo& info) {
 /// The Lorsa's own fields that `config` and `norms` alone would not give back.
 io::Json own_fields(const io::Json& config,
                     const PeerNorms& norms,
-                    const LorsaShape& shape,
+                    const DictionaryShape& shape,
                     const CheckpointInfo& info,
                     const std::string& where) {
   const PeerConfig peer = parse_peer_config(config, where);
@@ -80,15 +81,15 @@ io::Json own_fields(const io::Json& config,
   return own;
 }
 
-io::Json full_config(const Lorsa& lorsa,
+io::Json full_config(const Dictionary& dictionary,
                      const CheckpointInfo& info,
                      std::optional<int64_t> n_ctx,
                      const std::string& where) {
-  LORSA_CHECK(lorsa.shape().kind == Kind::kLorsa, FormatError,
+  LORSA_CHECK(dictionary.shape().kind == Kind::kLorsa, FormatError,
               "{}: kind: expected lorsa, found sae: this writes llamascopium's Lorsas alone",
               where);
-  io::Json config = plain_config(lorsa, info, n_ctx, where);
-  const LorsaShape& shape = lorsa.shape();
+  io::Json config = plain_config(dictionary, info, n_ctx, where);
+  const DictionaryShape& shape = dictionary.shape();
   const io::Json own = own_fields(config, norms_to_write(shape, info), shape, info, where);
   if (!own.empty()) {
     config[kOwnKey] = own;
@@ -101,12 +102,12 @@ std::string text_of(const io::Json& config) {
   return config.dump(4, ' ', /*ensure_ascii=*/true);
 }
 
-io::NamedTensors tensors_to_write(const Lorsa& lorsa,
+io::NamedTensors tensors_to_write(const Dictionary& dictionary,
                                   const CheckpointInfo& info,
                                   const PeerConfig& peer) {
-  const LorsaShape& shape = lorsa.shape();
+  const DictionaryShape& shape = dictionary.shape();
   io::NamedTensors tensors;
-  for (const auto& [name, tensor] : lorsa.weights().named()) {
+  for (const auto& [name, tensor] : dictionary.weights().named()) {
     if (name != "b_D" || peer.decoder_bias) {
       tensors.emplace_back(peer_name(name),
                            is_projection(name) ? heads_of_rows(shape, *tensor) : *tensor);
@@ -137,32 +138,32 @@ io::MadeTensor mask_to_write(int64_t n_ctx) {
 
 }  // namespace
 
-std::string llamascopium_config(const Lorsa& lorsa,
+std::string llamascopium_config(const Dictionary& dictionary,
                                 const CheckpointInfo& info,
                                 std::optional<int64_t> n_ctx) {
-  return text_of(full_config(lorsa, info, n_ctx, "llamascopium"));
+  return text_of(full_config(dictionary, info, n_ctx, "llamascopium"));
 }
 
-double llamascopium_bytes(const Lorsa& lorsa,
+double llamascopium_bytes(const Dictionary& dictionary,
                           const CheckpointInfo& info,
                           std::optional<int64_t> n_ctx) {
-  const io::Json config = full_config(lorsa, info, n_ctx, "llamascopium");
+  const io::Json config = full_config(dictionary, info, n_ctx, "llamascopium");
   const auto length = static_cast<double>(parse_peer_config(config, "llamascopium").n_ctx);
   double bytes = length * length;
   // The rotary tables, float32 both.
-  bytes += 2.0 * 4.0 * length * static_cast<double>(lorsa.shape().rope.rotary_dim);
-  for (const auto& [name, tensor] : lorsa.weights().named()) {
+  bytes += 2.0 * 4.0 * length * static_cast<double>(dictionary.shape().rope.rotary_dim);
+  for (const auto& [name, tensor] : dictionary.weights().named()) {
     bytes += static_cast<double>(tensor->nbytes());
   }
   return bytes;
 }
 
 void save_llamascopium(const std::filesystem::path& folder,
-                       const Lorsa& lorsa,
+                       const Dictionary& dictionary,
                        const CheckpointInfo& info,
                        std::optional<int64_t> n_ctx) {
   const std::string where = (folder / kPeerConfigFile).string();
-  const io::Json config = full_config(lorsa, info, n_ctx, where);
+  const io::Json config = full_config(dictionary, info, n_ctx, where);
   const PeerConfig peer = parse_peer_config(config, where);
   std::map<std::string, std::string> metadata = {{"version", kPeerVersion}};
   const io::Json kept = kept_of(info);
@@ -174,8 +175,8 @@ void save_llamascopium(const std::filesystem::path& folder,
     }
   }
   io::make_directories(folder);
-  io::write_safetensors(folder / kPeerWeightsFile, tensors_to_write(lorsa, info, peer), metadata,
-                        {mask_to_write(peer.n_ctx)});
+  io::write_safetensors(folder / kPeerWeightsFile, tensors_to_write(dictionary, info, peer),
+                        metadata, {mask_to_write(peer.n_ctx)});
   io::write_file(folder / kPeerConfigFile, text_of(config));
 }
 

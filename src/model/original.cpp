@@ -66,8 +66,8 @@ io::Json given_members(const io::Json& config) {
   return given;
 }
 
-LorsaShape shape_of(const io::Json& config, const std::string& where) {
-  LorsaShape shape;
+DictionaryShape shape_of(const io::Json& config, const std::string& where) {
+  DictionaryShape shape;
   shape.d_model = size_member(config, "d_model", where);
   shape.num_ov_heads = size_member(config, "n_ov_heads", where);
   shape.num_qk_heads = size_member(config, "n_qk_heads", where);
@@ -116,11 +116,11 @@ std::optional<Scales> scales_of(const io::Json& config, int64_t d_model, const s
   return Scales{scale("in"), scale("out")};
 }
 
-LorsaWeights read_weights(ForeignTensors& tensors, const LorsaShape& shape) {
+DictionaryWeights read_weights(ForeignTensors& tensors, const DictionaryShape& shape) {
   const int64_t D = shape.d_model;
   const int64_t H = shape.num_ov_heads;
   const std::vector<int64_t> projection = {shape.num_qk_heads, D, shape.d_qk};
-  LorsaWeights weights;
+  DictionaryWeights weights;
   weights.W_Q = rows_of_heads(tensors.weight("W_Q", projection));
   weights.W_K = rows_of_heads(tensors.weight("W_K", projection));
   weights.b_Q = tensors.weight("b_Q", {shape.num_qk_heads, shape.d_qk});
@@ -137,7 +137,7 @@ LorsaWeights read_weights(ForeignTensors& tensors, const LorsaShape& shape) {
 }
 
 void check_virtual_values(ForeignTensors& tensors,
-                          const LorsaShape& shape,
+                          const DictionaryShape& shape,
                           const std::string& file) {
   if (shape.num_virtual_keys > 0) {
     const at::Tensor values =
@@ -149,7 +149,7 @@ void check_virtual_values(ForeignTensors& tensors,
 }
 
 std::vector<std::string> remarks_on(const io::Json& config,
-                                    const LorsaShape& shape,
+                                    const DictionaryShape& shape,
                                     const std::string& where) {
   std::vector<std::string> remarks;
   for (const auto& [key, unused] : config.items()) {
@@ -172,14 +172,14 @@ std::vector<std::string> remarks_on(const io::Json& config,
 
 }  // namespace
 
-ImportedLorsa load_original(const fs::path& folder, ReadAs read_as) {
+ImportedDictionary load_original(const fs::path& folder, ReadAs read_as) {
   const std::string where = (folder / kConfig).string();
   const fs::path file = folder / kWeights;
   LORSA_CHECK(is_there(folder / kConfig) && is_there(file), IoError,
               "{}: no checkpoint of the original repository here: expected {} and {}, {}", folder,
               kConfig, kWeights, io::found_instead(folder, io::Place::kForeignCheckpoint));
   const io::Json config = io::read_json(folder / kConfig);
-  const LorsaShape shape = shape_of(config, where);
+  const DictionaryShape shape = shape_of(config, where);
   const std::optional<Scales> scales = scales_of(config, shape.d_model, where);
   CheckpointInfo info;
   info.training_json = "{}";
@@ -188,7 +188,7 @@ ImportedLorsa load_original(const fs::path& folder, ReadAs read_as) {
   apply_reading(read_as, Normalization::kScaled, scales, where + ": avg_norm", info);
 
   ForeignTensors tensors(file.string(), read_torch_state_dict(file));
-  LorsaWeights weights = read_weights(tensors, shape);
+  DictionaryWeights weights = read_weights(tensors, shape);
   check_virtual_values(tensors, shape, file.string());
   const int64_t n_ctx = is_given(config, "n_ctx") ? size_member(config, "n_ctx", where) : 256;
   tensors.check_mask(n_ctx, shape.num_virtual_keys);
@@ -197,7 +197,7 @@ ImportedLorsa load_original(const fs::path& folder, ReadAs read_as) {
     tensors.check_rotary(shape.rope, n_ctx);
   }
   tensors.check_all_read();
-  return {{Lorsa(shape, std::move(weights)), info},
+  return {{Dictionary(shape, std::move(weights)), info},
           scales,
           "avg_norm",
           /*certain=*/true,

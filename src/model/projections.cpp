@@ -12,7 +12,9 @@ namespace lorsa::model {
 
 namespace {
 
-void check_input(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+void check_input(const DictionaryShape& shape,
+                 const DictionaryWeights& w,
+                 const at::Tensor& x_BTD) {
   LORSA_CHECK(x_BTD.dim() == 3 && x_BTD.size(2) == shape.d_model, ShapeError,
               "Lorsa: expected input [B, T, {}], found {}", shape.d_model, x_BTD.sizes());
   LORSA_CHECK(x_BTD.scalar_type() == w.W_V.scalar_type(), ShapeError,
@@ -21,7 +23,9 @@ void check_input(const LorsaShape& shape, const LorsaWeights& w, const at::Tenso
 
 }  // namespace
 
-Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+Projections project_qk(const DictionaryShape& shape,
+                       const DictionaryWeights& w,
+                       const at::Tensor& x_BTD) {
   check_input(shape, w, x_BTD);
   const int64_t B = x_BTD.size(0);
   const int64_t T = x_BTD.size(1);
@@ -45,7 +49,9 @@ Projections project_qk(const LorsaShape& shape, const LorsaWeights& w, const at:
   return p;
 }
 
-Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Tensor& x_BTD) {
+Projections project(const DictionaryShape& shape,
+                    const DictionaryWeights& w,
+                    const at::Tensor& x_BTD) {
   Projections p;
   if (shape.has_attention()) {
     p = project_qk(shape, w, x_BTD);
@@ -58,8 +64,8 @@ Projections project(const LorsaShape& shape, const LorsaWeights& w, const at::Te
   return p;
 }
 
-kernels::AttentionResult attend(const LorsaShape& shape,
-                                const LorsaWeights& weights,
+kernels::AttentionResult attend(const DictionaryShape& shape,
+                                const DictionaryWeights& weights,
                                 const Projections& p) {
   if (!shape.has_attention()) {
     return {p.v_BTSG.view({-1, shape.num_ov_heads}), {}, {}};
@@ -72,7 +78,7 @@ kernels::AttentionResult attend(const LorsaShape& shape,
   return attention;
 }
 
-at::Tensor before_rope_and_norm(const LorsaShape& shape,
+at::Tensor before_rope_and_norm(const DictionaryShape& shape,
                                 const Projections& projections,
                                 const QkNorm& norm,
                                 const at::Tensor& gain_SE,

@@ -4,7 +4,7 @@
 
 #include "lorsa/kernels/attention.h"
 #include "lorsa/kernels/rope.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 #include "model/qk_norm.h"
 
 namespace lorsa::model {
@@ -19,23 +19,23 @@ struct Projections {
 };
 
 /// Queries and keys of x [B, T, D]; v_BTSG stays undefined. Throws ShapeError where x does not fit.
-[[nodiscard]] Projections project_qk(const LorsaShape& shape,
-                                     const LorsaWeights& weights,
+[[nodiscard]] Projections project_qk(const DictionaryShape& shape,
+                                     const DictionaryWeights& weights,
                                      const at::Tensor& x_BTD);
 
 /// Queries, keys and values.
-[[nodiscard]] Projections project(const LorsaShape& shape,
-                                  const LorsaWeights& weights,
+[[nodiscard]] Projections project(const DictionaryShape& shape,
+                                  const DictionaryWeights& weights,
                                   const at::Tensor& x_BTD);
 
 /// Attention of the projections, virtual keys included; an SAE's z is v itself.
-[[nodiscard]] kernels::AttentionResult attend(const LorsaShape& shape,
-                                              const LorsaWeights& weights,
+[[nodiscard]] kernels::AttentionResult attend(const DictionaryShape& shape,
+                                              const DictionaryWeights& weights,
                                               const Projections& projections);
 
 /// A gradient of queries or keys brought before RoPE and norm, as rows [P, S*E]; the norm's gain
 /// gets its gradient in `grad_gain_SE`. Works in `grad_BTSE`.
-[[nodiscard]] at::Tensor before_rope_and_norm(const LorsaShape& shape,
+[[nodiscard]] at::Tensor before_rope_and_norm(const DictionaryShape& shape,
                                               const Projections& projections,
                                               const QkNorm& norm,
                                               const at::Tensor& gain_SE,

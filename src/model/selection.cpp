@@ -74,8 +74,8 @@ bool is_sparse(Activation activation) {
   throw Error("unknown activation");
 }
 
-at::Tensor dense_activations(const LorsaShape& shape,
-                             const LorsaWeights& weights,
+at::Tensor dense_activations(const DictionaryShape& shape,
+                             const DictionaryWeights& weights,
                              const at::Tensor& z_PH,
                              const at::Tensor& norm_H) {
   at::Tensor positive_PH = z_PH.clamp_min(0);
@@ -92,8 +92,8 @@ double batch_threshold(const at::Tensor& z_PH,
   return kth_score(positive_scores(z_PH, norm_H, eligible_P), k);
 }
 
-kernels::TopK keep_heads(const LorsaShape& shape,
-                         const LorsaWeights& weights,
+kernels::TopK keep_heads(const DictionaryShape& shape,
+                         const DictionaryWeights& weights,
                          const at::Tensor& z_PH,
                          const at::Tensor& norm_H,
                          int64_t top_k,

@@ -3,7 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "lorsa/kernels/sparse.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 // From z to activations: the score of a head is relu(z) |W_O| (|z| |W_O| for
 // signed activations).
@@ -14,8 +14,8 @@ namespace lorsa::model {
 [[nodiscard]] bool is_sparse(Activation activation);
 
 /// Activations of all heads for the kinds that are not top-k's: relu, jumprelu. [P, H].
-[[nodiscard]] at::Tensor dense_activations(const LorsaShape& shape,
-                                           const LorsaWeights& weights,
+[[nodiscard]] at::Tensor dense_activations(const DictionaryShape& shape,
+                                           const DictionaryWeights& weights,
                                            const at::Tensor& z_PH,
                                            const at::Tensor& norm_H);
 
@@ -31,8 +31,8 @@ namespace lorsa::model {
 ///
 /// batchtopk keeps the top_k * positions best scores of the eligible positions together (Bussmann
 /// et al. 2024); equal scores: the earlier position, then the lower head.
-[[nodiscard]] kernels::TopK keep_heads(const LorsaShape& shape,
-                                       const LorsaWeights& weights,
+[[nodiscard]] kernels::TopK keep_heads(const DictionaryShape& shape,
+                                       const DictionaryWeights& weights,
                                        const at::Tensor& z_PH,
                                        const at::Tensor& norm_H,
                                        int64_t top_k,

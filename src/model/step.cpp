@@ -8,7 +8,7 @@
 #include "kernels/product.h"
 #include "lorsa/core/error.h"
 #include "lorsa/kernels/attention.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 #include "model/decoding.h"
 #include "model/projections.h"
 #include "model/virtual_keys.h"
@@ -40,7 +40,7 @@ std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
 /// Encoder gradients of an SAE, whose z is its v: where few features act, head by head over their
 /// positions, as the decoder's are.
 std::pair<at::Tensor, at::Tensor> encoder_gradients(const ZGradient& d_z,
-                                                    const LorsaWeights& w,
+                                                    const DictionaryWeights& w,
                                                     const Projections& p) {
   if (d_z.is_dense()) {
     return weight_gradients(d_z.grad_PH, p);
@@ -55,12 +55,12 @@ std::pair<at::Tensor, at::Tensor> encoder_gradients(const ZGradient& d_z,
 }
 
 /// The weights as this step's products read them.
-LorsaWeights operands(const LorsaWeights& weights, const StepOptions& options) {
+DictionaryWeights operands(const DictionaryWeights& weights, const StepOptions& options) {
   if (options.precision == StepOptions::Precision::kFull) {
     return weights;
   }
-  LorsaWeights out = weights;
-  LorsaWeights copies = options.bfloat16_weights;
+  DictionaryWeights out = weights;
+  DictionaryWeights copies = options.bfloat16_weights;
   for (const char* name : kBFloat16Weights) {
     at::Tensor& weight = out.at(name);
     if (!weight.defined()) {
@@ -76,21 +76,21 @@ LorsaWeights operands(const LorsaWeights& weights, const StepOptions& options) {
 
 }  // namespace
 
-StepResult Lorsa::forward_backward(const at::Tensor& x_BTD,
-                                   const at::Tensor& target_BTD,
-                                   const at::Tensor& scored_BT,
-                                   const StepOptions& options) const {
+StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
+                                        const at::Tensor& target_BTD,
+                                        const at::Tensor& scored_BT,
+                                        const StepOptions& options) const {
   const at::NoGradGuard no_grad;
   LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(), ShapeError,
               "Lorsa: target {} and input {} differ in shape", target_BTD.sizes(), x_BTD.sizes());
-  const LorsaWeights w = operands(weights_, options);
+  const DictionaryWeights w = operands(weights_, options);
   const at::ScalarType dtype = w.W_V.scalar_type();
   Projections p = project(shape_, w, x_BTD.to(dtype));
   const int64_t P = p.x_PD.size(0);
   kernels::AttentionResult attention = attend(shape_, w, p);
 
   StepResult out;
-  LorsaWeights& g = out.gradients;
+  DictionaryWeights& g = out.gradients;
   const auto ready = [&](const char* name) {
     if (options.gradient_ready && g.at(name).defined()) {
       options.gradient_ready(name, g.at(name));

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 // Checkpoints hold W_Q and W_K as [S, D, E], the field's layout; in memory they are rows [S*E, D].
 
@@ -20,7 +20,8 @@ namespace lorsa::model {
 }
 
 /// [S*E, D] -> [S, D, E]
-[[nodiscard]] inline at::Tensor heads_of_rows(const LorsaShape& shape, const at::Tensor& W_SE_D) {
+[[nodiscard]] inline at::Tensor heads_of_rows(const DictionaryShape& shape,
+                                              const at::Tensor& W_SE_D) {
   return W_SE_D.view({shape.num_qk_heads, shape.d_qk, shape.d_model}).transpose(1, 2).contiguous();
 }
 

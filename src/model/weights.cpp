@@ -1,13 +1,13 @@
 #include <ATen/core/Tensor.h>
 
 #include "lorsa/core/error.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::model {
 
 namespace {
 
-std::vector<std::pair<std::string, at::Tensor*>> all_of(LorsaWeights& w) {
+std::vector<std::pair<std::string, at::Tensor*>> all_of(DictionaryWeights& w) {
   return {{"W_Q", &w.W_Q},
           {"W_K", &w.W_K},
           {"b_Q", &w.b_Q},
@@ -24,13 +24,13 @@ std::vector<std::pair<std::string, at::Tensor*>> all_of(LorsaWeights& w) {
 
 }  // namespace
 
-std::vector<std::pair<std::string, at::Tensor*>> LorsaWeights::named() {
+std::vector<std::pair<std::string, at::Tensor*>> DictionaryWeights::named() {
   auto all = all_of(*this);
   std::erase_if(all, [](const auto& entry) { return !entry.second->defined(); });
   return all;
 }
 
-at::Tensor& LorsaWeights::at(const std::string& name) {
+at::Tensor& DictionaryWeights::at(const std::string& name) {
   for (const auto& [other, tensor] : all_of(*this)) {
     if (other == name) {
       return *tensor;
@@ -39,8 +39,8 @@ at::Tensor& LorsaWeights::at(const std::string& name) {
   throw ShapeError(formatted("a Lorsa has no weight named {}", name));
 }
 
-std::vector<std::string> weight_names(const LorsaShape& shape) {
-  LorsaWeights none;
+std::vector<std::string> weight_names(const DictionaryShape& shape) {
+  DictionaryWeights none;
   std::vector<std::string> names;
   for (const auto& [name, tensor] : all_of(none)) {
     const bool attends = name == "W_Q" || name == "W_K" || name == "b_Q" || name == "b_K";
@@ -55,15 +55,15 @@ std::vector<std::string> weight_names(const LorsaShape& shape) {
   return names;
 }
 
-std::vector<std::pair<std::string, const at::Tensor*>> LorsaWeights::named() const {
+std::vector<std::pair<std::string, const at::Tensor*>> DictionaryWeights::named() const {
   std::vector<std::pair<std::string, const at::Tensor*>> all;
-  for (const auto& [name, tensor] : const_cast<LorsaWeights*>(this)->named()) {
+  for (const auto& [name, tensor] : const_cast<DictionaryWeights*>(this)->named()) {
     all.emplace_back(name, tensor);
   }
   return all;
 }
 
-std::vector<int64_t> weight_shape(const LorsaShape& shape, const std::string& name) {
+std::vector<int64_t> weight_shape(const DictionaryShape& shape, const std::string& name) {
   const int64_t D = shape.d_model;
   const int64_t H = shape.num_ov_heads;
   const int64_t S = shape.num_qk_heads;

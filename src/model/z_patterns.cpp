@@ -7,7 +7,7 @@
 
 #include "kernels/cpu/attention_rows.h"
 #include "lorsa/core/error.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 #include "model/projections.h"
 
 namespace lorsa::model {
@@ -45,8 +45,8 @@ at::Tensor at_own_position(const at::Tensor& z_n, const at::Tensor& position_n, 
 }
 
 /// Patterns by tensor functions: q, k [B, T, S, E]; v [B, T, m] of which query n reads place_n.
-at::Tensor gathered_patterns(const LorsaShape& shape,
-                             const LorsaWeights& weights,
+at::Tensor gathered_patterns(const DictionaryShape& shape,
+                             const DictionaryWeights& weights,
                              const at::Tensor& q_BTSE,
                              const at::Tensor& k_BTSE,
                              const at::Tensor& v_BTm,
@@ -91,7 +91,7 @@ at::Tensor gathered_patterns(const LorsaShape& shape,
 /// The same query by query over keys and values where they lie: nothing is copied, so that many
 /// queries cost a small part of the pass that made them. No virtual keys.
 template <typename T>
-at::Tensor patterns_in_place(const LorsaShape& shape,
+at::Tensor patterns_in_place(const DictionaryShape& shape,
                              const Reading& reading,
                              const std::vector<PatternQuery>& queries) {
   const int64_t length = reading.q_BTSE.size(1);
@@ -128,8 +128,8 @@ bool lies_on_cpu(const Reading& reading) {
 
 }  // namespace
 
-at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
-                             const std::vector<PatternQuery>& queries) const {
+at::Tensor Dictionary::z_patterns(const at::Tensor& x_BTD,
+                                  const std::vector<PatternQuery>& queries) const {
   const at::NoGradGuard no_grad;
   const int64_t T = x_BTD.size(1);
   if (queries.empty()) {
@@ -155,8 +155,8 @@ at::Tensor Lorsa::z_patterns(const at::Tensor& x_BTD,
   return gathered_patterns(shape_, weights_, p.q_BTSE, p.k_BTSE, v_BTm, queries, place_n);
 }
 
-at::Tensor Lorsa::z_patterns(const Reading& reading,
-                             const std::vector<PatternQuery>& queries) const {
+at::Tensor Dictionary::z_patterns(const Reading& reading,
+                                  const std::vector<PatternQuery>& queries) const {
   const at::NoGradGuard no_grad;
   const int64_t B = reading.v_BTSG.size(0);
   const int64_t T = reading.v_BTSG.size(1);

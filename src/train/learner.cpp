@@ -34,11 +34,11 @@ double mean_scale(const TrainingBatch& batch) {
 
 }  // namespace
 
-OptimizerState fresh_optimizer(const model::LorsaWeights& weights) {
+OptimizerState fresh_optimizer(const model::DictionaryWeights& weights) {
   OptimizerState state;
   state.first_moment = weights;
   state.second_moment = weights;
-  for (model::LorsaWeights* moments : {&state.first_moment, &state.second_moment}) {
+  for (model::DictionaryWeights* moments : {&state.first_moment, &state.second_moment}) {
     for (const auto& [name, tensor] : moments->named()) {
       *tensor = at::zeros_like(*tensor);
     }
@@ -49,7 +49,7 @@ OptimizerState fresh_optimizer(const model::LorsaWeights& weights) {
 Learner::Learner(const RunConfig& config, Parts parts) : config_(config), parts_(parts) {
   if (computes_in_bfloat16(config, parts.communicator.device())) {
     for (const char* name : model::kBFloat16Weights) {
-      const at::Tensor& weight = parts.lorsa.weights().at(name);
+      const at::Tensor& weight = parts.dictionary.weights().at(name);
       bfloat16_weights_.at(name) = weight.defined() ? weight.to(at::kBFloat16) : at::Tensor();
     }
   }
@@ -83,7 +83,7 @@ void Learner::forget_dead_moments(const TrainingBatch& batch) {
   const at::Tensor heads =
       (silent_H >= period).logical_and(silent_H.remainder(period) < batch.num_tokens).nonzero();
   OptimizerState& optimizer = parts_.state.optimizer;
-  for (model::LorsaWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {
+  for (model::DictionaryWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {
     for (const char* name : {"W_V", "b_V", "W_O"}) {
       moments->at(name).index_fill_(0, heads.view({-1}), 0.0);
     }
@@ -129,7 +129,7 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
 
 Learner::Sums Learner::compute(const TrainingBatch& batch) {
   const at::Tensor& input_BTD =
-      parts_.lorsa.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+      parts_.dictionary.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
   const int64_t rows = input_BTD.size(0);
   const int64_t part =
       parts_.micro_batch_sequences > 0 ? std::min(parts_.micro_batch_sequences, rows) : rows;
@@ -148,7 +148,7 @@ Learner::Sums Learner::compute(const TrainingBatch& batch) {
         under_way.push_back(parts_.communicator.begin_all_reduce_sum(gradient));
       };
     }
-    model::StepResult step = parts_.lorsa.forward_backward(
+    model::StepResult step = parts_.dictionary.forward_backward(
         input_BTD.narrow(0, begin, size), batch.target_BTD.narrow(0, begin, size),
         batch.scored_BT.narrow(0, begin, size), of_part);
     const bool first = begin == 0;
@@ -205,7 +205,7 @@ void Learner::reduce(const TrainingBatch& batch, Sums& sums) {
 void Learner::apply(Sums& sums, const TrainingBatch& batch) {
   if (config_.train.unit_decoder) {
     // Only what turns the rows: their length is fixed (Bricken et al. 2023).
-    const at::Tensor& W_O = parts_.lorsa.weights().W_O;
+    const at::Tensor& W_O = parts_.dictionary.weights().W_O;
     at::Tensor& gradient = sums.gradients.W_O;
     gradient.addcmul_((gradient * W_O).sum(1, /*keepdim=*/true), W_O, -1.0);
   }
@@ -238,13 +238,13 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
   for (const auto& [name, gradient] : gradients) {
     hyper.weight_decay =
         train.optimizer == Optimizer::kAdamW && is_decayed(name) ? train.weight_decay : 0.0;
-    kernels::adam_step_(parts_.lorsa.weights().at(name), *gradient,
+    kernels::adam_step_(parts_.dictionary.weights().at(name), *gradient,
                         state.optimizer.first_moment.at(name),
                         state.optimizer.second_moment.at(name), hyper, bfloat16_weights_.at(name));
   }
   if (train.unit_decoder) {
-    at::Tensor& W_O = parts_.lorsa.weights().W_O;
-    W_O.div_(parts_.lorsa.output_norms().clamp_min(1e-30).unsqueeze(1));
+    at::Tensor& W_O = parts_.dictionary.weights().W_O;
+    W_O.div_(parts_.dictionary.output_norms().clamp_min(1e-30).unsqueeze(1));
     if (bfloat16_weights_.W_O.defined()) {
       bfloat16_weights_.W_O.copy_(W_O);
     }
@@ -281,7 +281,8 @@ std::string Learner::take_metrics(double data_wait_s, double elapsed_s) {
   const at::Tensor silent_H = silent_tokens_H() >= config_.log.dead_window_tokens;
   io::Json line;
   line["tokens"] = state.tokens_seen;
-  line["loss"] = w.squared_error / (scored * static_cast<double>(parts_.lorsa.shape().d_model));
+  line["loss"] =
+      w.squared_error / (scored * static_cast<double>(parts_.dictionary.shape().d_model));
   line["fvu"] = w.squared_deviation > 0 ? w.squared_error / w.squared_deviation : 0.0;
   if (config_.train.penalty != model::PenaltyKind::kNone) {
     line["penalty"] = w.penalty / steps;

@@ -11,13 +11,13 @@
 namespace lorsa::train {
 namespace {
 
-using model::LorsaShape;
+using model::DictionaryShape;
 
 constexpr double kUsableShare = 0.9;
 /// What cuBLAS and cuBLASLt keep on sm_90 once they have been called, in LibTorch 2.11.
 constexpr int64_t kCudaWorkspaces = int64_t{2} * 32 * 1024 * 1024;
 
-int64_t num_elements(const LorsaShape& shape, const std::string& name) {
+int64_t num_elements(const DictionaryShape& shape, const std::string& name) {
   const std::vector<int64_t> sizes = model::weight_shape(shape, name);
   return std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<>());
 }
@@ -25,7 +25,7 @@ int64_t num_elements(const LorsaShape& shape, const std::string& name) {
 /// Bytes of the tensors of one step, named as in model/step.cpp.
 class StepTensors {
  public:
-  StepTensors(const RunConfig& config, const LorsaShape& shape, const MicroBatch& batch)
+  StepTensors(const RunConfig& config, const DictionaryShape& shape, const MicroBatch& batch)
       : cuda_(batch.device.is_cuda()),
         bfloat16_(computes_in_bfloat16(config, batch.device)),
         attends_(shape.has_attention()),
@@ -145,7 +145,7 @@ std::vector<int64_t> parts_of(const std::vector<RunConfig>& members,
 
 }  // namespace
 
-int64_t num_parameters(const LorsaShape& shape) {
+int64_t num_parameters(const DictionaryShape& shape) {
   int64_t sum = 0;
   for (const std::string& name : model::weight_names(shape)) {
     sum += num_elements(shape, name);
@@ -153,7 +153,9 @@ int64_t num_parameters(const LorsaShape& shape) {
   return sum;
 }
 
-MemoryPlan memory_of(const RunConfig& config, const LorsaShape& shape, const MicroBatch& batch) {
+MemoryPlan memory_of(const RunConfig& config,
+                     const DictionaryShape& shape,
+                     const MicroBatch& batch) {
   const int64_t parameters = num_parameters(shape);
   MemoryPlan plan;
   plan.weights = 4 * parameters;

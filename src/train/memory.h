@@ -23,7 +23,7 @@ struct MemoryPlan {
   [[nodiscard]] int64_t peak() const { return weights + moments + batch + sums + step + libraries; }
 };
 
-[[nodiscard]] int64_t num_parameters(const model::LorsaShape& shape);
+[[nodiscard]] int64_t num_parameters(const model::DictionaryShape& shape);
 
 /// What is computed at a time, on what.
 struct MicroBatch {
@@ -37,7 +37,7 @@ struct MicroBatch {
 /// (tests/unit/train/memory_test.cpp, tests/gpu). Exact to a few percent for topk and topk_signed;
 /// the many intermediates of batchtopk and the dense activations are counted roughly.
 [[nodiscard]] MemoryPlan memory_of(const RunConfig& config,
-                                   const model::LorsaShape& shape,
+                                   const model::DictionaryShape& shape,
                                    const MicroBatch& batch);
 
 /// ConfigError where training the members on the CPU, whole batches at a time or what they say,

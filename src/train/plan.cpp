@@ -13,7 +13,7 @@ std::string describe_plan(const RunConfig& config) {
   validate(config);
   const data::CacheReader cache(config.data.cache);
   check_cache(config, cache);
-  const model::LorsaShape shape = shape_for(config, cache);
+  const model::DictionaryShape shape = shape_for(config, cache);
   const int64_t parameters = num_parameters(shape);
   const auto D = static_cast<double>(shape.d_model);
   const auto H = static_cast<double>(shape.num_ov_heads);

@@ -44,7 +44,7 @@ std::optional<std::pair<int64_t, double>> finished_run(const RunConfig& config) 
     return std::nullopt;
   }
   static_cast<void>(allowed_changes(final_folder, config));
-  const model::LoadedLorsa final = model::load_checkpoint(final_folder);
+  const model::LoadedDictionary final = model::load_checkpoint(final_folder);
   const std::string where = (final_folder / "lorsa.json").string();
   const io::Json training = io::parse_json(final.info.training_json, where);
   const auto tokens = io::member<int64_t>(training, "tokens", where);
@@ -87,8 +87,8 @@ data::LoaderOptions loader_options(const RunConfig& config,
 }
 
 void move_to(c10::Device device, Member& member) {
-  for (model::LorsaWeights* weights :
-       {&member.lorsa->weights(), &member.state.optimizer.first_moment,
+  for (model::DictionaryWeights* weights :
+       {&member.dictionary->weights(), &member.state.optimizer.first_moment,
         &member.state.optimizer.second_moment}) {
     for (const auto& [name, tensor] : weights->named()) {
       *tensor = tensor->to(device);
@@ -174,7 +174,7 @@ class Records {
     }
     for (Member& member : members_) {
       member.info.training_json = training_summary(member.config, member.state);
-      member.folder.save(*member.lorsa, member.info, member.state, member.config,
+      member.folder.save(*member.dictionary, member.info, member.state, member.config,
                          config_.checkpoint.keep);
     }
     write_report();
@@ -191,14 +191,14 @@ class Records {
     for (Member& member : members_) {
       if (ends_as_jumprelu(member.config)) {
         const TrainerState& state = member.state;
-        member.lorsa->to_jumprelu(state.threshold_sum /
-                                  static_cast<double>(std::max<int64_t>(state.threshold_count, 1)));
+        member.dictionary->to_jumprelu(
+            state.threshold_sum / static_cast<double>(std::max<int64_t>(state.threshold_count, 1)));
       }
       member.info.training_json = training_summary(member.config, member.state);
-      member.lorsa->fold(member.info.input_scale, member.info.target_scale);
+      member.dictionary->fold(member.info.input_scale, member.info.target_scale);
       member.info.normalization = model::Normalization::kFolded;
       if (writes_) {
-        member.folder.save_final(*member.lorsa, member.info, member.config);
+        member.folder.save_final(*member.dictionary, member.info, member.config);
       }
     }
   }
@@ -257,8 +257,9 @@ std::vector<Learner> make_learners(std::vector<Member>& members,
   std::vector<Learner> learners;
   for (size_t i = 0; i < members.size(); ++i) {
     move_to(communicator.device(), members[i]);
-    learners.emplace_back(members[i].config, Learner::Parts{*members[i].lorsa, members[i].state,
-                                                            communicator, parts[i]});
+    learners.emplace_back(
+        members[i].config,
+        Learner::Parts{*members[i].dictionary, members[i].state, communicator, parts[i]});
   }
   const int64_t smallest = *std::min_element(parts.begin(), parts.end());
   if (communicator.rank() == 0 && smallest < rank_sequences) {

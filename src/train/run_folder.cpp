@@ -182,13 +182,13 @@ fs::path RunFolder::checkpoint(int64_t tokens) const {
   return root_ / "checkpoints" / (std::string(kCheckpointPrefix) + digits);
 }
 
-void RunFolder::save(const model::Lorsa& lorsa,
+void RunFolder::save(const model::Dictionary& dictionary,
                      const model::CheckpointInfo& info,
                      const TrainerState& state,
                      RunConfig config,
                      int64_t keep) const {
   write_folder(checkpoint(state.tokens_seen), [&](const fs::path& folder) {
-    model::save_checkpoint(folder, lorsa, info);
+    model::save_checkpoint(folder, dictionary, info);
     io::NamedTensors tensors;
     for (const auto& [key, tensor] : state.optimizer.first_moment.named()) {
       tensors.emplace_back("first_moment." + key, *tensor);
@@ -220,7 +220,7 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
   const auto schema = io::member<std::string>(json, "schema", where);
   LORSA_CHECK(schema == kTrainerSchema || schema == kFirstTrainerSchema, FormatError,
               "{}: schema: expected {}, found {}", where, kTrainerSchema, schema);
-  model::LoadedLorsa loaded = model::load_checkpoint(checkpoint);
+  model::LoadedDictionary loaded = model::load_checkpoint(checkpoint);
   TrainerState state;
   state.tokens_seen = io::member<int64_t>(json, "tokens_seen", where);
   state.rows_seen = io::member<int64_t>(json, "rows_seen", where);
@@ -233,7 +233,7 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
     state.window.penalty = io::member<double>(window, "penalty", where + ": window");
     state.window.auxiliary_loss = io::member<double>(window, "auxiliary_loss", where + ": window");
   }
-  state.optimizer = fresh_optimizer(loaded.lorsa.weights());
+  state.optimizer = fresh_optimizer(loaded.dictionary.weights());
   state.optimizer.steps = io::member<int64_t>(json, "optimizer_steps", where);
   const io::SafetensorsReader reader(checkpoint / "trainer.safetensors");
   for (const auto& [key, tensor] : state.optimizer.first_moment.named()) {
@@ -243,7 +243,7 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
     *tensor = reader.read_checked("second_moment." + key, tensor->sizes().vec(), at::kFloat);
   }
   state.last_active_H = reader.read("last_active");
-  const int64_t num_heads = loaded.lorsa.shape().num_ov_heads;
+  const int64_t num_heads = loaded.dictionary.shape().num_ov_heads;
   LORSA_CHECK(state.last_active_H.sizes() == at::IntArrayRef({num_heads}) &&
                   state.last_active_H.scalar_type() == at::kLong,
               FormatError, "{}: last_active: expected I64 [{}], found {} {}", reader.path(),
@@ -261,11 +261,11 @@ std::map<std::string, std::string> RunFolder::saved_config(const fs::path& check
   return flat;
 }
 
-void RunFolder::save_final(const model::Lorsa& lorsa,
+void RunFolder::save_final(const model::Dictionary& dictionary,
                            const model::CheckpointInfo& info,
                            RunConfig config) const {
   write_folder(final_checkpoint(), [&](const fs::path& folder) {
-    model::save_checkpoint(folder, lorsa, info);
+    model::save_checkpoint(folder, dictionary, info);
     io::write_json(folder / kRunConfig, config_to_json(config));
   });
 }

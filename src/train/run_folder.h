@@ -14,7 +14,7 @@ namespace lorsa::train {
 
 /// A resumable checkpoint as read back.
 struct Resumed {
-  model::LoadedLorsa loaded;
+  model::LoadedDictionary loaded;
   TrainerState state;
 };
 
@@ -47,7 +47,7 @@ class RunFolder {
   [[nodiscard]] std::filesystem::path checkpoint(int64_t tokens) const;
   /// Writes checkpoints/tokens-<12 digits> beside and renames it, then removes all but the newest
   /// `keep`.
-  void save(const model::Lorsa& lorsa,
+  void save(const model::Dictionary& dictionary,
             const model::CheckpointInfo& info,
             const TrainerState& state,
             RunConfig config,
@@ -59,7 +59,7 @@ class RunFolder {
       const std::filesystem::path& checkpoint);
 
   /// Writes final/ (folded) with a renaming folder.
-  void save_final(const model::Lorsa& lorsa,
+  void save_final(const model::Dictionary& dictionary,
                   const model::CheckpointInfo& info,
                   RunConfig config) const;
 

@@ -54,10 +54,10 @@ model::CheckpointInfo info_for(model::Kind kind, const data::Manifest& manifest)
   return info;
 }
 
-model::Lorsa fresh_model(const RunConfig& config,
-                         const data::CacheReader& cache,
-                         const model::CheckpointInfo& info) {
-  const model::LorsaShape shape = shape_for(config, cache);
+model::Dictionary fresh_model(const RunConfig& config,
+                              const data::CacheReader& cache,
+                              const model::CheckpointInfo& info) {
+  const model::DictionaryShape shape = shape_for(config, cache);
   const std::vector<int64_t>& rows = cache.rows(data::Side::kTraining);
   const auto num_rows = static_cast<int64_t>(rows.size());
   std::vector<int64_t> sample_rows;
@@ -74,7 +74,7 @@ model::Lorsa fresh_model(const RunConfig& config,
   sample.target_mean_D = at::tensor(cache.manifest().target_mean, at::kDouble) * info.target_scale;
   sample.input_scale = info.input_scale;
   sample.attention = &cache.attention();
-  return model::Lorsa(
+  return model::Dictionary(
       shape, model::initialize(shape, config.init, sample, static_cast<uint64_t>(config.run.seed)));
 }
 
@@ -110,8 +110,9 @@ void check_may_begin(const std::vector<Member>& members) {
 }
 
 void begin(Member& member, const data::CacheReader& cache) {
-  member.lorsa = std::make_unique<model::Lorsa>(fresh_model(member.config, cache, member.info));
-  member.state.optimizer = fresh_optimizer(member.lorsa->weights());
+  member.dictionary =
+      std::make_unique<model::Dictionary>(fresh_model(member.config, cache, member.info));
+  member.state.optimizer = fresh_optimizer(member.dictionary->weights());
   member.state.last_active_H = at::zeros({member.config.model.num_ov_heads}, at::kLong);
 }
 
@@ -130,7 +131,7 @@ void resume(Member& member, int64_t tokens) {
               member.config.run.out, member.config.data.cache, resumed.loaded.info.model_name,
               resumed.loaded.info.layer);
   member.notes.push_back(formatted("resuming at {} tokens from {}", tokens, checkpoint.filename()));
-  member.lorsa = std::make_unique<model::Lorsa>(std::move(resumed.loaded.lorsa));
+  member.dictionary = std::make_unique<model::Dictionary>(std::move(resumed.loaded.dictionary));
   member.state = std::move(resumed.state);
 }
 
@@ -178,9 +179,9 @@ std::vector<RunConfig> members_of(const RunConfig& config) {
   return configs;
 }
 
-model::LorsaShape shape_for(const RunConfig& config, const data::CacheReader& cache) {
+model::DictionaryShape shape_for(const RunConfig& config, const data::CacheReader& cache) {
   const kernels::Mhsa& layer = cache.attention();
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   shape.kind = config.model.kind;
   shape.d_model = cache.manifest().d_model;
   shape.num_ov_heads = config.model.num_ov_heads;

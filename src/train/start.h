@@ -18,7 +18,7 @@ struct Member {
   RunConfig config;
   RunFolder folder;
   model::CheckpointInfo info;
-  std::unique_ptr<model::Lorsa> lorsa;
+  std::unique_ptr<model::Dictionary> dictionary;
   TrainerState state;
   std::vector<std::string>
       notes;  ///< for the log, which opens once nothing can be refused any more
@@ -35,7 +35,8 @@ void check_together(const std::vector<RunConfig>& configs);
 [[nodiscard]] uint64_t order_seed(const RunConfig& config);
 
 /// What a Lorsa of this configuration on this cache looks like. Throws ConfigError.
-[[nodiscard]] model::LorsaShape shape_for(const RunConfig& config, const data::CacheReader& cache);
+[[nodiscard]] model::DictionaryShape shape_for(const RunConfig& config,
+                                               const data::CacheReader& cache);
 
 /// Throws ConfigError if the cache has nothing to train on.
 void check_cache(const RunConfig& config, const data::CacheReader& cache);

@@ -17,8 +17,8 @@ using test::kCuda;
 
 namespace {
 
-model::LorsaShape shape_of(Activation activation) {
-  model::LorsaShape shape;
+model::DictionaryShape shape_of(Activation activation) {
+  model::DictionaryShape shape;
   shape.d_model = 96;
   shape.num_ov_heads = 512;
   shape.num_qk_heads = 8;
@@ -30,8 +30,8 @@ model::LorsaShape shape_of(Activation activation) {
   return shape;
 }
 
-model::LorsaWeights moved(const model::LorsaWeights& weights, c10::Device device) {
-  model::LorsaWeights out = weights;
+model::DictionaryWeights moved(const model::DictionaryWeights& weights, c10::Device device) {
+  model::DictionaryWeights out = weights;
   for (const auto& [name, tensor] : out.named()) {
     *tensor = tensor->to(device);
   }
@@ -39,8 +39,8 @@ model::LorsaWeights moved(const model::LorsaWeights& weights, c10::Device device
 }
 
 /// Weights of a model's magnitude.
-model::LorsaWeights small_weights(const model::LorsaShape& shape) {
-  model::LorsaWeights weights = test::random_weights(shape, at::kFloat);
+model::DictionaryWeights small_weights(const model::DictionaryShape& shape) {
+  model::DictionaryWeights weights = test::random_weights(shape, at::kFloat);
   for (const char* name : model::kBFloat16Weights) {
     weights.at(name).mul_(0.2);
   }
@@ -62,19 +62,19 @@ struct Batch {
 /// A trainer's learner on CUDA with batches of random numbers.
 class Training {
  public:
-  Training(const train::RunConfig& config, const model::LorsaShape& shape, int64_t part)
+  Training(const train::RunConfig& config, const model::DictionaryShape& shape, int64_t part)
       : config_(config),
-        lorsa_(shape, moved(small_weights(shape), kCuda)),
+        dictionary_(shape, moved(small_weights(shape), kCuda)),
         communicator_(make_communicator()) {
-    state_.optimizer = train::fresh_optimizer(lorsa_.weights());
+    state_.optimizer = train::fresh_optimizer(dictionary_.weights());
     state_.last_active_H =
         at::zeros({shape.num_ov_heads}, at::TensorOptions(at::kLong).device(kCuda));
     learner_ = std::make_unique<train::Learner>(
-        config_, train::Learner::Parts{lorsa_, state_, *communicator_, part});
+        config_, train::Learner::Parts{dictionary_, state_, *communicator_, part});
   }
 
   double step(int64_t sequences, int64_t positions) {
-    const Batch batch(sequences, positions, lorsa_.shape().d_model, kCuda);
+    const Batch batch(sequences, positions, dictionary_.shape().d_model, kCuda);
     train::TrainingBatch out;
     out.input_BTD = batch.x;
     out.target_BTD = batch.t;
@@ -84,7 +84,7 @@ class Training {
     return learner_->step(out);
   }
 
-  [[nodiscard]] const model::Lorsa& lorsa() const { return lorsa_; }
+  [[nodiscard]] const model::Dictionary& dictionary() const { return dictionary_; }
 
  private:
   static std::unique_ptr<dist::Communicator> make_communicator() {
@@ -94,13 +94,13 @@ class Training {
   }
 
   train::RunConfig config_;
-  model::Lorsa lorsa_;
+  model::Dictionary dictionary_;
   std::unique_ptr<dist::Communicator> communicator_;
   train::TrainerState state_;
   std::unique_ptr<train::Learner> learner_;
 };
 
-train::RunConfig config_of(const model::LorsaShape& shape) {
+train::RunConfig config_of(const model::DictionaryShape& shape) {
   train::RunConfig config;
   config.run.device = "cuda";
   config.model.num_ov_heads = shape.num_ov_heads;
@@ -121,17 +121,18 @@ TEST_CASE("a training step on CUDA equals the CPU's in both precisions", "[gpu][
       for (const auto precision :
            {model::StepOptions::Precision::kFull, model::StepOptions::Precision::kBFloat16}) {
         at::manual_seed(31);
-        model::LorsaShape shape = shape_of(activation);
+        model::DictionaryShape shape = shape_of(activation);
         shape.qk_norm = qk_norm;
         shape.num_virtual_keys = qk_norm ? 2 : 0;
-        const model::LorsaWeights weights = small_weights(shape);
+        const model::DictionaryWeights weights = small_weights(shape);
         const Batch batch(2, 100, shape.d_model, at::kCPU);
         model::StepOptions options;
         options.grad_scale = 1e-4;
         options.precision = precision;
         const model::StepResult exact =
-            model::Lorsa(shape, weights).forward_backward(batch.x, batch.t, batch.scored, options);
-        model::StepResult ours = model::Lorsa(shape, moved(weights, kCuda))
+            model::Dictionary(shape, weights)
+                .forward_backward(batch.x, batch.t, batch.scored, options);
+        model::StepResult ours = model::Dictionary(shape, moved(weights, kCuda))
                                      .forward_backward(batch.x.to(kCuda), batch.t.to(kCuda),
                                                        batch.scored.to(kCuda), options);
         const bool low = precision == model::StepOptions::Precision::kBFloat16;
@@ -151,7 +152,7 @@ TEST_CASE("a training step on CUDA equals the CPU's in both precisions", "[gpu][
 TEST_CASE("training on CUDA lowers the loss and keeps bfloat16 copies of its weights",
           "[gpu][step]") {
   at::manual_seed(32);
-  const model::LorsaShape shape = shape_of(Activation::kTopK);
+  const model::DictionaryShape shape = shape_of(Activation::kTopK);
   train::RunConfig config = config_of(shape);
   config.train.learning_rate = 3e-3;
   Training training(config, shape, 0);
@@ -164,15 +165,15 @@ TEST_CASE("training on CUDA lowers the loss and keeps bfloat16 copies of its wei
 }
 
 TEST_CASE("micro-batches on CUDA give the whole batch's gradients", "[gpu][step]") {
-  const model::LorsaShape shape = shape_of(Activation::kTopK);
+  const model::DictionaryShape shape = shape_of(Activation::kTopK);
   train::RunConfig config = config_of(shape);
   config.run.precision = train::Precision::kFloat32;
-  std::vector<model::LorsaWeights> after;
+  std::vector<model::DictionaryWeights> after;
   for (const int64_t part : {0, 3}) {
     at::manual_seed(33);
     Training training(config, shape, part);
     training.step(8, 64);
-    after.push_back(training.lorsa().weights());
+    after.push_back(training.dictionary().weights());
   }
   for (const auto& [name, weight] : after[0].named()) {
     INFO(name);
@@ -182,7 +183,7 @@ TEST_CASE("micro-batches on CUDA give the whole batch's gradients", "[gpu][step]
 
 TEST_CASE("the steady state takes no memory from the device, and the plan foretells its peak",
           "[gpu][step][memory]") {
-  model::LorsaShape shape = shape_of(Activation::kTopK);
+  model::DictionaryShape shape = shape_of(Activation::kTopK);
   shape.d_model = 2048;
   shape.num_ov_heads = 16384;
   shape.num_qk_heads = 128;

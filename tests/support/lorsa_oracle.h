@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "lorsa/kernels/mhsa.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 // The Lorsa of docs/method.md written a second time, head by head, with nothing shared with the
 // library but the weights: LibTorch's autograd differentiates it.
@@ -41,8 +41,8 @@ inline at::Tensor oracle_norm(const at::Tensor& x_BTE, const at::Tensor& gain_E,
 }
 
 /// z of every head, [B, T, H], double.
-inline at::Tensor oracle_z(const model::LorsaShape& shape,
-                           const model::LorsaWeights& w,
+inline at::Tensor oracle_z(const model::DictionaryShape& shape,
+                           const model::DictionaryWeights& w,
                            const at::Tensor& x_BTD) {
   if (shape.kind == model::Kind::kSae) {
     return at::einsum("btd,hd->bth", {x_BTD, w.W_V}) + w.b_V;
@@ -83,8 +83,8 @@ inline at::Tensor oracle_best(const at::Tensor& score, int64_t k) {
 }
 
 /// Activations of all heads after selection, [B, T, H]. batchtopk chooses among scored positions.
-inline at::Tensor oracle_activations(const model::LorsaShape& shape,
-                                     const model::LorsaWeights& w,
+inline at::Tensor oracle_activations(const model::DictionaryShape& shape,
+                                     const model::DictionaryWeights& w,
                                      const at::Tensor& z_BTH,
                                      const at::Tensor& scored_BT) {
   using model::Activation;
@@ -105,8 +105,8 @@ inline at::Tensor oracle_activations(const model::LorsaShape& shape,
   return a * oracle_best(score, shape.top_k);
 }
 
-inline at::Tensor oracle_output(const model::LorsaShape& shape,
-                                const model::LorsaWeights& w,
+inline at::Tensor oracle_output(const model::DictionaryShape& shape,
+                                const model::DictionaryWeights& w,
                                 const at::Tensor& x_BTD,
                                 const at::Tensor& scored_BT) {
   const at::Tensor z = oracle_z(shape, w, x_BTD);
@@ -115,13 +115,13 @@ inline at::Tensor oracle_output(const model::LorsaShape& shape,
 
 /// What training minimises. AuxK's residual is that of `fixed`, the step's weights, for it is a
 /// constant of the step.
-inline at::Tensor oracle_loss(const model::LorsaShape& shape,
-                              const model::LorsaWeights& w,
+inline at::Tensor oracle_loss(const model::DictionaryShape& shape,
+                              const model::DictionaryWeights& w,
                               const at::Tensor& x_BTD,
                               const at::Tensor& t_BTD,
                               const at::Tensor& scored_BT,
                               const model::StepOptions& options,
-                              const model::LorsaWeights& fixed) {
+                              const model::DictionaryWeights& fixed) {
   const at::Tensor z = oracle_z(shape, w, x_BTD);
   const at::Tensor a = oracle_activations(shape, w, z, scored_BT);
   const at::Tensor error = (at::matmul(a, w.W_O) + w.b_D - t_BTD).square().sum(-1);
@@ -160,9 +160,9 @@ inline at::Tensor oracle_loss(const model::LorsaShape& shape,
 }
 
 /// Random weights in double, biases and gains included.
-inline model::LorsaWeights random_weights(const model::LorsaShape& shape,
-                                          at::ScalarType dtype = at::kDouble) {
-  model::LorsaWeights w;
+inline model::DictionaryWeights random_weights(const model::DictionaryShape& shape,
+                                               at::ScalarType dtype = at::kDouble) {
+  model::DictionaryWeights w;
   const auto random = [&](const char* name, double scale) {
     return (at::randn(model::weight_shape(shape, name), at::kDouble) * scale).to(dtype);
   };
@@ -191,9 +191,9 @@ inline model::LorsaWeights random_weights(const model::LorsaShape& shape,
 
 /// The layer itself as a Lorsa: every MHSA head's QK once, signed activations, all A OV heads of
 /// each head kept.
-inline model::Lorsa exact_lorsa(const kernels::Mhsa& layer) {
+inline model::Dictionary exact_lorsa(const kernels::Mhsa& layer) {
   const int64_t N = layer.num_heads(), A = layer.head_width(), D = layer.d_model();
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   shape.d_model = D;
   shape.num_ov_heads = N * A;
   shape.num_qk_heads = N;
@@ -212,7 +212,7 @@ inline model::Lorsa exact_lorsa(const kernels::Mhsa& layer) {
   const auto bias = [&](const at::Tensor& b) {
     return b.defined() ? per_query_head(b).contiguous() : at::zeros({N, A}, options);
   };
-  model::LorsaWeights w;
+  model::DictionaryWeights w;
   w.W_Q = rows(layer.W_Q);
   w.W_K = rows(layer.W_K);
   w.W_V = rows(layer.W_V);
@@ -221,11 +221,11 @@ inline model::Lorsa exact_lorsa(const kernels::Mhsa& layer) {
   w.b_K = bias(layer.b_K);
   w.b_V = bias(layer.b_V).reshape({N * A}).contiguous();
   w.b_D = layer.b_O.defined() ? layer.b_O.clone() : at::zeros({D}, options);
-  return model::Lorsa(shape, w);
+  return model::Dictionary(shape, w);
 }
 
-inline model::LorsaShape small_shape(model::Activation activation, bool qk_norm) {
-  model::LorsaShape shape;
+inline model::DictionaryShape small_shape(model::Activation activation, bool qk_norm) {
+  model::DictionaryShape shape;
   shape.d_model = 7;
   shape.num_ov_heads = 12;
   shape.num_qk_heads = 4;
@@ -240,8 +240,8 @@ inline model::LorsaShape small_shape(model::Activation activation, bool qk_norm)
 }
 
 /// An SAE of as many features as small_shape() has heads.
-inline model::LorsaShape small_sae(model::Activation activation) {
-  model::LorsaShape shape;
+inline model::DictionaryShape small_sae(model::Activation activation) {
+  model::DictionaryShape shape;
   shape.kind = model::Kind::kSae;
   shape.d_model = 7;
   shape.num_ov_heads = 12;

@@ -10,7 +10,7 @@
 #include "lorsa/io/json.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/lm/tokenizer.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::analysis {
 
@@ -87,7 +87,7 @@ struct FamilyReport {
 /// Interrupted if a StopSignal asks.
 [[nodiscard]] FamilyReport score_families(const lm::LanguageModel& model,
                                           const lm::Tokenizer& tokenizer,
-                                          const model::Lorsa& lorsa,
+                                          const model::Dictionary& dictionary,
                                           int64_t layer,
                                           const ProbeOptions& options,
                                           Progress::Visible progress);

@@ -43,7 +43,7 @@ struct ConvertReport {
   model::CheckpointKind to = model::CheckpointKind::kLorsa;
   std::string input;
   std::string output;
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   model::CheckpointInfo info;  ///< as written
   std::string stated;          ///< the input's own word for its normalization
   std::string dtype;           ///< of the weights in the input

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "lorsa/lm/language_model.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::eval {
 
@@ -22,7 +22,7 @@ using HeadEdits = std::vector<HeadEdit>;
 /// Which Lorsa or SAE stands for which layer of which language model. All are borrowed.
 struct EditedLayer {
   const lm::LanguageModel& model;
-  const model::Lorsa& lorsa;  ///< folded, in unit form, on the model's device
+  const model::Dictionary& dictionary;  ///< folded, in unit form, on the model's device
   int64_t layer = 0;
 };
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "lorsa/kernels/mhsa.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::eval {
 
@@ -30,7 +30,7 @@ struct PatternReport {
 class PatternMeter {
  public:
   /// Both are borrowed, of one device and dtype. Throws ConfigError for an SAE.
-  PatternMeter(const model::Lorsa& lorsa, const kernels::Mhsa& layer);
+  PatternMeter(const model::Dictionary& dictionary, const kernels::Mhsa& layer);
 
   /// x [B, T, D]: cached inputs; scored [B, T] bool: the query positions that count. The first
   /// position never counts: there all patterns are the same.
@@ -40,7 +40,7 @@ class PatternMeter {
  private:
   void add_row(const at::Tensor& x_1TD, const at::Tensor& scored_T);
 
-  const model::Lorsa& lorsa_;
+  const model::Dictionary& dictionary_;
   const kernels::Mhsa& layer_;
   int64_t num_rows_ = 0;
   int64_t num_queries_ = 0;
@@ -57,7 +57,8 @@ inline constexpr double kOneHeadShare = 0.9;
 /// span of W_O[n]'s rows): |projection|^2 / |direction|^2, [H, N] double on the CPU. The spaces are
 /// not orthogonal, so shares of one head may sum to more than 1; a random direction has about A / D
 /// in each. Rows of heads that write nothing are 0.
-[[nodiscard]] at::Tensor output_shares(const model::Lorsa& lorsa, const kernels::Mhsa& layer);
+[[nodiscard]] at::Tensor output_shares(const model::Dictionary& dictionary,
+                                       const kernels::Mhsa& layer);
 
 /// Over how many MHSA heads the heads of a Lorsa, or the features of an SAE, are spread.
 struct SpreadReport {

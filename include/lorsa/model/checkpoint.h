@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::model {
 
@@ -24,23 +24,23 @@ struct CheckpointInfo {
   std::string llamascopium_json;
 };
 
-struct LoadedLorsa {
-  Lorsa lorsa;
+struct LoadedDictionary {
+  Dictionary dictionary;
   CheckpointInfo info;
 };
 
 /// Writes lorsa.json and model.safetensors into `folder` (made if absent), each atomically,
 /// lorsa.json last.
 void save_checkpoint(const std::filesystem::path& folder,
-                     const Lorsa& lorsa,
+                     const Dictionary& dictionary,
                      const CheckpointInfo& info);
 
 /// Reads a checkpoint folder. A scaled one stays scaled: call fold(info.input_scale,
 /// info.target_scale) or use load_folded(). Every tensor must be there with its shape and finite
 /// values: FormatError names file, tensor, expected and found.
-[[nodiscard]] LoadedLorsa load_checkpoint(const std::filesystem::path& folder);
+[[nodiscard]] LoadedDictionary load_checkpoint(const std::filesystem::path& folder);
 
 /// load_checkpoint(), folded if it was scaled: reads and writes raw activations.
-[[nodiscard]] LoadedLorsa load_folded(const std::filesystem::path& folder);
+[[nodiscard]] LoadedDictionary load_folded(const std::filesystem::path& folder);
 
 }  // namespace lorsa::model

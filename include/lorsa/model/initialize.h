@@ -6,7 +6,7 @@
 
 #include "lorsa/config/fields.h"
 #include "lorsa/kernels/mhsa.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::model {
 
@@ -51,9 +51,9 @@ struct InitSample {
 ///
 /// Throws ConfigError where sizes do not fit (E unlike A, fewer QK heads than MHSA heads, QK norm
 /// on one side only), naming both.
-[[nodiscard]] LorsaWeights initialize(const LorsaShape& shape,
-                                      const InitConfig& config,
-                                      const InitSample& sample,
-                                      uint64_t seed);
+[[nodiscard]] DictionaryWeights initialize(const DictionaryShape& shape,
+                                           const InitConfig& config,
+                                           const InitSample& sample,
+                                           uint64_t seed);
 
 }  // namespace lorsa::model

@@ -36,8 +36,8 @@ struct Scales {
 };
 
 /// A checkpoint of another project.
-struct ImportedLorsa {
-  LoadedLorsa loaded;
+struct ImportedDictionary {
+  LoadedDictionary loaded;
   std::optional<Scales> scales;      ///< those that the files hold; nothing where they hold none
   std::string stated;                ///< the files' own word for their normalization
   bool certain = true;               ///< whether that word can be relied on
@@ -49,8 +49,8 @@ struct ImportedLorsa {
 /// is refused. Everything that is unknown, missing, does not fit its place or makes another
 /// computation than Lorsa's is a FormatError that names file, key or tensor, expected and found.
 /// Keys that are unknown to both projects are kept and remarked on.
-[[nodiscard]] ImportedLorsa load_llamascopium(const std::filesystem::path& folder,
-                                              ReadAs read_as = ReadAs::kStated);
+[[nodiscard]] ImportedDictionary load_llamascopium(const std::filesystem::path& folder,
+                                                   ReadAs read_as = ReadAs::kStated);
 
 /// The context length that is written where nothing says one.
 inline constexpr int64_t kDefaultContext = 2048;
@@ -62,24 +62,24 @@ inline constexpr int64_t kDefaultContext = 2048;
 /// checkpoint came with, else kDefaultContext. Throws FormatError for what that format cannot say:
 /// topk_signed, virtual keys, linear RoPE scaling, a RoPE base that is no whole number.
 void save_llamascopium(const std::filesystem::path& folder,
-                       const Lorsa& lorsa,
+                       const Dictionary& dictionary,
                        const CheckpointInfo& info,
                        std::optional<int64_t> n_ctx = std::nullopt);
 
 /// The config.json that save_llamascopium() writes. Throws as it does.
-[[nodiscard]] std::string llamascopium_config(const Lorsa& lorsa,
+[[nodiscard]] std::string llamascopium_config(const Dictionary& dictionary,
                                               const CheckpointInfo& info,
                                               std::optional<int64_t> n_ctx = std::nullopt);
 
 /// About how many bytes save_llamascopium() writes. Its mask has n_ctx^2 of them: 4 MiB at 2,048
 /// positions, 16 GiB at 131,072. A number beyond any disk is fine. Throws as it does.
-[[nodiscard]] double llamascopium_bytes(const Lorsa& lorsa,
+[[nodiscard]] double llamascopium_bytes(const Dictionary& dictionary,
                                         const CheckpointInfo& info,
                                         std::optional<int64_t> n_ctx = std::nullopt);
 
 /// Reads the final.pth and config.json of the method's first repository (OpenMOSS/Lorsa), with
 /// dtypes and errors as load_llamascopium(). Its files always hold scaled weights.
-[[nodiscard]] ImportedLorsa load_original(const std::filesystem::path& folder,
-                                          ReadAs read_as = ReadAs::kStated);
+[[nodiscard]] ImportedDictionary load_original(const std::filesystem::path& folder,
+                                               ReadAs read_as = ReadAs::kStated);
 
 }  // namespace lorsa::model

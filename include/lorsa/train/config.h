@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/model/dictionary.h"
 #include "lorsa/model/initialize.h"
-#include "lorsa/model/lorsa.h"
 
 namespace lorsa::train {
 

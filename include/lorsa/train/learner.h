@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "lorsa/dist/communicator.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 #include "lorsa/train/config.h"
 #include "lorsa/train/state.h"
 
@@ -37,7 +37,7 @@ class Learner {
  public:
   /// The parts are borrowed for the learner's life.
   struct Parts {
-    model::Lorsa& lorsa;
+    model::Dictionary& dictionary;
     TrainerState& state;
     dist::Communicator& communicator;
     int64_t micro_batch_sequences = 0;  ///< computed at a time; 0: all
@@ -66,7 +66,7 @@ class Learner {
     double threshold = 0.0;
     int64_t num_active = 0;
     at::Tensor active_H;
-    model::LorsaWeights gradients;
+    model::DictionaryWeights gradients;
   };
 
   /// With AuxK: Adam's moments of a head become 0 when it is found dead, and again every
@@ -84,7 +84,7 @@ class Learner {
 
   const RunConfig& config_;
   Parts parts_;
-  model::LorsaWeights bfloat16_weights_;  // undefined but for bfloat16 compute
+  model::DictionaryWeights bfloat16_weights_;  // undefined but for bfloat16 compute
   StepTimes times_;
   double squared_deviation_ = 0.0;  // of the step, over all ranks
 };

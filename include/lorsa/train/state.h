@@ -4,19 +4,19 @@
 
 #include <cstdint>
 
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::train {
 
 /// Adam's moments, one pair per weight, and its step count.
 struct OptimizerState {
-  model::LorsaWeights first_moment;
-  model::LorsaWeights second_moment;
+  model::DictionaryWeights first_moment;
+  model::DictionaryWeights second_moment;
   int64_t steps = 0;
 };
 
 /// Zero moments for `weights`.
-[[nodiscard]] OptimizerState fresh_optimizer(const model::LorsaWeights& weights);
+[[nodiscard]] OptimizerState fresh_optimizer(const model::DictionaryWeights& weights);
 
 /// Sums since the last line of metrics.jsonl, over all ranks.
 struct MetricWindow {

@@ -15,7 +15,7 @@ namespace {
 at::Tensor expected_pattern(const TinyDump& tiny, int64_t row, int64_t position, int64_t h) {
   // The oracle gives z for a whole row; sources are told apart by masking the values: z is linear
   // in v, so the share of source j is z without it taken from z.
-  const model::LorsaWeights w = tiny.folded();
+  const model::DictionaryWeights w = tiny.folded();
   const int64_t s = h / tiny.shape.group();
   const at::Tensor x_BTD = tiny.input_RTD.narrow(0, row, 1).to(at::kDouble);
   const auto project = [&](const at::Tensor& weight, const at::Tensor& bias) {

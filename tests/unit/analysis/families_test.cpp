@@ -47,7 +47,7 @@ class Tiny {
   [[nodiscard]] FamilyReport score() const {
     const lm::LanguageModel language(dir.path(), at::kCPU);
     return analysis::score_families(language, lm::Tokenizer(dir.path()),
-                                    model::Lorsa(shape, weights), 1, options,
+                                    model::Dictionary(shape, weights), 1, options,
                                     Progress::Visible::kNo);
   }
 
@@ -68,8 +68,8 @@ class Tiny {
   }
 
   test::TempDir dir;
-  model::LorsaShape shape;
-  model::LorsaWeights weights;
+  model::DictionaryShape shape;
+  model::DictionaryWeights weights;
   analysis::ProbeOptions options;
 };
 
@@ -84,7 +84,7 @@ Expected expect(const Tiny& tiny, const analysis::Probe& probe) {
   const lm::LanguageModel language(tiny.dir.path(), at::kCPU);
   const auto H = static_cast<size_t>(tiny.shape.num_ov_heads);
   Expected e{std::vector<double>(H), std::vector<double>(H), std::vector<int64_t>(H), {}};
-  model::LorsaWeights w = tiny.weights;
+  model::DictionaryWeights w = tiny.weights;
   for (const auto& [name, tensor] : w.named()) {
     *tensor = tensor->to(at::kDouble);
   }

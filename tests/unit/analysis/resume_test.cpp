@@ -24,7 +24,7 @@ int64_t stop_in_the_middle(const DumpOptions& options) {
   const analysis::DumpInputs in = analysis::open_inputs(options);
   analysis::DumpFolder folder(options.out, analysis::DumpFolder::Start::kContinue);
   analysis::PassState state{analysis::HeadCollector(
-      {in.loaded.lorsa.shape().num_ov_heads, options.num_contexts, options.window_tokens,
+      {in.loaded.dictionary.shape().num_ov_heads, options.num_contexts, options.window_tokens,
        options.num_quantiles, options.num_non_firing, options.seed})};
   const StopSignal stop;
   REQUIRE(!analysis::run_activation_pass(in, options, state, nullptr, [&] {

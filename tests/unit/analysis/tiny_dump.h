@@ -80,8 +80,8 @@ class TinyDump {
   }
 
   /// The weights on raw activations, in double.
-  [[nodiscard]] model::LorsaWeights folded() const {
-    model::LorsaWeights w;
+  [[nodiscard]] model::DictionaryWeights folded() const {
+    model::DictionaryWeights w;
     const auto from = weights.named();
     for (const auto& [name, tensor] : from) {
       at::Tensor value = tensor->to(at::kDouble);
@@ -95,7 +95,7 @@ class TinyDump {
 
   /// Activations in unit form, [R, T, H], double.
   [[nodiscard]] at::Tensor activations() const {
-    const model::LorsaWeights w = folded();
+    const model::DictionaryWeights w = folded();
     const at::Tensor z = oracle_z(shape, w, input_RTD.to(at::kDouble));
     return oracle_activations(shape, w, z, at::ones({z.size(0), z.size(1)}, at::kBool)) *
            w.W_O.norm(2, 1);
@@ -115,7 +115,7 @@ class TinyDump {
     info.weights_sha256 = weights_sha256;
     info.layer = layer;
     info.input_convention = "rms_normalized";
-    model::save_checkpoint(dir / "checkpoint", model::Lorsa(shape, weights), info);
+    model::save_checkpoint(dir / "checkpoint", model::Dictionary(shape, weights), info);
   }
 
   static constexpr int64_t kRows = 9;
@@ -125,15 +125,17 @@ class TinyDump {
   static constexpr double kTargetScale = 1.7;
 
   TempDir dir;
-  model::LorsaShape shape;
-  model::LorsaWeights weights;  ///< as stored: on scaled activations
+  model::DictionaryShape shape;
+  model::DictionaryWeights weights;  ///< as stored: on scaled activations
   at::Tensor input_RTD, tokens_RT, scored_RT;
   kernels::Mhsa attention;  ///< the cache's
   std::string weights_sha256;
   int64_t layer = 1;  ///< of the checkpoint; the cache's is 1
 
  private:
-  static void assign(model::LorsaWeights& w, const std::string& name, const at::Tensor& value) {
+  static void assign(model::DictionaryWeights& w,
+                     const std::string& name,
+                     const at::Tensor& value) {
     at::Tensor* const places[] = {&w.W_Q, &w.W_K, &w.b_Q, &w.b_K, &w.W_V, &w.b_V, &w.W_O, &w.b_D};
     const char* const names[] = {"W_Q", "W_K", "b_Q", "b_K", "W_V", "b_V", "W_O", "b_D"};
     for (size_t i = 0; i < 8; ++i) {

@@ -36,8 +36,8 @@ std::string refusal(const ConvertOptions& options) {
 }
 
 /// A Lorsa for write_tiny_cache()'s layer, layer 1, as llamascopium writes it.
-model::Lorsa tiny_lorsa() {
-  model::LorsaShape shape;
+model::Dictionary tiny_lorsa() {
+  model::DictionaryShape shape;
   shape.d_model = 20;
   shape.num_ov_heads = 40;
   shape.num_qk_heads = 5;
@@ -55,15 +55,15 @@ TEST_CASE("the reading that reproduces the layer is the better one", "[eval]") {
   test::write_tiny_cache(dir / "cache", 20);
   const data::CacheReader cache(dir / "cache");
   const model::Scales scales{1.7, 0.4};
-  const model::LoadedLorsa exact{test::exact_lorsa(test::tiny_attention()),
-                                 model::CheckpointInfo()};
-  model::ImportedLorsa imported{exact, scales, "inference", true, "float32", {}};
+  const model::LoadedDictionary exact{test::exact_lorsa(test::tiny_attention()),
+                                      model::CheckpointInfo()};
+  model::ImportedDictionary imported{exact, scales, "inference", true, "float32", {}};
   const eval::Readings folded = eval::judge_readings(imported, cache);
   REQUIRE(folded.num_rows == 4);
   REQUIRE(folded.fvu_folded < 1e-9);
   REQUIRE(*folded.fvu_scaled > 0.1);
   REQUIRE(folded.better() == Normalization::kFolded);
-  imported.loaded.lorsa.fold(1.0 / scales.input, 1.0 / scales.target);
+  imported.loaded.dictionary.fold(1.0 / scales.input, 1.0 / scales.target);
   const eval::Readings scaled = eval::judge_readings(imported, cache);
   REQUIRE(*scaled.fvu_scaled < 1e-9);
   REQUIRE(scaled.fvu_folded > 0.1);

@@ -47,17 +47,19 @@ struct Setup {
     writer.finish();
   }
 
-  [[nodiscard]] model::Lorsa exact() const { return test::exact_lorsa(model.attention(kLayer)); }
+  [[nodiscard]] model::Dictionary exact() const {
+    return test::exact_lorsa(model.attention(kLayer));
+  }
 
   /// Options to judge it alone, with the language model.
-  [[nodiscard]] eval::EvalOptions save(const model::Lorsa& lorsa,
+  [[nodiscard]] eval::EvalOptions save(const model::Dictionary& dictionary,
                                        const std::string& name = "checkpoint") const {
     model::CheckpointInfo info;
     info.model_name = "tiny";
     info.weights_sha256 = model.weights_sha256();
     info.layer = kLayer;
     info.input_convention = "rms_normalized";
-    model::save_checkpoint(dir / name, lorsa, info);
+    model::save_checkpoint(dir / name, dictionary, info);
     eval::EvalOptions options;
     options.checkpoint = dir / name;
     options.cache = dir / "cache";
@@ -94,14 +96,14 @@ struct Setup {
 };
 
 /// The layer's QK heads with random output directions, three heads at a position.
-inline model::Lorsa random_lorsa(const Setup& s) {
-  const model::Lorsa exact = s.exact();
-  model::LorsaShape shape = exact.shape();
+inline model::Dictionary random_lorsa(const Setup& s) {
+  const model::Dictionary exact = s.exact();
+  model::DictionaryShape shape = exact.shape();
   shape.activation = model::Activation::kTopK;
   shape.top_k = 3;
-  model::LorsaWeights w = exact.weights();
+  model::DictionaryWeights w = exact.weights();
   w.W_O = at::randn_like(w.W_O) * 0.3;
-  return model::Lorsa(shape, w);
+  return model::Dictionary(shape, w);
 }
 
 }  // namespace lorsa::test

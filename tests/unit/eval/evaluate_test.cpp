@@ -34,16 +34,16 @@ TEST_CASE("a Lorsa that is the layer itself recovers everything", "[eval]") {
 
 TEST_CASE("an SAE is judged on what the layer writes, not on what it reads", "[eval]") {
   const Setup s;
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   shape.kind = model::Kind::kSae;
   shape.d_model = shape.num_ov_heads = shape.top_k = s.model.config().d_model;
   shape.activation = model::Activation::kTopKSigned;
-  model::LorsaWeights w;
+  model::DictionaryWeights w;
   w.W_V = at::eye(shape.d_model);
   w.W_O = at::eye(shape.d_model);
   w.b_V = at::zeros({shape.d_model});
   w.b_D = at::zeros({shape.d_model});
-  const eval::EvalReport r = eval::evaluate(s.save(model::Lorsa(shape, w)));
+  const eval::EvalReport r = eval::evaluate(s.save(model::Dictionary(shape, w)));
   REQUIRE(r.reconstruction.fvu < 1e-9);
   REQUIRE(r.language->ce_recovered == Approx(1.0).epsilon(1e-5));
   REQUIRE(r.language->ce_replaced == Approx(r.language->ce_original).epsilon(1e-6));
@@ -52,8 +52,8 @@ TEST_CASE("an SAE is judged on what the layer writes, not on what it reads", "[e
 TEST_CASE("cross-entropies equal those of logits with the layer replaced at scored positions",
           "[eval]") {
   const Setup s;
-  const model::Lorsa lorsa = random_lorsa(s);
-  const eval::EvalReport r = eval::evaluate(s.save(lorsa));
+  const model::Dictionary dictionary = random_lorsa(s);
+  const eval::EvalReport r = eval::evaluate(s.save(dictionary));
   const at::Tensor scored = s.scored_BT.narrow(0, 6, 4).unsqueeze(-1);
   const data::CacheReader cache(s.dir / "cache");
   const at::Tensor mean = at::tensor(cache.manifest().target_mean, at::kDouble).to(at::kFloat);
@@ -63,7 +63,7 @@ TEST_CASE("cross-entropies equal those of logits with the layer replaced at scor
     return at::where(scored, at::zeros_like(out), out);
   });
   const double replaced = s.cross_entropy([&](const at::Tensor& in, const at::Tensor& out) {
-    return at::where(scored, lorsa.reconstruct(in).y_BTD, out);
+    return at::where(scored, dictionary.reconstruct(in).y_BTD, out);
   });
   const double averaged = s.cross_entropy([&](const at::Tensor&, const at::Tensor& out) {
     return at::where(scored, mean.expand_as(out), out);
@@ -79,14 +79,14 @@ TEST_CASE("cross-entropies equal those of logits with the layer replaced at scor
 
 TEST_CASE("kl is the divergence of next-token distributions", "[eval]") {
   const Setup s;
-  const model::Lorsa lorsa = random_lorsa(s);
-  const eval::EvalReport r = eval::evaluate(s.save(lorsa));
+  const model::Dictionary dictionary = random_lorsa(s);
+  const eval::EvalReport r = eval::evaluate(s.save(dictionary));
   const at::NoGradGuard no_grad;
   const at::Tensor tokens = s.tokens_BT.narrow(0, 6, 4);
   const at::Tensor scored = s.scored_BT.narrow(0, 6, 4);
   const at::Tensor p = at::log_softmax(s.model.logits(tokens).to(at::kDouble), -1);
   const auto edit = [&](const at::Tensor& in, const at::Tensor& out) {
-    return at::where(scored.unsqueeze(-1), lorsa.reconstruct(in).y_BTD, out);
+    return at::where(scored.unsqueeze(-1), dictionary.reconstruct(in).y_BTD, out);
   };
   const at::Tensor q =
       at::log_softmax(s.model.logits(tokens, {{Site{kLayer}, edit}}).to(at::kDouble), -1);

@@ -16,31 +16,31 @@ using test::Setup;
 
 namespace {
 
-model::Lorsa identity_sae(int64_t d_model, int64_t top_k) {
-  model::LorsaShape shape;
+model::Dictionary identity_sae(int64_t d_model, int64_t top_k) {
+  model::DictionaryShape shape;
   shape.kind = model::Kind::kSae;
   shape.d_model = shape.num_ov_heads = d_model;
   shape.top_k = top_k;
   shape.activation = model::Activation::kTopKSigned;
-  model::LorsaWeights w;
+  model::DictionaryWeights w;
   w.W_V = at::eye(d_model);
   w.W_O = at::eye(d_model);
   w.b_V = at::zeros({d_model});
   w.b_D = at::zeros({d_model});
-  return model::Lorsa(shape, w);
+  return model::Dictionary(shape, w);
 }
 
 // A Lorsa and an SAE that are both wrong, and how to judge them.
 struct Pair {
   Setup setup;
-  model::Lorsa lorsa = random_lorsa(setup);
-  model::Lorsa sae = identity_sae(lorsa.shape().d_model, 4);
+  model::Dictionary dictionary = random_lorsa(setup);
+  model::Dictionary sae = identity_sae(dictionary.shape().d_model, 4);
   eval::EvalOptions options;
   std::vector<std::filesystem::path> checkpoints;
 
   Pair() {
     (void)setup.save(sae, "sae");
-    options = setup.save(lorsa, "lorsa");
+    options = setup.save(dictionary, "lorsa");
     checkpoints = {setup.dir / "lorsa", setup.dir / "sae"};
   }
 };
@@ -70,8 +70,9 @@ TEST_CASE("errors of checkpoints judged together are compared over all rows", "[
   const data::CacheReader cache(p.setup.dir / "cache");
   const data::Batch batch = cache.read(cache.rows(data::Side::kHeldout));
   metrics::ErrorCorrelationMeter meter(2);
-  meter.add({p.lorsa.reconstruct(batch.input_BTD).y_BTD, p.sae.reconstruct(batch.target_BTD).y_BTD},
-            batch.target_BTD, batch.scored_BT);
+  meter.add(
+      {p.dictionary.reconstruct(batch.input_BTD).y_BTD, p.sae.reconstruct(batch.target_BTD).y_BTD},
+      batch.target_BTD, batch.scored_BT);
   const metrics::ErrorCorrelationReport expected = meter.report();
   REQUIRE(reports[1].shared_errors.size() == 2);
   const eval::SharedError& shared = reports[1].shared_errors[0];
@@ -99,7 +100,7 @@ TEST_CASE("patterns are compared on the first rows and of a Lorsa alone", "[eval
   const data::CacheReader cache(p.setup.dir / "cache");
   const std::vector<int64_t>& rows = cache.rows(data::Side::kHeldout);
   const data::Batch batch = cache.read({rows[0], rows[1]});
-  eval::PatternMeter meter(p.lorsa, cache.attention());
+  eval::PatternMeter meter(p.dictionary, cache.attention());
   meter.add(batch.input_BTD, batch.scored_BT);
   const eval::PatternReport expected = meter.report();
   const io::Json json = to_json(reports[0]);

@@ -21,8 +21,8 @@ namespace {
 
 constexpr int64_t kEditedLayer = TinyEdits::kLayer;
 
-model::LorsaWeights in_double(const model::Lorsa& lorsa) {
-  model::LorsaWeights w = lorsa.weights();
+model::DictionaryWeights in_double(const model::Dictionary& dictionary) {
+  model::DictionaryWeights w = dictionary.weights();
   for (const auto& [name, tensor] : w.named()) {
     *tensor = tensor->to(at::kDouble);
   }
@@ -30,21 +30,24 @@ model::LorsaWeights in_double(const model::Lorsa& lorsa) {
 }
 
 // Kept activations [B, T, H] of what the layer reads and writes, by the oracle.
-at::Tensor activations(const model::Lorsa& lorsa, const at::Tensor& in, const at::Tensor& out) {
-  const model::LorsaWeights w = in_double(lorsa);
-  const at::Tensor read = (lorsa.shape().reads_target() ? out : in).to(at::kDouble);
-  return test::oracle_activations(lorsa.shape(), w, test::oracle_z(lorsa.shape(), w, read),
+at::Tensor activations(const model::Dictionary& dictionary,
+                       const at::Tensor& in,
+                       const at::Tensor& out) {
+  const model::DictionaryWeights w = in_double(dictionary);
+  const at::Tensor read = (dictionary.shape().reads_target() ? out : in).to(at::kDouble);
+  return test::oracle_activations(dictionary.shape(), w,
+                                  test::oracle_z(dictionary.shape(), w, read),
                                   at::ones(read.sizes().slice(0, 2), at::kBool));
 }
 
 // The layer's output with the edits made one position and one head at a time.
-at::Tensor edited_output(const model::Lorsa& lorsa,
+at::Tensor edited_output(const model::Dictionary& dictionary,
                          const eval::HeadEdits& edits,
                          const at::Tensor& edited_BT,
                          const at::Tensor& in,
                          const at::Tensor& out) {
-  const at::Tensor a_BTH = activations(lorsa, in, out);
-  const at::Tensor W = lorsa.weights().W_O.to(at::kDouble);
+  const at::Tensor a_BTH = activations(dictionary, in, out);
+  const at::Tensor W = dictionary.weights().W_O.to(at::kDouble);
   at::Tensor result = out.to(at::kDouble);
   for (int64_t b = 0; b < out.size(0); ++b) {
     for (int64_t t = 0; t < out.size(1); ++t) {
@@ -65,7 +68,7 @@ struct Losses {
 
 // Straight from logits, prediction by prediction.
 Losses losses(const TinyEdits& s,
-              const model::Lorsa& lorsa,
+              const model::Dictionary& dictionary,
               const eval::HeadEdits& edits,
               const eval::ProbeRows& rows) {
   const at::NoGradGuard no_grad;
@@ -74,7 +77,7 @@ Losses losses(const TinyEdits& s,
   };
   const at::Tensor p = log_p(s.model.logits(rows.tokens_BT));
   const auto edited = [&](const at::Tensor& in, const at::Tensor& out) {
-    return edited_output(lorsa, edits, rows.edited_BT, in, out);
+    return edited_output(dictionary, edits, rows.edited_BT, in, out);
   };
   const at::Tensor q = log_p(s.model.logits(rows.tokens_BT, {{Site{kEditedLayer}, edited}}));
   Losses sum;
@@ -102,10 +105,10 @@ void require_effect(const eval::EditEffect& effect, const Losses& expected) {
 
 // The three heads that act most at the rows' edited positions.
 std::vector<int64_t> busiest(const TinyEdits& s,
-                             const model::Lorsa& lorsa,
+                             const model::Dictionary& dictionary,
                              const eval::ProbeRows& rows) {
   const auto layer = s.model.activations(rows.tokens_BT, {Site{kEditedLayer}});
-  const at::Tensor a = activations(lorsa, layer[0].input_BTD, layer[0].output_BTD);
+  const at::Tensor a = activations(dictionary, layer[0].input_BTD, layer[0].output_BTD);
   const at::Tensor sum_H = (a.abs() * rows.edited_BT.unsqueeze(-1)).sum(at::IntArrayRef{0, 1});
   const at::Tensor top = std::get<1>(sum_H.topk(3));
   return {top[0].item<int64_t>(), top[1].item<int64_t>(), top[2].item<int64_t>()};
@@ -117,25 +120,25 @@ TEST_CASE("losses equal those of logits with every head's difference added at ev
           "[eval]") {
   at::manual_seed(61);
   const TinyEdits s;
-  const auto check = [&](const model::Lorsa& lorsa) {
+  const auto check = [&](const model::Dictionary& dictionary) {
     const eval::ProbeRows rows = s.rows(3, 11);
-    const std::vector<int64_t> heads = busiest(s, lorsa, rows);
+    const std::vector<int64_t> heads = busiest(s, dictionary, rows);
     const eval::HeadEdits edits = {{heads[0], 0.0}, {heads[2], 1.5}, {heads[1], -0.75}};
-    const Losses expected = losses(s, lorsa, edits, rows);
+    const Losses expected = losses(s, dictionary, edits, rows);
     REQUIRE(std::abs(expected.edited - expected.original) > 1e-3);
-    require_effect(eval::measure_edits({s.model, lorsa, kEditedLayer}, edits, rows), expected);
+    require_effect(eval::measure_edits({s.model, dictionary, kEditedLayer}, edits, rows), expected);
   };
-  check(s.lorsa(model::Activation::kTopK));
-  check(s.lorsa(model::Activation::kTopKSigned));
-  check(s.lorsa(model::Activation::kRelu));
-  check(s.lorsa(model::Activation::kJumpRelu));
+  check(s.dictionary(model::Activation::kTopK));
+  check(s.dictionary(model::Activation::kTopKSigned));
+  check(s.dictionary(model::Activation::kRelu));
+  check(s.dictionary(model::Activation::kJumpRelu));
   check(s.sae());
 }
 
 TEST_CASE("edits do what they do in transformers with a hook that edits head by head", "[eval]") {
   const TinyEdits s;
   const io::SafetensorsReader golden(test::golden("intervene.safetensors"));
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   shape.d_model = 24;
   shape.num_ov_heads = 24;
   shape.num_qk_heads = 4;
@@ -143,11 +146,11 @@ TEST_CASE("edits do what they do in transformers with a hook that edits head by 
   shape.top_k = 4;
   shape.rope.rotary_dim = 8;
   shape.rope.base = 10000.0;
-  model::LorsaWeights w;
+  model::DictionaryWeights w;
   for (const std::string& name : model::weight_names(shape)) {
     w.at(name) = golden.read(name).clone();
   }
-  const model::Lorsa lorsa(shape, w);
+  const model::Dictionary dictionary(shape, w);
   const auto mask = [&](const char* name) { return golden.read(name).to(at::kBool); };
   const eval::ProbeRows rows{golden.read("tokens"), mask("counted"), mask("edited")};
   eval::HeadEdits edits;
@@ -156,7 +159,7 @@ TEST_CASE("edits do what they do in transformers with a hook that edits head by 
     edits.push_back({head[i].item<int64_t>(), value[i].item<double>()});
   }
   const auto number = [&](const char* name) { return golden.read(name).item<double>(); };
-  const eval::EditedLayer layer{s.model, lorsa, kEditedLayer};
+  const eval::EditedLayer layer{s.model, dictionary, kEditedLayer};
   const eval::EditEffect effect = eval::measure_edits(layer, edits, rows);
   REQUIRE(std::abs(number("ce_edited") - number("ce_original")) > 0.01);
   REQUIRE(effect.ce_original == Approx(number("ce_original")).epsilon(1e-6));
@@ -176,16 +179,16 @@ TEST_CASE("edits do what they do in transformers with a hook that edits head by 
 TEST_CASE("a head set to its own activation changes nothing, to another value does", "[eval]") {
   at::manual_seed(62);
   const TinyEdits s;
-  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const model::Dictionary dictionary = s.dictionary(model::Activation::kTopK);
   eval::ProbeRows rows = s.rows(1, 9);
   const auto layer = s.model.activations(rows.tokens_BT, {Site{kEditedLayer}});
-  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].output_BTD)[0];
+  const at::Tensor a_TH = activations(dictionary, layer[0].input_BTD, layer[0].output_BTD)[0];
   rows.edited_BT = at::arange(9).unsqueeze(0) == 6;
   const auto head = a_TH[6].argmax().item<int64_t>();
   const auto own = a_TH[6][head].item<double>();
   REQUIRE(own > 0.01);
   const eval::EditedHidden hidden =
-      eval::run_edits({s.model, lorsa, kEditedLayer}, {{{head, own}}, {{head, own + 0.5}}},
+      eval::run_edits({s.model, dictionary, kEditedLayer}, {{{head, own}}, {{head, own + 0.5}}},
                       rows.tokens_BT, rows.edited_BT);
   REQUIRE(test::relative_error(hidden.edited_BTD[0], hidden.original_BTD) < 1e-5);
   REQUIRE(test::relative_error(hidden.edited_BTD[1], hidden.original_BTD) > 1e-3);
@@ -196,17 +199,17 @@ TEST_CASE("a head set to its own activation changes nothing, to another value do
 TEST_CASE("ablating every head leaves the Lorsa's error and b_D", "[eval]") {
   at::manual_seed(63);
   const TinyEdits s;
-  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const model::Dictionary dictionary = s.dictionary(model::Activation::kTopK);
   const eval::ProbeRows rows = s.rows(2, 10);
   eval::HeadEdits all;
-  for (int64_t head = 0; head < lorsa.shape().num_ov_heads; ++head) {
+  for (int64_t head = 0; head < dictionary.shape().num_ov_heads; ++head) {
     all.push_back({head, 0.0});
   }
   const auto hidden =
-      eval::run_edits({s.model, lorsa, kEditedLayer}, {all}, rows.tokens_BT, rows.edited_BT);
+      eval::run_edits({s.model, dictionary, kEditedLayer}, {all}, rows.tokens_BT, rows.edited_BT);
   const auto without_heads = [&](const at::Tensor& in, const at::Tensor& out) {
-    const at::Tensor y = lorsa.reconstruct(in).y_BTD;
-    return at::where(rows.edited_BT.unsqueeze(-1), out - (y - lorsa.weights().b_D), out);
+    const at::Tensor y = dictionary.reconstruct(in).y_BTD;
+    return at::where(rows.edited_BT.unsqueeze(-1), out - (y - dictionary.weights().b_D), out);
   };
   const at::Tensor expected =
       s.model.final_hidden(rows.tokens_BT, {{Site{kEditedLayer}, without_heads}});
@@ -217,14 +220,14 @@ TEST_CASE("ablating every head leaves the Lorsa's error and b_D", "[eval]") {
 TEST_CASE("a head that is not kept can be steered and ablating it changes nothing", "[eval]") {
   at::manual_seed(64);
   const TinyEdits s;
-  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const model::Dictionary dictionary = s.dictionary(model::Activation::kTopK);
   eval::ProbeRows rows = s.rows(1, 8);
   const auto layer = s.model.activations(rows.tokens_BT, {Site{kEditedLayer}});
-  const at::Tensor a_TH = activations(lorsa, layer[0].input_BTD, layer[0].output_BTD)[0];
+  const at::Tensor a_TH = activations(dictionary, layer[0].input_BTD, layer[0].output_BTD)[0];
   rows.edited_BT = at::arange(8).unsqueeze(0) == 5;
   const auto silent = (a_TH[5] == 0).nonzero()[0].item<int64_t>();
   const auto hidden =
-      eval::run_edits({s.model, lorsa, kEditedLayer}, {{{silent, 0.0}}, {{silent, 0.8}}, {}},
+      eval::run_edits({s.model, dictionary, kEditedLayer}, {{{silent, 0.0}}, {{silent, 0.8}}, {}},
                       rows.tokens_BT, rows.edited_BT);
   REQUIRE(at::equal(hidden.edited_BTD[0], hidden.original_BTD));
   REQUIRE(test::relative_error(hidden.edited_BTD[1], hidden.original_BTD) > 1e-3);
@@ -235,11 +238,11 @@ TEST_CASE("sets measured together and rows measured in pieces give what each giv
           "[eval]") {
   at::manual_seed(65);
   const TinyEdits s;
-  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
-  const eval::EditedLayer layer{s.model, lorsa, kEditedLayer};
+  const model::Dictionary dictionary = s.dictionary(model::Activation::kTopK);
+  const eval::EditedLayer layer{s.model, dictionary, kEditedLayer};
   // 1,440 positions: more than are computed at once.
   const eval::ProbeRows rows = s.rows(120, 12);
-  const std::vector<int64_t> heads = busiest(s, lorsa, rows);
+  const std::vector<int64_t> heads = busiest(s, dictionary, rows);
   const std::vector<eval::HeadEdits> sets = {{{heads[0], 0.0}}, {{heads[1], 2.0}, {heads[2], 0.0}}};
   const std::vector<eval::EditEffect> together = eval::measure_edit_sets(layer, sets, rows);
   eval::EditMeter whole(layer, sets);
@@ -260,12 +263,12 @@ TEST_CASE("sets measured together and rows measured in pieces give what each giv
 TEST_CASE("without predictions that count means are not numbers", "[eval]") {
   at::manual_seed(66);
   const TinyEdits s;
-  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const model::Dictionary dictionary = s.dictionary(model::Activation::kTopK);
   eval::ProbeRows rows = s.rows(2, 5);
   rows.counted_BT.zero_();
   rows.counted_BT.select(1, 0).fill_(true);
   const eval::EditEffect effect =
-      eval::measure_edits({s.model, lorsa, kEditedLayer}, {{1, 0.0}}, rows);
+      eval::measure_edits({s.model, dictionary, kEditedLayer}, {{1, 0.0}}, rows);
   REQUIRE(effect.num_predictions == 0);
   REQUIRE(std::isnan(effect.ce_original));
   REQUIRE(std::isnan(effect.rise()));
@@ -275,18 +278,18 @@ TEST_CASE("a prompt's next tokens are listed by probability before, after, and b
           "[eval]") {
   at::manual_seed(67);
   const TinyEdits s;
-  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
+  const model::Dictionary dictionary = s.dictionary(model::Activation::kTopK);
   const eval::ProbeRows rows = s.rows(1, 7);
-  const std::vector<int64_t> heads = busiest(s, lorsa, rows);
+  const std::vector<int64_t> heads = busiest(s, dictionary, rows);
   const eval::HeadEdits edits = {{heads[0], 0.0}, {heads[1], 3.0}};
-  const auto effect = eval::measure_prompt({s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0],
-                                           rows.edited_BT[0], 6);
+  const auto effect = eval::measure_prompt({s.model, dictionary, kEditedLayer}, edits,
+                                           rows.tokens_BT[0], rows.edited_BT[0], 6);
   const auto probability = [&](const at::Tensor& logits) {
     return at::softmax(logits[0][6].to(at::kDouble), 0);
   };
   const at::Tensor p = probability(s.model.logits(rows.tokens_BT));
   const auto edited = [&](const at::Tensor& in, const at::Tensor& out) {
-    return edited_output(lorsa, edits, rows.edited_BT, in, out);
+    return edited_output(dictionary, edits, rows.edited_BT, in, out);
   };
   const at::Tensor q = probability(s.model.logits(rows.tokens_BT, {{Site{kEditedLayer}, edited}}));
   const auto require_list = [&](const std::vector<eval::TokenShift>& list, const at::Tensor& by) {
@@ -305,22 +308,23 @@ TEST_CASE("a prompt's next tokens are listed by probability before, after, and b
   const double kl = (p * (p.log() - q.log())).sum().item<double>();
   REQUIRE(kl > 1e-4);
   REQUIRE(effect.kl == Approx(kl).epsilon(1e-3));
-  const auto all = eval::measure_prompt({s.model, lorsa, kEditedLayer}, edits, rows.tokens_BT[0],
-                                        rows.edited_BT[0], 1000);
+  const auto all = eval::measure_prompt({s.model, dictionary, kEditedLayer}, edits,
+                                        rows.tokens_BT[0], rows.edited_BT[0], 1000);
   REQUIRE(all.after.size() == static_cast<size_t>(s.model.config().vocabulary_size));
 }
 
 TEST_CASE("edits and masks that do not fit are refused", "[eval]") {
   at::manual_seed(68);
   const TinyEdits s;
-  const model::Lorsa lorsa = s.lorsa(model::Activation::kTopK);
-  const eval::EditedLayer layer{s.model, lorsa, kEditedLayer};
+  const model::Dictionary dictionary = s.dictionary(model::Activation::kTopK);
+  const eval::EditedLayer layer{s.model, dictionary, kEditedLayer};
   const eval::ProbeRows rows = s.rows(1, 5);
   const auto refused = [&](const eval::HeadEdits& edits) {
     return test::message_of<ConfigError>([&] { (void)eval::measure_edits(layer, edits, rows); });
   };
-  const std::string last = formatted("{}", lorsa.shape().num_ov_heads - 1);
-  test::require_parts(refused({{lorsa.shape().num_ov_heads, 0.0}}), {"from 0 to " + last, "found"});
+  const std::string last = formatted("{}", dictionary.shape().num_ov_heads - 1);
+  test::require_parts(refused({{dictionary.shape().num_ov_heads, 0.0}}),
+                      {"from 0 to " + last, "found"});
   test::require_parts(refused({{-1, 0.0}}), {"found -1"});
   test::require_parts(refused({{2, 0.0}, {2, 1.0}}), {"head 2 is edited twice"});
   test::require_parts(refused({{2, std::numeric_limits<double>::infinity()}}), {"head 2", "inf"});

@@ -28,7 +28,7 @@ constexpr int64_t kEditsContext = 16;
 struct EditsSetup : TinyEdits {
   test::TempDir dir;
   eval::ProbeRows heldout;
-  model::Lorsa unit_form = made();
+  model::Dictionary unit_form = made();
   eval::EvalOptions options;
 
   EditsSetup() {
@@ -52,11 +52,11 @@ struct EditsSetup : TinyEdits {
     info.layer = kLayer;
     info.input_convention = "rms_normalized";
     // evaluate() is to bring it to unit form itself.
-    model::LorsaWeights w = unit_form.weights();
+    model::DictionaryWeights w = unit_form.weights();
     w.W_V = w.W_V / 3.0;
     w.b_V = w.b_V / 3.0;
     w.W_O = w.W_O * 3.0;
-    model::save_checkpoint(dir / "checkpoint", model::Lorsa(unit_form.shape(), w), info);
+    model::save_checkpoint(dir / "checkpoint", model::Dictionary(unit_form.shape(), w), info);
     options.checkpoint = dir / "checkpoint";
     options.cache = dir / "cache";
     options.model = test::golden("collect/model");
@@ -65,9 +65,9 @@ struct EditsSetup : TinyEdits {
     options.progress = Progress::Visible::kNo;
   }
 
-  [[nodiscard]] model::Lorsa made() const {
+  [[nodiscard]] model::Dictionary made() const {
     at::manual_seed(71);
-    return lorsa(model::Activation::kTopK);
+    return dictionary(model::Activation::kTopK);
   }
 
   [[nodiscard]] eval::EditedLayer layer() const { return {model, unit_form, kLayer}; }

@@ -42,10 +42,10 @@ TEST_CASE("longer rows are judged on what the language model computes on them", 
   at::manual_seed(61);
   const at::Tensor tokens = at::randint(3, 60, {3, 300}, at::kInt);
   const at::Tensor scored = at::rand({3, 300}) < 0.9;
-  const model::Lorsa exact = test::exact_lorsa(model.attention(1));
-  model::LorsaShape shape = exact.shape();
+  const model::Dictionary exact = test::exact_lorsa(model.attention(1));
+  model::DictionaryShape shape = exact.shape();
   shape.top_k = 5;
-  const model::Lorsa sparse(shape, exact.weights());
+  const model::Dictionary sparse(shape, exact.weights());
   const std::vector<eval::LongContextReport> found = eval::judge_long_rows(
       model, 1, {&exact, &sparse}, {tokens, scored}, 2, Progress::Visible::kNo);
   CHECK(found[0].fvu < 1e-9);

@@ -19,8 +19,8 @@ constexpr double kTolerance = 1e-6;
 struct Golden {
   io::SafetensorsReader file{test::golden("metrics/attention.safetensors")};
   kernels::Mhsa layer;
-  model::LorsaShape shape;
-  model::LorsaWeights weights;
+  model::DictionaryShape shape;
+  model::DictionaryWeights weights;
 
   Golden() {
     const auto read = [&](const std::string& name) { return file.read(name).to(at::kDouble); };
@@ -54,7 +54,7 @@ struct Golden {
     weights.b_D = at::zeros({shape.d_model}, at::kDouble);
   }
 
-  [[nodiscard]] model::Lorsa lorsa() const { return {shape, weights}; }
+  [[nodiscard]] model::Dictionary dictionary() const { return {shape, weights}; }
 
   [[nodiscard]] at::Tensor x_BTD() const { return file.read("x").to(at::kDouble); }
 
@@ -83,8 +83,8 @@ TEST_CASE("the divergence of attention patterns agrees with numpy", "[eval]") {
     g.weights.virtual_k = g.file.read("lorsa.virtual_k").to(at::kDouble);
     g.shape.num_virtual_keys = g.weights.virtual_k.size(0);
   }
-  const model::Lorsa lorsa = g.lorsa();
-  eval::PatternMeter meter(lorsa, g.layer);
+  const model::Dictionary dictionary = g.dictionary();
+  eval::PatternMeter meter(dictionary, g.layer);
   meter.add(g.x_BTD().narrow(0, 0, 1), g.scored_BT().narrow(0, 0, 1));
   meter.add(g.x_BTD().narrow(0, 1, 2), g.scored_BT().narrow(0, 1, 2));
   g.check(name, meter.report());
@@ -92,8 +92,8 @@ TEST_CASE("the divergence of attention patterns agrees with numpy", "[eval]") {
 
 TEST_CASE("a Lorsa with the layer's own QK heads has its patterns", "[eval]") {
   const Golden g;
-  const model::Lorsa lorsa = test::exact_lorsa(g.layer);
-  eval::PatternMeter meter(lorsa, g.layer);
+  const model::Dictionary dictionary = test::exact_lorsa(g.layer);
+  eval::PatternMeter meter(dictionary, g.layer);
   meter.add(g.x_BTD(), g.scored_BT());
   const eval::PatternReport report = meter.report();
   CHECK(std::abs(report.fidelity) < 1e-12);
@@ -104,21 +104,21 @@ TEST_CASE("a Lorsa with the layer's own QK heads has its patterns", "[eval]") {
 
 TEST_CASE("patterns in float32 are compared as those in double", "[eval]") {
   const Golden g;
-  model::LorsaWeights weights = g.weights;
+  model::DictionaryWeights weights = g.weights;
   for (const auto& [name, tensor] : weights.named()) {
     *tensor = tensor->to(at::kFloat);
   }
-  const model::Lorsa lorsa(g.shape, weights);
+  const model::Dictionary dictionary(g.shape, weights);
   const kernels::Mhsa layer = g.layer.to(c10::Device("cpu"), at::kFloat);
-  eval::PatternMeter meter(lorsa, layer);
+  eval::PatternMeter meter(dictionary, layer);
   meter.add(g.x_BTD().to(at::kFloat), g.scored_BT());
   CHECK(relative_error(meter.report().divergence_NS, g.file.read("plain.kl")) < 1e-5);
 }
 
 TEST_CASE("without a query after the first position patterns are NaN", "[eval]") {
   const Golden g;
-  const model::Lorsa lorsa = g.lorsa();
-  eval::PatternMeter meter(lorsa, g.layer);
+  const model::Dictionary dictionary = g.dictionary();
+  eval::PatternMeter meter(dictionary, g.layer);
   const at::Tensor first_BT = at::arange(g.x_BTD().size(1)).eq(0).unsqueeze(0);
   meter.add(g.x_BTD().narrow(0, 0, 1), first_BT);
   CHECK(meter.report().num_queries == 0);
@@ -127,18 +127,18 @@ TEST_CASE("without a query after the first position patterns are NaN", "[eval]")
 
 TEST_CASE("an SAE and tensors that do not fit are refused by the pattern comparison", "[eval]") {
   const Golden g;
-  const model::LorsaShape shape = test::small_sae(model::Activation::kTopK);
-  const model::Lorsa sae(shape, test::random_weights(shape));
+  const model::DictionaryShape shape = test::small_sae(model::Activation::kTopK);
+  const model::Dictionary sae(shape, test::random_weights(shape));
   REQUIRE_THROWS_AS(eval::PatternMeter(sae, g.layer), ConfigError);
-  const model::Lorsa lorsa = g.lorsa();
-  eval::PatternMeter meter(lorsa, g.layer);
+  const model::Dictionary dictionary = g.dictionary();
+  eval::PatternMeter meter(dictionary, g.layer);
   REQUIRE_THROWS_AS(meter.add(g.x_BTD(), g.scored_BT().narrow(1, 0, 2)), ShapeError);
   REQUIRE_THROWS_AS(meter.add(g.x_BTD(), g.scored_BT().to(at::kFloat)), ShapeError);
 }
 
 TEST_CASE("output shares and their spread agree with numpy", "[eval]") {
   const Golden g;
-  const at::Tensor shares = eval::output_shares(g.lorsa(), g.layer);
+  const at::Tensor shares = eval::output_shares(g.dictionary(), g.layer);
   CHECK(relative_error(shares, g.file.read("output_shares")) < kTolerance);
   const at::Tensor acts = g.file.read("acts").to(at::kBool);
   const eval::SpreadReport spread = eval::spread_of(shares, acts);

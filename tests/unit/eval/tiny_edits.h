@@ -16,29 +16,29 @@ struct TinyEdits {
 
   lm::LanguageModel model{golden("collect/model"), c10::Device("cpu")};
 
-  [[nodiscard]] model::Lorsa lorsa(model::Activation activation) const {
-    const model::Lorsa exact = exact_lorsa(model.attention(kLayer));
-    model::LorsaShape shape = exact.shape();
+  [[nodiscard]] model::Dictionary dictionary(model::Activation activation) const {
+    const model::Dictionary exact = exact_lorsa(model.attention(kLayer));
+    model::DictionaryShape shape = exact.shape();
     shape.activation = activation;
     shape.top_k = 5;
-    model::LorsaWeights w = exact.weights();
+    model::DictionaryWeights w = exact.weights();
     w.W_O = at::randn_like(w.W_O) * 0.4;
     w.b_D = at::randn_like(w.b_D) * 0.1;
     if (activation == model::Activation::kJumpRelu) {
       w.log_threshold = at::full({shape.num_ov_heads}, -1.0);
     }
-    model::Lorsa made(shape, w);
+    model::Dictionary made(shape, w);
     made.to_unit_form();
     return made;
   }
 
-  [[nodiscard]] model::Lorsa sae() const {
-    model::LorsaShape shape;
+  [[nodiscard]] model::Dictionary sae() const {
+    model::DictionaryShape shape;
     shape.kind = model::Kind::kSae;
     shape.d_model = model.config().d_model;
     shape.num_ov_heads = 40;
     shape.top_k = 5;
-    model::Lorsa made(shape, random_weights(shape, at::kFloat));
+    model::Dictionary made(shape, random_weights(shape, at::kFloat));
     made.to_unit_form();
     return made;
   }

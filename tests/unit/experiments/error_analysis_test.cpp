@@ -30,10 +30,10 @@ std::map<std::string, double> by_name(const ErrorAnalysis& analysis) {
 }
 
 // Writes nothing: its error is the target.
-model::Lorsa silent_lorsa() {
-  model::Lorsa lorsa = random_lorsa(3);
-  lorsa.weights().b_V.fill_(-1000.0);
-  return lorsa;
+model::Dictionary silent_lorsa() {
+  model::Dictionary dictionary = random_lorsa(3);
+  dictionary.weights().b_V.fill_(-1000.0);
+  return dictionary;
 }
 
 }  // namespace
@@ -123,15 +123,15 @@ TEST_CASE("directions weighted by their variance add up to fvu without the mean 
           "[experiments]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 50);
-  model::Lorsa lorsa = random_lorsa(3);
-  lorsa.weights().b_D.fill_(0.05);
-  test::save_for_tiny_cache(dir / "lorsa", lorsa);
+  model::Dictionary dictionary = random_lorsa(3);
+  dictionary.weights().b_D.fill_(0.05);
+  test::save_for_tiny_cache(dir / "lorsa", dictionary);
   const ErrorAnalysisOptions options = options_for(dir / "cache");
   const ErrorAnalysis analysis = analyze_errors(dir / "lorsa", dir / "lorsa", options);
   const data::CacheReader cache(dir / "cache");
   const data::Batch batch = cache.read(cache.rows(data::Side::kHeldout));
   const at::Tensor t = batch.target_BTD.index({batch.scored_BT}).to(at::kDouble);
-  const at::Tensor y = lorsa.reconstruct(batch.input_BTD).y_BTD.index({batch.scored_BT});
+  const at::Tensor y = dictionary.reconstruct(batch.input_BTD).y_BTD.index({batch.scored_BT});
   const at::Tensor mean_error_D = (t - y.to(at::kDouble)).mean(0);
   const double per_token =
       (t - t.mean(0)).square().sum().item<double>() / static_cast<double>(t.size(0));

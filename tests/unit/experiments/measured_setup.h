@@ -15,27 +15,27 @@
 namespace lorsa::test {
 
 inline void save_for_tiny_cache(const std::filesystem::path& folder,
-                                const model::Lorsa& lorsa,
+                                const model::Dictionary& dictionary,
                                 int64_t layer = 1) {
   model::CheckpointInfo info;
   info.model_name = "tiny";
   info.weights_sha256 = "0000";
   info.layer = layer;
   info.input_convention = "rms_normalized";
-  model::save_checkpoint(folder, lorsa, info);
+  model::save_checkpoint(folder, dictionary, info);
 }
 
 /// D 20 as tiny_cache.h has it, 4 QK heads with 6 OV heads each, 5 kept.
-inline model::Lorsa random_lorsa(uint64_t seed) {
+inline model::Dictionary random_lorsa(uint64_t seed) {
   at::manual_seed(seed);
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   shape.d_model = 20;
   shape.num_ov_heads = 24;
   shape.num_qk_heads = 4;
   shape.d_qk = 8;
   shape.top_k = 5;
   shape.rope.rotary_dim = 8;
-  model::LorsaWeights w;
+  model::DictionaryWeights w;
   w.W_Q = at::randn({32, 20}) * 0.3;
   w.W_K = at::randn({32, 20}) * 0.3;
   w.b_Q = at::zeros({4, 8});
@@ -44,7 +44,7 @@ inline model::Lorsa random_lorsa(uint64_t seed) {
   w.b_V = at::zeros({24});
   w.W_O = at::randn({24, 20}) * 0.3;
   w.b_D = at::zeros({20});
-  return model::Lorsa(shape, w);
+  return model::Dictionary(shape, w);
 }
 
 /// A tiny cache with these targets and marks; inputs and tokens are random.
@@ -119,8 +119,8 @@ struct GoldenMeasures {
 
   void save(const std::string& name, int64_t top_k) const {
     const auto read = [&](const char* weight) { return file.read(name + "." + weight); };
-    model::LorsaShape shape;
-    model::LorsaWeights w;
+    model::DictionaryShape shape;
+    model::DictionaryWeights w;
     w.W_V = read("W_V");
     w.b_V = read("b_V");
     w.W_O = read("W_O");
@@ -142,7 +142,7 @@ struct GoldenMeasures {
     } else {
       shape.kind = model::Kind::kSae;
     }
-    save_for_tiny_cache(dir / name, model::Lorsa(shape, w));
+    save_for_tiny_cache(dir / name, model::Dictionary(shape, w));
   }
 };
 

@@ -37,11 +37,11 @@ struct Setup {
   std::filesystem::path cache = dir / "cache";
   std::filesystem::path checkpoint = dir / "lorsa";
   std::filesystem::path truth = dir / "truth.json";
-  model::Lorsa lorsa = test::random_lorsa(7);
+  model::Dictionary dictionary = test::random_lorsa(7);
 
   Setup() {
     test::write_tiny_cache(cache, kRows);
-    test::save_for_tiny_cache(checkpoint, lorsa);
+    test::save_for_tiny_cache(checkpoint, dictionary);
     io::write_json(truth, made_truth());
   }
 
@@ -51,14 +51,14 @@ struct Setup {
 };
 
 /// A unit's activation and the place of its largest z, one row and position at a time.
-std::pair<double, int64_t> asked(const model::Lorsa& lorsa,
+std::pair<double, int64_t> asked(const model::Dictionary& dictionary,
                                  const at::Tensor& x_1TD,
                                  int64_t position,
                                  int64_t unit) {
-  const auto kept = lorsa.reconstruct(x_1TD).kept;
+  const auto kept = dictionary.reconstruct(x_1TD).kept;
   for (int64_t k = 0; k < kept.head_PK.size(1); ++k) {
     if (kept.head_PK[position][k].item<int64_t>() == unit) {
-      const at::Tensor z = lorsa.z_patterns(x_1TD, {{0, position, unit}});
+      const at::Tensor z = dictionary.z_patterns(x_1TD, {{0, position, unit}});
       return {kept.value_PK[position][k].item<double>(), z.argmax(1).item<int64_t>()};
     }
   }
@@ -81,7 +81,7 @@ TEST_CASE("scores of rules are those of a reading position by position", "[exper
     for (const int64_t row : cache.rows(data::Side::kHeldout)) {
       const at::Tensor x_1TD = cache.read({row}).input_BTD;
       for (const int64_t position : {9, 15}) {
-        const auto [value, source] = asked(setup.lorsa, x_1TD, position, score.unit);
+        const auto [value, source] = asked(setup.dictionary, x_1TD, position, score.unit);
         const bool applies = rule == 0 ? position == 15 && row % 2 == 0 : position == 9;
         const bool on_source = rule == 0 ? source == 3 || source == 4 : source == 9;
         seen.emplace_back(value, applies, on_source);

@@ -30,25 +30,25 @@ struct Tiny {
   Tiny() { test::write_tiny_cache(dir / "cache", 40); }
 
   [[nodiscard]] std::filesystem::path save(const std::string& name,
-                                           const model::Lorsa& lorsa,
+                                           const model::Dictionary& dictionary,
                                            int64_t layer = 1) const {
-    test::save_for_tiny_cache(dir / name, lorsa, layer);
+    test::save_for_tiny_cache(dir / name, dictionary, layer);
     return dir / name;
   }
 };
 
-model::Lorsa random_sae() {
-  model::LorsaShape shape;
+model::Dictionary random_sae() {
+  model::DictionaryShape shape;
   shape.kind = model::Kind::kSae;
   shape.d_model = 20;
   shape.num_ov_heads = 30;
   shape.top_k = 3;
-  model::LorsaWeights w;
+  model::DictionaryWeights w;
   w.W_V = at::randn({30, 20});
   w.b_V = at::zeros({30});
   w.W_O = at::randn({30, 20});
   w.b_D = at::zeros({20});
-  return model::Lorsa(shape, w);
+  return model::Dictionary(shape, w);
 }
 
 }  // namespace
@@ -76,9 +76,9 @@ TEST_CASE("head matches are those of dense matrices in numpy", "[experiments]") 
 
 TEST_CASE("a training finds all its heads again in itself and in another order", "[experiments]") {
   const Tiny tiny;
-  const model::Lorsa lorsa = random_lorsa(3);
+  const model::Dictionary dictionary = random_lorsa(3);
   // QK heads 2, 0, 3, 1, and the OV heads of each backwards, written in other units.
-  model::LorsaWeights w = lorsa.weights();
+  model::DictionaryWeights w = dictionary.weights();
   std::vector<int64_t> heads, rows;
   for (const int64_t s : {2, 0, 3, 1}) {
     for (int64_t i = 0; i < 8; ++i) {
@@ -93,8 +93,9 @@ TEST_CASE("a training finds all its heads again in itself and in another order",
   w.W_K = w.W_K.index_select(0, row_order);
   w.W_V = w.W_V.index_select(0, order) * 2.0;
   w.W_O = w.W_O.index_select(0, order) / 2.0;
-  const auto first = tiny.save("first", lorsa);
-  for (const auto& second : {first, tiny.save("second", model::Lorsa(lorsa.shape(), w))}) {
+  const auto first = tiny.save("first", dictionary);
+  for (const auto& second :
+       {first, tiny.save("second", model::Dictionary(dictionary.shape(), w))}) {
     const StabilityReport report = match_heads(first, second, tiny.options);
     CHECK(report.num_tokens == 8 * 15);
     CHECK(report.num_heads_first > 12);
@@ -111,25 +112,26 @@ TEST_CASE("a training finds all its heads again in itself and in another order",
 
 TEST_CASE("heads that write or fire otherwise do not match", "[experiments]") {
   const Tiny tiny;
-  const model::Lorsa lorsa = random_lorsa(3);
-  const auto first = tiny.save("first", lorsa);
+  const model::Dictionary dictionary = random_lorsa(3);
+  const auto first = tiny.save("first", dictionary);
   // Random rows as long as before: the same heads are kept.
-  model::LorsaWeights directions = lorsa.weights();
+  model::DictionaryWeights directions = dictionary.weights();
   directions.W_O = at::randn({24, 20});
   directions.W_O *=
-      (lorsa.output_norms() / at::linalg_vector_norm(directions.W_O, 2, at::IntArrayRef{1}))
+      (dictionary.output_norms() / at::linalg_vector_norm(directions.W_O, 2, at::IntArrayRef{1}))
           .unsqueeze(1);
-  const StabilityReport turned = match_heads(
-      first, tiny.save("directions", model::Lorsa(lorsa.shape(), directions)), tiny.options);
+  const StabilityReport turned =
+      match_heads(first, tiny.save("directions", model::Dictionary(dictionary.shape(), directions)),
+                  tiny.options);
   CHECK(turned.share_firing == 1.0);
   CHECK(turned.share_first == 0.0);
   CHECK(turned.share_one_to_one == 0.0);
   CHECK(turned.mean_match < 0.3);
 
-  model::LorsaWeights firing = lorsa.weights();
+  model::DictionaryWeights firing = dictionary.weights();
   firing.W_V = at::randn({24, 20}) * 0.3;
-  const StabilityReport moved =
-      match_heads(first, tiny.save("firing", model::Lorsa(lorsa.shape(), firing)), tiny.options);
+  const StabilityReport moved = match_heads(
+      first, tiny.save("firing", model::Dictionary(dictionary.shape(), firing)), tiny.options);
   CHECK(moved.share_direction > 0.9);
   CHECK(moved.share_first < 0.15);
   CHECK(moved.mean_match < 0.5);
@@ -155,7 +157,7 @@ TEST_CASE("checkpoints that cannot be matched are refused", "[experiments]") {
                       {"other-layer", "cache", "layer is 7", "cache's 1"});
   test::require_parts(message(tiny.save("sae", random_sae()), tiny.options),
                       {"first", "sae", "a Lorsa and an SAE"});
-  model::Lorsa dead = random_lorsa(3);
+  model::Dictionary dead = random_lorsa(3);
   dead.weights().b_V.fill_(-1000.0);
   test::require_parts(message(tiny.save("dead", dead), tiny.options),
                       {"dead: no head acts", "8 held-out rows"});

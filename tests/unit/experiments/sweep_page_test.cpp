@@ -78,13 +78,13 @@ io::Json results() {
   for (size_t i = 0; i < x.size(); ++i) {
     points.push_back({x[i], y[i]});
   }
-  io::Json lorsa = run("a", "lorsa", 0, 0.25);
-  lorsa["rules"] = rules();
+  io::Json dictionary = run("a", "lorsa", 0, 0.25);
+  dictionary["rules"] = rules();
   return {{"schema", 1},
           {"title", "Widths"},
           {"question", "How wide?"},
           {"axes", {{{"keys", {"model.kind"}}, {"values", {{"lorsa"}, {"sae"}}}}}},
-          {"runs", {lorsa, run("b", "sae", 0, 0.5)}},
+          {"runs", {dictionary, run("b", "sae", 0, 0.5)}},
           {"page",
            {{"columns", {"fvu"}},
             {"curves", {"fvu against model.d_qk by model.kind"}},

@@ -3,7 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "lorsa/core/error.h"
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 #include "support/lorsa_oracle.h"
 #include "support/tensors.h"
 #include "support/test.h"
@@ -55,16 +55,16 @@ std::string name_of(const Kind& kind) {
 }
 
 struct Problem {
-  model::LorsaShape shape;
-  model::LorsaWeights weights;
+  model::DictionaryShape shape;
+  model::DictionaryWeights weights;
   at::Tensor x_BTD, t_BTD, scored_BT;
   model::StepOptions options;
 
   [[nodiscard]] model::StepResult step() const {
-    return model::Lorsa(shape, weights).forward_backward(x_BTD, t_BTD, scored_BT, options);
+    return model::Dictionary(shape, weights).forward_backward(x_BTD, t_BTD, scored_BT, options);
   }
 
-  [[nodiscard]] at::Tensor loss_of(const model::LorsaWeights& of) const {
+  [[nodiscard]] at::Tensor loss_of(const model::DictionaryWeights& of) const {
     return test::oracle_loss(shape, of, x_BTD, t_BTD, scored_BT, options, weights);
   }
 };
@@ -112,7 +112,7 @@ TEST_CASE("the hand-written backward equals autograd of the head-by-head oracle 
   for (const Kind& kind : kKinds) {
     const Problem p = make_problem(kind, 11);
     const model::StepResult step = p.step();
-    model::LorsaWeights leaf = p.weights;
+    model::DictionaryWeights leaf = p.weights;
     for (const auto& [name, tensor] : leaf.named()) {
       *tensor = tensor->clone().requires_grad_(true);
     }
@@ -145,7 +145,7 @@ TEST_CASE("every weight's gradient equals central differences of the loss in dou
         continue;
       }
       at::Tensor numeric = at::zeros_like(*gradient);
-      model::LorsaWeights moved = p.weights;
+      model::DictionaryWeights moved = p.weights;
       at::Tensor& tensor = moved.at(name);
       const at::Tensor original = tensor;
       for (int64_t i = 0; i < original.numel(); ++i) {
@@ -236,7 +236,7 @@ TEST_CASE("frozen QK heads get no gradient and the others keep theirs", "[model]
   std::vector<std::string> names;
   for (const auto& [name, gradient] : frozen.gradients.named()) {
     names.push_back(name);
-    REQUIRE(at::equal(*gradient, model::LorsaWeights(trained.gradients).at(name)));
+    REQUIRE(at::equal(*gradient, model::DictionaryWeights(trained.gradients).at(name)));
   }
   REQUIRE(names == std::vector<std::string>{"W_V", "b_V", "W_O", "b_D"});
 }
@@ -382,15 +382,15 @@ TEST_CASE("heads that no position kept and QK heads without a kept head get grad
 TEST_CASE("the float32 step agrees with the double oracle and is the same at every thread count",
           "[model]") {
   at::manual_seed(3);
-  model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
+  model::DictionaryShape shape = test::small_shape(model::Activation::kTopK, false);
   shape.d_model = 48;
   shape.num_ov_heads = 64;
   shape.num_qk_heads = 8;
   shape.d_qk = 16;
   shape.rope.rotary_dim = 16;
   shape.top_k = 6;
-  const model::LorsaWeights exact = test::random_weights(shape);
-  model::LorsaWeights rounded = exact;
+  const model::DictionaryWeights exact = test::random_weights(shape);
+  model::DictionaryWeights rounded = exact;
   for (const auto& [name, tensor] : rounded.named()) {
     *tensor = tensor->to(at::kFloat);
   }
@@ -399,7 +399,7 @@ TEST_CASE("the float32 step agrees with the double oracle and is the same at eve
   const at::Tensor scored = at::ones({2, 150}, at::kBool);
   const auto step_at = [&](int threads) {
     at::set_num_threads(threads);
-    return model::Lorsa(shape, rounded)
+    return model::Dictionary(shape, rounded)
         .forward_backward(x.to(at::kFloat), t.to(at::kFloat), scored, {.grad_scale = 1e-4});
   };
   const int before = at::get_num_threads();
@@ -407,7 +407,7 @@ TEST_CASE("the float32 step agrees with the double oracle and is the same at eve
   const model::StepResult one = step_at(1);
   at::set_num_threads(before);
   const model::StepResult reference =
-      model::Lorsa(shape, exact).forward_backward(x, t, scored, {.grad_scale = 1e-4});
+      model::Dictionary(shape, exact).forward_backward(x, t, scored, {.grad_scale = 1e-4});
   const auto a = two.gradients.named();
   const auto b = one.gradients.named();
   const auto r = reference.gradients.named();

@@ -14,7 +14,7 @@ namespace {
 
 struct Fixture {
   kernels::Mhsa layer;
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   model::InitSample sample;
 };
 
@@ -46,8 +46,8 @@ Fixture make_fixture() {
   return f;
 }
 
-double fvu(const Fixture& f, const model::LorsaWeights& w) {
-  const at::Tensor y = model::Lorsa(f.shape, w).reconstruct(f.sample.input_BTD).y_BTD;
+double fvu(const Fixture& f, const model::DictionaryWeights& w) {
+  const at::Tensor y = model::Dictionary(f.shape, w).reconstruct(f.sample.input_BTD).y_BTD;
   const at::Tensor& t = f.sample.target_BTD;
   return ((y - t).square().sum() / (t - f.sample.target_mean_D).square().sum()).item<double>();
 }
@@ -56,25 +56,25 @@ double fvu(const Fixture& f, const model::LorsaWeights& w) {
 
 TEST_CASE("mhsa initialisation copies patterns of the layer's heads", "[model]") {
   const Fixture f = make_fixture();
-  const model::LorsaWeights w = model::initialize(
+  const model::DictionaryWeights w = model::initialize(
       f.shape, {model::QkInit::kMhsa, model::OvInit::kActiveSubspace, true}, f.sample, 1);
   const at::Tensor patterns =
       kernels::mhsa_patterns(f.layer, f.sample.input_BTD / f.sample.input_scale);
   // With v = 1 at one position and 0 elsewhere a z-pattern is the attention weight: give every head
   // v = 1 by its bias.
-  model::LorsaWeights probe = w;
+  model::DictionaryWeights probe = w;
   probe.W_V = at::zeros_like(w.W_V);
   probe.b_V = at::ones_like(w.b_V);
-  const model::Lorsa lorsa(f.shape, probe);
+  const model::Dictionary dictionary(f.shape, probe);
   for (int64_t s = 0; s < 6; ++s) {
-    const at::Tensor weights = lorsa.z_patterns(f.sample.input_BTD, {{2, 20, s * 16}})[0];
+    const at::Tensor weights = dictionary.z_patterns(f.sample.input_BTD, {{2, 20, s * 16}})[0];
     REQUIRE(relative_error(weights, patterns[2][s / 2][20]) < 1e-5);
   }
 }
 
 TEST_CASE("active_subspace rows lie in what the copied head reads and writes", "[model]") {
   const Fixture f = make_fixture();
-  const model::LorsaWeights w = model::initialize(
+  const model::DictionaryWeights w = model::initialize(
       f.shape, {model::QkInit::kMhsa, model::OvInit::kActiveSubspace, false}, f.sample, 1);
   for (int64_t h = 0; h < 96; h += 7) {
     const int64_t m = (h / 16) / 2;
@@ -91,11 +91,11 @@ TEST_CASE("active_subspace rows lie in what the copied head reads and writes", "
 TEST_CASE("norm_search finds the least loss among uniform scales of W_V", "[model]") {
   const Fixture f = make_fixture();
   const model::InitConfig config{model::QkInit::kMhsa, model::OvInit::kActiveSubspace, true};
-  const model::LorsaWeights w = model::initialize(f.shape, config, f.sample, 1);
+  const model::DictionaryWeights w = model::initialize(f.shape, config, f.sample, 1);
   const double best = fvu(f, w);
   REQUIRE(best < 0.9);
   for (const double factor : {0.5, 0.9, 1.1, 2.0}) {
-    model::LorsaWeights other = w;
+    model::DictionaryWeights other = w;
     other.W_V = w.W_V * factor;
     REQUIRE(fvu(f, other) > best);
   }
@@ -104,11 +104,11 @@ TEST_CASE("norm_search finds the least loss among uniform scales of W_V", "[mode
 TEST_CASE("random initialisation has unit output rows and matches the target's variance",
           "[model]") {
   const Fixture f = make_fixture();
-  const model::LorsaWeights w = model::initialize(
+  const model::DictionaryWeights w = model::initialize(
       f.shape, {model::QkInit::kRandom, model::OvInit::kRandom, false}, f.sample, 9);
   REQUIRE(relative_error(w.W_O.norm(2, 1), at::ones({96})) < 1e-5);
   const at::Tensor y =
-      model::Lorsa(f.shape, w).reconstruct(f.sample.input_BTD).y_BTD.reshape({-1, 20});
+      model::Dictionary(f.shape, w).reconstruct(f.sample.input_BTD).y_BTD.reshape({-1, 20});
   const at::Tensor t = f.sample.target_BTD.reshape({-1, 20});
   const auto variance = [](const at::Tensor& x) {
     return (x - x.mean(0)).square().sum().item<double>();
@@ -133,7 +133,7 @@ TEST_CASE("the same seed gives the same weights, another seed others", "[model]"
 TEST_CASE("sizes that the layer's heads do not fit are refused with both sizes", "[model]") {
   const Fixture f = make_fixture();
   const model::InitConfig config{model::QkInit::kMhsa, model::OvInit::kActiveSubspace, true};
-  model::LorsaShape shape = f.shape;
+  model::DictionaryShape shape = f.shape;
   shape.d_qk = 4;
   shape.rope.rotary_dim = 4;
   REQUIRE_THROWS_WITH(model::initialize(shape, config, f.sample, 1),
@@ -162,7 +162,7 @@ TEST_CASE("an SAE starts with tied unit rows, centred, its scale searched", "[mo
   f.sample.target_mean_D = f.sample.target_BTD.mean(at::IntArrayRef({0, 1}));
   f.sample.input_BTD = f.sample.target_BTD;
   for (const auto ov : {model::OvInit::kRandom, model::OvInit::kActiveSubspace}) {
-    const model::LorsaWeights w =
+    const model::DictionaryWeights w =
         model::initialize(f.shape, {model::QkInit::kRandom, ov, true}, f.sample, 1);
     REQUIRE_FALSE(w.W_Q.defined());
     REQUIRE(relative_error(w.W_O.norm(2, 1), at::ones({96})) < 1e-6);

@@ -31,7 +31,7 @@ using test::with_tensor;
 
 TEST_CASE("what llamascopium's files cannot say is refused by name", "[model]") {
   struct Case {
-    void (*change)(model::LorsaShape&, model::CheckpointInfo&);
+    void (*change)(model::DictionaryShape&, model::CheckpointInfo&);
     std::vector<std::string> parts;
   };
 
@@ -45,14 +45,14 @@ TEST_CASE("what llamascopium's files cannot say is refused by name", "[model]") 
       {[](auto& shape, auto&) { shape.rope.base = 100.5; }, {"rope.base", "100.5"}},
       {[](auto&, auto& info) { info.layer = -1; }, {"layer", "-1"}}};
   for (const Case& c : cases) {
-    model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
+    model::DictionaryShape shape = test::small_shape(model::Activation::kTopK, false);
     model::CheckpointInfo info = trained_info();
     c.change(shape, info);
     const test::TempDir dir;
-    const model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
-    test::require_parts(
-        test::message_of<FormatError>([&] { model::save_llamascopium(dir / "a", lorsa, info); }),
-        c.parts);
+    const model::Dictionary dictionary(shape, test::random_weights(shape, at::kFloat));
+    test::require_parts(test::message_of<FormatError>(
+                            [&] { model::save_llamascopium(dir / "a", dictionary, info); }),
+                        c.parts);
     REQUIRE_FALSE(fs::exists(dir / "a"));
   }
 }
@@ -225,9 +225,9 @@ TEST_CASE("scaled weights need positive mean norms; folded ones do not look at t
 
 TEST_CASE("our own fields may not contradict the others", "[model]") {
   const test::TempDir dir;
-  const model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
-  const model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
-  model::save_llamascopium(dir / "a", lorsa, trained_info());
+  const model::DictionaryShape shape = test::small_shape(model::Activation::kTopK, false);
+  const model::Dictionary dictionary(shape, test::random_weights(shape, at::kFloat));
+  model::save_llamascopium(dir / "a", dictionary, trained_info());
   io::Json config = io::read_json(dir / "a/config.json");
   REQUIRE(config["lorsa"]["input_scale"] == 1.0 / 3.0);
   SECTION("a scale") {

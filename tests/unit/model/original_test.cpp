@@ -83,21 +83,21 @@ at::Tensor& tensor_of(io::NamedTensors& tensors, const std::string& name) {
 TEST_CASE("a Lorsa read from final.pth computes what its formulas say", "[model]") {
   for (const std::string name : {"relu", "signed"}) {
     INFO(name);
-    model::LoadedLorsa loaded = model::load_original(original(name)).loaded;
+    model::LoadedDictionary loaded = model::load_original(original(name)).loaded;
     REQUIRE(loaded.info.normalization == model::Normalization::kScaled);
-    loaded.lorsa.fold(loaded.info.input_scale, loaded.info.target_scale);
+    loaded.dictionary.fold(loaded.info.input_scale, loaded.info.target_scale);
     const io::SafetensorsReader reference(original(name) / "reference.safetensors");
-    const at::Tensor y = loaded.lorsa.reconstruct(reference.read("x")).y_BTD;
+    const at::Tensor y = loaded.dictionary.reconstruct(reference.read("x")).y_BTD;
     REQUIRE(test::relative_error(y, reference.read("y")) < 1e-5);
   }
 }
 
 TEST_CASE("the original's config.json becomes shape, scales and layer", "[model]") {
-  const model::ImportedLorsa a = model::load_original(original("relu"));
+  const model::ImportedDictionary a = model::load_original(original("relu"));
   REQUIRE(a.stated == "avg_norm");
   REQUIRE(a.dtype == "float32");
   REQUIRE(a.remarks.empty());
-  const model::LorsaShape& s = a.loaded.lorsa.shape();
+  const model::DictionaryShape& s = a.loaded.dictionary.shape();
   REQUIRE(s.d_model == 10);
   REQUIRE(s.num_ov_heads == 12);
   REQUIRE(s.num_qk_heads == 3);
@@ -109,22 +109,22 @@ TEST_CASE("the original's config.json becomes shape, scales and layer", "[model]
   REQUIRE(a.loaded.info.layer == 3);
   REQUIRE(a.loaded.info.model_name == "EleutherAI/pythia-160m");
 
-  const model::ImportedLorsa b = model::load_original(original("signed"));
-  REQUIRE(b.loaded.lorsa.shape().activation == model::Activation::kTopKSigned);
-  REQUIRE(b.loaded.lorsa.shape().num_virtual_keys == 2);
-  REQUIRE(b.loaded.lorsa.shape().attn_scale == 8.0);
+  const model::ImportedDictionary b = model::load_original(original("signed"));
+  REQUIRE(b.loaded.dictionary.shape().activation == model::Activation::kTopKSigned);
+  REQUIRE(b.loaded.dictionary.shape().num_virtual_keys == 2);
+  REQUIRE(b.loaded.dictionary.shape().attn_scale == 8.0);
   REQUIRE(b.remarks.size() == 1);
   test::require_parts(b.remarks[0], {"virtual_kv_num", "after their own position"});
 }
 
 TEST_CASE("an original goes on to llamascopium and computes the same there", "[model]") {
   const test::TempDir dir;
-  const model::LoadedLorsa loaded = model::load_original(original("relu")).loaded;
-  model::save_llamascopium(dir / "peer", loaded.lorsa, loaded.info, 16);
-  model::LoadedLorsa back = model::load_llamascopium(dir / "peer").loaded;
-  back.lorsa.fold(back.info.input_scale, back.info.target_scale);
+  const model::LoadedDictionary loaded = model::load_original(original("relu")).loaded;
+  model::save_llamascopium(dir / "peer", loaded.dictionary, loaded.info, 16);
+  model::LoadedDictionary back = model::load_llamascopium(dir / "peer").loaded;
+  back.dictionary.fold(back.info.input_scale, back.info.target_scale);
   const io::SafetensorsReader reference(original("relu") / "reference.safetensors");
-  const at::Tensor y = back.lorsa.reconstruct(reference.read("x")).y_BTD;
+  const at::Tensor y = back.dictionary.reconstruct(reference.read("x")).y_BTD;
   REQUIRE(test::relative_error(y, reference.read("y")) < 1e-5);
 }
 

@@ -14,11 +14,11 @@ constexpr int64_t kPeriod = 100;
 /// A step of a Lorsa whose heads 3 to 5 last acted `silent` tokens ago, with moments of 1 before.
 train::OptimizerState moments_after_step(int64_t silent, int64_t aux_k) {
   at::manual_seed(4);
-  model::LorsaShape shape = test::small_shape(model::Activation::kTopK, false);
-  model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
+  model::DictionaryShape shape = test::small_shape(model::Activation::kTopK, false);
+  model::Dictionary dictionary(shape, test::random_weights(shape, at::kFloat));
   // Their z is negative everywhere: no selection takes them, their gradients are 0.
-  lorsa.weights().W_V.narrow(0, 3, 3).zero_();
-  lorsa.weights().b_V.narrow(0, 3, 3).fill_(-1.0);
+  dictionary.weights().W_V.narrow(0, 3, 3).zero_();
+  dictionary.weights().b_V.narrow(0, 3, 3).fill_(-1.0);
   train::RunConfig config;
   config.model.top_k = shape.top_k;
   config.train.tokens = 100'000;
@@ -28,15 +28,15 @@ train::OptimizerState moments_after_step(int64_t silent, int64_t aux_k) {
   state.tokens_seen = 1000;
   state.last_active_H = at::full({shape.num_ov_heads}, 1000, at::kLong);
   state.last_active_H.narrow(0, 3, 3).fill_(1000 - silent);
-  state.optimizer = train::fresh_optimizer(lorsa.weights());
-  for (model::LorsaWeights* moments :
+  state.optimizer = train::fresh_optimizer(dictionary.weights());
+  for (model::DictionaryWeights* moments :
        {&state.optimizer.first_moment, &state.optimizer.second_moment}) {
     for (const auto& [name, moment] : moments->named()) {
       moment->fill_(1.0);
     }
   }
   const auto single = dist::make_communicator({});
-  train::Learner learner(config, {lorsa, state, *single});
+  train::Learner learner(config, {dictionary, state, *single});
   train::TrainingBatch batch;
   batch.input_BTD = at::randn({2, kBatchTokens / 2, shape.d_model});
   batch.target_BTD = at::randn({2, kBatchTokens / 2, shape.d_model});
@@ -62,7 +62,7 @@ TEST_CASE("AuxK forgets a head's moments when it is found dead and every period 
                                              {2 * kPeriod, true}}) {
     train::OptimizerState optimizer = moments_after_step(silent, 2);
     INFO("silent for " << silent);
-    for (model::LorsaWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {
+    for (model::DictionaryWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {
       for (const char* name : {"W_V", "b_V", "W_O"}) {
         REQUIRE(all_zero(moments->at(name).narrow(0, 3, 3)) == forgets);
         REQUIRE_FALSE(all_zero(moments->at(name)[2]));

@@ -102,8 +102,8 @@ train::RunConfig base_config() {
   return config;
 }
 
-model::LorsaShape shape_of(const train::RunConfig& config) {
-  model::LorsaShape shape;
+model::DictionaryShape shape_of(const train::RunConfig& config) {
+  model::DictionaryShape shape;
   shape.kind = config.model.kind;
   shape.d_model = 192;
   shape.num_ov_heads = config.model.num_ov_heads;
@@ -126,12 +126,12 @@ constexpr int64_t kPositions = 128;
 int64_t measured_peak(const train::RunConfig& config, int64_t micro_batch) {
   const CountingAllocator allocator;
   const std::unique_ptr<dist::Communicator> single = dist::make_communicator({});
-  const model::LorsaShape shape = shape_of(config);
-  model::Lorsa lorsa(shape, test::random_weights(shape, at::kFloat));
+  const model::DictionaryShape shape = shape_of(config);
+  model::Dictionary dictionary(shape, test::random_weights(shape, at::kFloat));
   train::TrainerState state;
-  state.optimizer = train::fresh_optimizer(lorsa.weights());
+  state.optimizer = train::fresh_optimizer(dictionary.weights());
   state.last_active_H = at::zeros({shape.num_ov_heads}, at::kLong);
-  train::Learner learner(config, {lorsa, state, *single, micro_batch});
+  train::Learner learner(config, {dictionary, state, *single, micro_batch});
   const auto step = [&] {
     train::TrainingBatch batch;
     batch.target_BTD = at::empty({kSequences, kPositions, shape.d_model}).normal_();

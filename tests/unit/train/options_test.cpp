@@ -126,7 +126,7 @@ double rounding_of(const std::string& name) {
   return name == "b_K" ? rounding / left : rounding;
 }
 
-model::LorsaWeights initial_weights(train::RunConfig c, const fs::path& root) {
+model::DictionaryWeights initial_weights(train::RunConfig c, const fs::path& root) {
   c.run.out = (root / "initial").string();
   c.train.learning_rate = 0.0;
   run(c);
@@ -169,8 +169,8 @@ TEST_CASE("micro-batches are the large batch to rounding", "[train]") {
       parts.train.micro_batch_sequences = rows;
       run(parts);
       INFO(kVariants[variant].name << ", " << rows << " rows");
-      model::LorsaWeights expected = final_weights(whole);
-      const model::LorsaWeights found = final_weights(parts);
+      model::DictionaryWeights expected = final_weights(whole);
+      const model::DictionaryWeights found = final_weights(parts);
       for (const auto& [name, tensor] : found.named()) {
         INFO(name);
         REQUIRE(distance(*tensor, expected.at(name)) < rounding_of(name));
@@ -186,8 +186,8 @@ TEST_CASE("unit_decoder keeps the decoder's rows at length 1", "[train]") {
   make_sae(c);
   c.train.unit_decoder = true;
   run(c);
-  const model::LoadedLorsa final = model::load_checkpoint(fs::path(c.run.out) / "final");
-  const at::Tensor norms = final.lorsa.output_norms() * final.info.target_scale;
+  const model::LoadedDictionary final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  const at::Tensor norms = final.dictionary.output_norms() * final.info.target_scale;
   REQUIRE((norms - 1.0).abs().max().item<double>() < 1e-5);
 }
 
@@ -199,14 +199,14 @@ TEST_CASE("an SAE trains on its target and its final checkpoint reconstructs raw
   make_sae(c);
   c.train.tokens = 40 * kStepTokens;
   run(c);
-  const model::LoadedLorsa final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  const model::LoadedDictionary final = model::load_checkpoint(fs::path(c.run.out) / "final");
   REQUIRE(final.info.input_scale == final.info.target_scale);
   const data::CacheReader cache(c.data.cache);
   const data::Batch batch = cache.read(cache.rows(data::Side::kTraining));
   const at::Tensor scored = batch.scored_BT.unsqueeze(-1);
   const at::Tensor t = batch.target_BTD.to(at::kFloat);
   const at::Tensor mean = at::tensor(cache.manifest().target_mean, at::kDouble).to(at::kFloat);
-  const at::Tensor y = final.lorsa.reconstruct(t).y_BTD;
+  const at::Tensor y = final.dictionary.reconstruct(t).y_BTD;
   const double fvu =
       (((y - t).square() * scored).sum() / ((t - mean).square() * scored).sum()).item<double>();
   REQUIRE(fvu < 0.9 * test::metrics(c).front().at("fvu").get<double>());
@@ -229,8 +229,8 @@ TEST_CASE("freeze: qk leaves what makes the pattern as it starts", "[train]") {
   c.model.num_virtual_keys = 2;
   c.train.freeze = train::Freeze::kQk;
   run(c);
-  model::LorsaWeights start = initial_weights(c, dir.path());
-  const model::LorsaWeights found = final_weights(c);
+  model::DictionaryWeights start = initial_weights(c, dir.path());
+  const model::DictionaryWeights found = final_weights(c);
   for (const auto& [name, tensor] : found.named()) {
     INFO(name);
     const bool moves = name == "W_V" || name == "b_V" || name == "W_O" || name == "b_D";
@@ -248,8 +248,8 @@ TEST_CASE("sparse_adam leaves heads that never act as they start", "[train]") {
   c.train.warmup_tokens = 0;
   c.train.tokens = kStepTokens;
   run(c);
-  model::LorsaWeights start = initial_weights(c, dir.path());
-  const model::LorsaWeights found = final_weights(c);
+  model::DictionaryWeights start = initial_weights(c, dir.path());
+  const model::DictionaryWeights found = final_weights(c);
   const at::Tensor moved_H = (found.W_O != start.W_O).any(1);
   const at::Tensor values_moved_H = (found.W_V != start.W_V).any(1);
   REQUIRE(moved_H.any().item<bool>());
@@ -263,11 +263,11 @@ TEST_CASE("batchtopk ends as a jumprelu Lorsa that keeps about K heads", "[train
   train::RunConfig c = with(kVariants[0], dir.path(), "run");
   c.train.tokens = 100 * kStepTokens;
   run(c);
-  const model::LoadedLorsa final = model::load_checkpoint(fs::path(c.run.out) / "final");
-  REQUIRE(final.lorsa.shape().activation == Activation::kJumpRelu);
+  const model::LoadedDictionary final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  REQUIRE(final.dictionary.shape().activation == Activation::kJumpRelu);
   const data::CacheReader cache(c.data.cache);
   const data::Batch batch = cache.read(cache.rows(data::Side::kTraining));
-  const kernels::TopK kept = final.lorsa.reconstruct(batch.input_BTD.to(at::kFloat)).kept;
+  const kernels::TopK kept = final.dictionary.reconstruct(batch.input_BTD.to(at::kFloat)).kept;
   const at::Tensor acts_P = (kept.value_PK != 0).sum(1);
   const double l0 =
       acts_P.masked_select(batch.scored_BT.view({-1})).to(at::kDouble).mean().item<double>();
@@ -276,7 +276,7 @@ TEST_CASE("batchtopk ends as a jumprelu Lorsa that keeps about K heads", "[train
   c.run.out = (dir / "same").string();
   c.train.final_activation = train::FinalActivation::kSame;
   run(c);
-  REQUIRE(model::load_checkpoint(fs::path(c.run.out) / "final").lorsa.shape().activation ==
+  REQUIRE(model::load_checkpoint(fs::path(c.run.out) / "final").dictionary.shape().activation ==
           Activation::kBatchTopK);
 }
 
@@ -300,7 +300,7 @@ TEST_CASE("a sweep's members are the runs that their config.yaml describe", "[tr
   alone.run.out = (dir / "alone").string();
   run(alone);
   const auto member = model::load_checkpoint(dir / "sweep/top_k-2_seed-7/final");
-  REQUIRE(bitwise_equal(final_weights(alone), member.lorsa.weights()));
+  REQUIRE(bitwise_equal(final_weights(alone), member.dictionary.weights()));
   REQUIRE(run(sweep).already_done);
 
   // Killed between the checkpoints of two members: the common one is taken, and the end is the
@@ -312,7 +312,7 @@ TEST_CASE("a sweep's members are the runs that their config.yaml describe", "[tr
   fs::remove_all(dir / "sweep/top_k-4_seed-7/checkpoints/tokens-000000000384");
   REQUIRE_FALSE(run(sweep).already_done);
   const auto again = model::load_checkpoint(dir / "sweep/top_k-2_seed-7/final");
-  REQUIRE(bitwise_equal(final_weights(alone), again.lorsa.weights()));
+  REQUIRE(bitwise_equal(final_weights(alone), again.dictionary.weights()));
 }
 
 TEST_CASE("a sweep that gains a member leaves what is trained alone", "[train]") {

@@ -58,7 +58,7 @@ TEST_CASE("a run lowers the loss and leaves the documented files", "[train]") {
   REQUIRE(lines.back()["fvu"].get<double>() < 0.6 * lines[1]["fvu"].get<double>());
   REQUIRE(lines.back()["l0"].get<double>() <= 4.0);
   REQUIRE(lines.back()["top_k"] == 4);
-  const model::LoadedLorsa final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  const model::LoadedDictionary final = model::load_checkpoint(fs::path(c.run.out) / "final");
   REQUIRE(final.info.normalization == model::Normalization::kFolded);
   REQUIRE(final.info.layer == 1);
 }
@@ -149,7 +149,7 @@ TEST_CASE("a loss that is not finite stops the step before the weights are touch
   test::write_tiny_cache(dir / "cache", 30);
   const train::RunConfig c = make_config(dir.path(), "run");
   const data::CacheReader cache(c.data.cache);
-  model::LorsaShape shape;
+  model::DictionaryShape shape;
   shape.d_model = 20;
   shape.num_ov_heads = 24;
   shape.num_qk_heads = 3;
@@ -157,23 +157,23 @@ TEST_CASE("a loss that is not finite stops the step before the weights are touch
   shape.top_k = 4;
   shape.attn_scale = 1.0;
   at::manual_seed(1);
-  model::LorsaWeights w;
+  model::DictionaryWeights w;
   for (const std::string& name : model::weight_names(shape)) {
     w.at(name) = at::randn(model::weight_shape(shape, name));
   }
   w.b_D[0] = std::numeric_limits<float>::infinity();
-  model::Lorsa lorsa(shape, w);
-  const at::Tensor before = lorsa.weights().W_O.clone();
+  model::Dictionary dictionary(shape, w);
+  const at::Tensor before = dictionary.weights().W_O.clone();
   train::TrainerState state;
-  state.optimizer = train::fresh_optimizer(lorsa.weights());
+  state.optimizer = train::fresh_optimizer(dictionary.weights());
   state.last_active_H = at::zeros({24}, at::kLong);
   data::ActivationLoader loader(cache, {.batch_rows = 2});
   const auto alone = dist::make_communicator({});
   std::vector<train::Learner> learners;
-  learners.emplace_back(c, train::Learner::Parts{lorsa, state, *alone});
+  learners.emplace_back(c, train::Learner::Parts{dictionary, state, *alone});
   train::Trainer trainer(c, {cache, loader, *alone, learners, c10::Device(c10::kCPU)}, {});
   REQUIRE_THROWS_WITH(trainer.run(), Catch::Contains("not finite"));
-  REQUIRE(at::equal(before, lorsa.weights().W_O));
+  REQUIRE(at::equal(before, dictionary.weights().W_O));
   REQUIRE(state.optimizer.steps == 0);
 }
 

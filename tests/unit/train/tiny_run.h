@@ -40,11 +40,11 @@ inline train::RunConfig make_config(const std::filesystem::path& root, const std
   return c;
 }
 
-inline model::LorsaWeights final_weights(const train::RunConfig& c) {
-  return model::load_checkpoint(std::filesystem::path(c.run.out) / "final").lorsa.weights();
+inline model::DictionaryWeights final_weights(const train::RunConfig& c) {
+  return model::load_checkpoint(std::filesystem::path(c.run.out) / "final").dictionary.weights();
 }
 
-inline bool bitwise_equal(const model::LorsaWeights& a, const model::LorsaWeights& b) {
+inline bool bitwise_equal(const model::DictionaryWeights& a, const model::DictionaryWeights& b) {
   const auto x = a.named();
   const auto y = b.named();
   bool equal = x.size() == y.size();

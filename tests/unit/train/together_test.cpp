@@ -28,9 +28,9 @@ namespace fs = std::filesystem;
 
 /// Differ in all that members may differ in: kind, size, start, rates, annealing, micro-batch.
 std::vector<train::RunConfig> mixed(const fs::path& root, const std::string& prefix) {
-  train::RunConfig lorsa = make_config(root, prefix + "lorsa");
-  lorsa.data.seed = 5;
-  train::RunConfig sae = lorsa;
+  train::RunConfig dictionary = make_config(root, prefix + "lorsa");
+  dictionary.data.seed = 5;
+  train::RunConfig sae = dictionary;
   sae.run.out = (root / (prefix + "sae")).string();
   sae.run.seed = 3;
   sae.model = {};
@@ -43,7 +43,7 @@ std::vector<train::RunConfig> mixed(const fs::path& root, const std::string& pre
   sae.train.learning_rate = 3e-3;
   sae.train.aux_k = 2;
   sae.train.dead_after_tokens = 4 * kStepTokens;
-  train::RunConfig other = lorsa;
+  train::RunConfig other = dictionary;
   other.run.out = (root / (prefix + "other")).string();
   other.run.seed = 9;
   other.model.d_qk = 4;
@@ -51,10 +51,10 @@ std::vector<train::RunConfig> mixed(const fs::path& root, const std::string& pre
   other.init = {};
   other.model.activation = model::Activation::kBatchTopK;
   other.train.warmup_tokens = 0;
-  train::RunConfig parts = lorsa;
+  train::RunConfig parts = dictionary;
   parts.run.out = (root / (prefix + "parts")).string();
   parts.train.micro_batch_sequences = 1;
-  return {sae, lorsa, other, parts};
+  return {sae, dictionary, other, parts};
 }
 
 void train_all(const std::vector<train::RunConfig>& configs) {

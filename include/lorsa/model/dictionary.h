@@ -32,7 +32,7 @@ enum class Activation {
 
 /// Sizes and constants of a Lorsa, letters as in docs/architecture.md. An SAE's features take the
 /// place of OV heads; it has no QK heads, so S, E and all that belongs to attention are 0.
-struct LorsaShape {
+struct DictionaryShape {
   Kind kind = Kind::kLorsa;
   int64_t d_model = 0;       ///< D
   int64_t num_ov_heads = 0;  ///< H
@@ -58,11 +58,11 @@ struct LorsaShape {
 };
 
 /// Throws ConfigError naming the two values that disagree.
-void validate(const LorsaShape& shape);
+void validate(const DictionaryShape& shape);
 
 /// The trainable tensors. W_Q and W_K are kept as rows [S*E, D] (row s*E+e is W_Q[s][:, e]), so
 /// that a projection is one product. An SAE's encoder is W_V, b_V, its decoder W_O, b_D.
-struct LorsaWeights {
+struct DictionaryWeights {
   at::Tensor W_Q, W_K;        ///< [S*E, D]
   at::Tensor b_Q, b_K;        ///< [S, E]
   at::Tensor W_V;             ///< [H, D]
@@ -84,11 +84,12 @@ struct LorsaWeights {
 inline constexpr std::array<const char*, 4> kBFloat16Weights = {"W_Q", "W_K", "W_V", "W_O"};
 
 /// Names of the weights that a Lorsa of this shape has, in the order of LorsaWeights::named().
-[[nodiscard]] std::vector<std::string> weight_names(const LorsaShape& shape);
+[[nodiscard]] std::vector<std::string> weight_names(const DictionaryShape& shape);
 
 /// Shape of the weight `name` as LorsaWeights keeps it. Throws ShapeError for a name that a Lorsa
 /// does not have.
-[[nodiscard]] std::vector<int64_t> weight_shape(const LorsaShape& shape, const std::string& name);
+[[nodiscard]] std::vector<int64_t> weight_shape(const DictionaryShape& shape,
+                                                const std::string& name);
 
 /// What reconstructing a batch gives: output and the heads that act, P = B*T.
 struct Reconstruction {
@@ -142,7 +143,7 @@ struct StepOptions {
 
   /// The four matrices in bfloat16, where the caller keeps them (Adam writes such copies);
   /// undefined ones are rounded anew at every step.
-  LorsaWeights bfloat16_weights = {};
+  DictionaryWeights bfloat16_weights = {};
 
   enum class Threshold { kIgnore, kMeasure };
   Threshold threshold = Threshold::kIgnore;  ///< kMeasure fills StepResult::threshold
@@ -163,7 +164,7 @@ struct StepResult {
   /// The lowest of the top_k * num_scored best scores of the batch, 0 where fewer are positive.
   double threshold = 0.0;
   /// Of loss = squared_error * grad_scale + penalty + auxiliary_loss; frozen ones are undefined.
-  LorsaWeights gradients;
+  DictionaryWeights gradients;
   kernels::TopK kept;  ///< undefined for relu and jumprelu
 };
 
@@ -176,15 +177,15 @@ struct PatternQuery {
 
 /// A Lorsa or SAE: forward, hand-written backward and the reading of single heads. "Input" x is
 /// what the kind reads: LorsaShape::reads_target().
-class Lorsa {
+class Dictionary {
  public:
-  Lorsa(LorsaShape shape, LorsaWeights weights);
+  Dictionary(DictionaryShape shape, DictionaryWeights weights);
 
-  [[nodiscard]] const LorsaShape& shape() const { return shape_; }
+  [[nodiscard]] const DictionaryShape& shape() const { return shape_; }
 
-  [[nodiscard]] const LorsaWeights& weights() const { return weights_; }
+  [[nodiscard]] const DictionaryWeights& weights() const { return weights_; }
 
-  [[nodiscard]] LorsaWeights& weights() { return weights_; }
+  [[nodiscard]] DictionaryWeights& weights() { return weights_; }
 
   /// Output and kept heads of x [B, T, D] in the weights' dtype. `top_k` 0 takes the shape's.
   [[nodiscard]] Reconstruction reconstruct(const at::Tensor& x_BTD, int64_t top_k = 0) const;
@@ -236,8 +237,8 @@ class Lorsa {
   void to_jumprelu(double threshold);
 
  private:
-  LorsaShape shape_;
-  LorsaWeights weights_;
+  DictionaryShape shape_;
+  DictionaryWeights weights_;
 };
 
 }  // namespace lorsa::model

@@ -1,4 +1,4 @@
-#include "lorsa/model/lorsa.h"
+#include "lorsa/model/dictionary.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -23,7 +23,7 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-void validate_attention(const LorsaShape& s) {
+void validate_attention(const DictionaryShape& s) {
   LORSA_CHECK(s.num_qk_heads > 0 && s.d_qk > 0, ConfigError,
               "model: sizes must be positive, found num_qk_heads = {}, d_qk = {}", s.num_qk_heads,
               s.d_qk);
@@ -39,7 +39,7 @@ void validate_attention(const LorsaShape& s) {
 
 }  // namespace
 
-void validate(const LorsaShape& s) {
+void validate(const DictionaryShape& s) {
   LORSA_CHECK(s.d_model > 0 && s.num_ov_heads > 0, ConfigError,
               "model: sizes must be positive, found d_model = {}, num_ov_heads = {}", s.d_model,
               s.num_ov_heads);
@@ -57,7 +57,8 @@ void validate(const LorsaShape& s) {
               s.num_qk_heads, s.d_qk, s.num_virtual_keys, s.rope.rotary_dim);
 }
 
-Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights) : shape_(shape), weights_(std::move(weights)) {
+Dictionary::Dictionary(DictionaryShape shape, DictionaryWeights weights)
+    : shape_(shape), weights_(std::move(weights)) {
   if (shape_.has_attention() && shape_.attn_scale == 0.0) {
     shape_.attn_scale = std::sqrt(static_cast<double>(shape_.d_qk));
   }
@@ -77,7 +78,7 @@ Lorsa::Lorsa(LorsaShape shape, LorsaWeights weights) : shape_(shape), weights_(s
               joined(expected), joined(found));
 }
 
-Reconstruction Lorsa::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const {
+Reconstruction Dictionary::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const {
   const at::NoGradGuard no_grad;
   Reconstruction out;
   out.kept = keep_heads(shape_, weights_, pre_activations(x_BTD), output_norms(),
@@ -87,7 +88,7 @@ Reconstruction Lorsa::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const 
   return out;
 }
 
-Reading Lorsa::read(const at::Tensor& x_BTD) const {
+Reading Dictionary::read(const at::Tensor& x_BTD) const {
   const at::NoGradGuard no_grad;
   const Projections p = project(shape_, weights_, x_BTD);
   Reading out;
@@ -100,12 +101,14 @@ Reading Lorsa::read(const at::Tensor& x_BTD) const {
   return out;
 }
 
-at::Tensor Lorsa::pre_activations(const at::Tensor& x_BTD) const {
+at::Tensor Dictionary::pre_activations(const at::Tensor& x_BTD) const {
   const at::NoGradGuard no_grad;
   return attend(shape_, weights_, project(shape_, weights_, x_BTD)).z_PH;
 }
 
-at::Tensor Lorsa::qk_log_patterns(const at::Tensor& x_BTD, int64_t first, int64_t count) const {
+at::Tensor Dictionary::qk_log_patterns(const at::Tensor& x_BTD,
+                                       int64_t first,
+                                       int64_t count) const {
   const at::NoGradGuard no_grad;
   LORSA_CHECK(shape_.has_attention(), ConfigError, "an SAE has no attention patterns");
   LORSA_CHECK(first >= 0 && count >= 1 && first + count <= shape_.num_qk_heads, ShapeError,
@@ -126,12 +129,12 @@ at::Tensor Lorsa::qk_log_patterns(const at::Tensor& x_BTD, int64_t first, int64_
   return at::log_softmax(at::cat({score_BSTT, virtual_BSTn}, -1), -1).narrow(-1, 0, T);
 }
 
-at::Tensor Lorsa::output_norms() const {
+at::Tensor Dictionary::output_norms() const {
   const at::NoGradGuard no_grad;
   return at::linalg_vector_norm(weights_.W_O, 2, at::IntArrayRef{1});
 }
 
-void Lorsa::fold(double input_scale, double target_scale) {
+void Dictionary::fold(double input_scale, double target_scale) {
   const at::NoGradGuard no_grad;
   for (at::Tensor* tensor : {&weights_.W_Q, &weights_.W_K, &weights_.W_V}) {
     if (tensor->defined()) {
@@ -145,7 +148,7 @@ void Lorsa::fold(double input_scale, double target_scale) {
   }
 }
 
-void Lorsa::to_jumprelu(double threshold) {
+void Dictionary::to_jumprelu(double threshold) {
   const at::NoGradGuard no_grad;
   LORSA_CHECK(shape_.activation == Activation::kTopK || shape_.activation == Activation::kBatchTopK,
               ConfigError, "only a topk or batchtopk Lorsa can become a jumprelu one");
@@ -157,7 +160,7 @@ void Lorsa::to_jumprelu(double threshold) {
   shape_.activation = Activation::kJumpRelu;
 }
 
-void Lorsa::to_unit_form() {
+void Dictionary::to_unit_form() {
   const at::NoGradGuard no_grad;
   const at::Tensor norm_H = output_norms();
   // A head that writes nothing keeps a zero row and gets activation 0, which is
