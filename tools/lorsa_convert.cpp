@@ -15,7 +15,7 @@ using lorsa::model::ReadAs;
 
 const std::map<std::string, std::optional<CheckpointKind>> kKinds = {
     {"auto", std::nullopt},
-    {"lorsa", CheckpointKind::kLorsa},
+    {"lorsa", CheckpointKind::kOwn},
     {"llamascopium", CheckpointKind::kLlamascopium},
     {"original", CheckpointKind::kOriginal}};
 const std::map<std::string, ReadAs> kReadings = {

@@ -30,8 +30,7 @@ double forward_seconds(const lorsa::model::Dictionary& dictionary,
     const lorsa::data::Batch batch = cache.read(
         {rows.begin() + static_cast<int64_t>(begin), rows.begin() + static_cast<int64_t>(end)});
     const auto start = Clock::now();
-    const at::Tensor& x_BTD =
-        dictionary.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+    const at::Tensor& x_BTD = dictionary.read_of(batch.input_BTD, batch.target_BTD);
     static_cast<void>(dictionary.reconstruct(x_BTD.to(at::kFloat)));
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
   }

@@ -49,7 +49,7 @@ class SparseStep {
         optimizer_(train::fresh_optimizer(dictionary_.weights())) {
     if (weights.W_O.is_cuda()) {
       options_.precision = model::StepOptions::Precision::kBFloat16;
-      for (const char* name : model::kBFloat16Weights) {
+      for (const std::string& name : model::matrix_names()) {
         options_.bfloat16_weights.at(name) = dictionary_.weights().at(name).to(at::kBFloat16);
       }
     }

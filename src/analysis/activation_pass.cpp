@@ -78,8 +78,7 @@ class Pass {
         return false;
       }
       const auto start = Clock::now();
-      const at::Tensor& read =
-          dictionary.shape().reads_target() ? batch->target_BTD : batch->input_BTD;
+      const at::Tensor& read = dictionary.read_of(batch->input_BTD, batch->target_BTD);
       model::Reading reading = dictionary.read(read.to(in_.device, at::kFloat));
       // Copying waits for a CUDA device, so the time is the pass's.
       reading.kept = {reading.kept.value_PK.to(at::kCPU), reading.kept.head_PK.to(at::kCPU)};

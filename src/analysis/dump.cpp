@@ -141,7 +141,7 @@ io::Json summary_json(const DumpInputs& in,
   json["language_model"] = {{"name", manifest.model_name},
                             {"weights_sha256", manifest.weights_sha256},
                             {"layer", manifest.layer}};
-  json["kind"] = shape.has_attention() ? "lorsa" : "sae";
+  json["kind"] = shape.kind;
   json["shape"] = {{"d_model", shape.d_model},
                    {"num_ov_heads", shape.num_ov_heads},
                    {"num_qk_heads", shape.num_qk_heads},

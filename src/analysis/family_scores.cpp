@@ -207,8 +207,9 @@ FamilyReport score_families(const lm::LanguageModel& model,
                             int64_t layer,
                             const ProbeOptions& options,
                             Progress::Visible progress) {
-  LORSA_CHECK(folded.shape().has_attention(), ConfigError,
-              "head families are told apart by where heads read; an SAE's features do not attend");
+  LORSA_CHECK(folded.shape().num_qk_heads > 0, ConfigError,
+              "head families are told apart by where heads read; the features of {} do not attend",
+              folded.info().noun);
   std::vector<Probe> probes = random_token_probes(tokenizer, options);
   for (Probe& probe : text_probes(tokenizer, options)) {
     probes.push_back(std::move(probe));

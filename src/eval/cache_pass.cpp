@@ -59,8 +59,7 @@ std::vector<int64_t> heldout_rows(const data::CacheReader& cache, int64_t max_ro
 at::Tensor input_of(const model::Dictionary& dictionary,
                     const data::Batch& batch,
                     c10::Device device) {
-  const at::Tensor& x_BTD = dictionary.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
-  return x_BTD.to(device, at::kFloat);
+  return dictionary.read_of(batch.input_BTD, batch.target_BTD).to(device, at::kFloat);
 }
 
 void for_each_batch(const data::CacheReader& cache,

@@ -17,9 +17,8 @@ Candidate::Candidate(const std::filesystem::path& checkpoint,
 at::Tensor Candidate::add(const at::Tensor& input_BTD,
                           const at::Tensor& target_BTD,
                           const at::Tensor& scored_BT) {
-  const bool reads_target = loaded.dictionary.shape().reads_target();
   const model::Reconstruction out =
-      loaded.dictionary.reconstruct(reads_target ? target_BTD : input_BTD);
+      loaded.dictionary.reconstruct(loaded.dictionary.read_of(input_BTD, target_BTD));
   reconstruction.add(out.y_BTD, target_BTD, scored_BT);
   usage.add(out.kept.value_PK, out.kept.head_PK, scored_BT.reshape({-1}));
   return out.y_BTD;
@@ -29,7 +28,7 @@ EvalReport Candidate::report(const kernels::Mhsa& layer) const {
   const model::DictionaryShape& shape = loaded.dictionary.shape();
   EvalReport report;
   report.checkpoint = folder.string();
-  report.kind = shape.has_attention() ? "lorsa" : "sae";
+  report.kind = shape.kind;
   report.top_k = shape.top_k;
   report.num_ov_heads = shape.num_ov_heads;
   report.reconstruction = reconstruction.report();

@@ -57,7 +57,7 @@ void check_output(const ConvertOptions& options) {
 
 model::ImportedDictionary read_input(const ConvertOptions& options, CheckpointKind from) {
   switch (from) {
-    case CheckpointKind::kLorsa: {
+    case CheckpointKind::kOwn: {
       model::LoadedDictionary loaded = model::load_checkpoint(options.input);
       const bool folded = loaded.info.normalization == Normalization::kFolded;
       return {std::move(loaded), std::nullopt, folded ? "folded" : "scaled", true, "float32", {}};
@@ -74,10 +74,10 @@ void check_options(const ConvertOptions& options, CheckpointKind from, Checkpoin
   LORSA_CHECK(to != CheckpointKind::kOriginal, ConfigError,
               "--to: original: the original repository's files are read, not written");
   LORSA_CHECK(
-      from != CheckpointKind::kLorsa || options.read_as == ReadAs::kStated, ConfigError,
+      from != CheckpointKind::kOwn || options.read_as == ReadAs::kStated, ConfigError,
       "--normalization: {} is a lorsa checkpoint, which states its normalization for certain",
       options.input);
-  LORSA_CHECK(from != CheckpointKind::kLorsa || options.cache.empty(), ConfigError,
+  LORSA_CHECK(from != CheckpointKind::kOwn || options.cache.empty(), ConfigError,
               "--cache: {} is a lorsa checkpoint: judge it with lorsa-eval", options.input);
   LORSA_CHECK(to == CheckpointKind::kLlamascopium || !options.n_ctx, ConfigError,
               "--n-ctx: only llamascopium's files have it");
@@ -145,7 +145,7 @@ void write_output(const ConvertOptions& options,
                   const model::LoadedDictionary& loaded) {
   io::remove_tree(io::beside(io::without_trailing_slash(options.output), ".tmp"));
   io::PendingFolder folder(options.output);
-  if (to == CheckpointKind::kLorsa) {
+  if (to == CheckpointKind::kOwn) {
     model::save_checkpoint(folder.path(), loaded.dictionary, loaded.info);
   } else {
     model::save_llamascopium(folder.path(), loaded.dictionary, loaded.info, options.n_ctx);
@@ -158,7 +158,7 @@ void write_output(const ConvertOptions& options,
 ConvertReport convert(const ConvertOptions& options) {
   const CheckpointKind from = options.from ? *options.from : model::detect_kind(options.input);
   const CheckpointKind to = options.to.value_or(
-      from == CheckpointKind::kLorsa ? CheckpointKind::kLlamascopium : CheckpointKind::kLorsa);
+      from == CheckpointKind::kOwn ? CheckpointKind::kLlamascopium : CheckpointKind::kOwn);
   check_options(options, from, to);
   check_output(options);
   model::ImportedDictionary imported = read_input(options, from);

@@ -121,7 +121,7 @@ class Evaluation {
         candidate->language = std::make_unique<LanguageMeter>(*language_model_, dictionary,
                                                               manifest.layer, target_mean_D);
       }
-      if (dictionary.shape().has_attention() && options_.pattern_rows > 0) {
+      if (dictionary.shape().num_qk_heads > 0 && options_.pattern_rows > 0) {
         candidate->patterns = std::make_unique<PatternMeter>(dictionary, layer_);
       }
     }

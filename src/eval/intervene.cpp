@@ -102,8 +102,7 @@ EditedHidden run_edits(const EditedLayer& layer,
   hidden.original_BTD = std::move(original.hidden_BTD);
   const lm::SiteActivations& seen = original.taps.front();
   const at::Tensor& W = layer.dictionary.weights().W_O;
-  const at::Tensor& read =
-      layer.dictionary.shape().reads_target() ? seen.output_BTD : seen.input_BTD;
+  const at::Tensor& read = layer.dictionary.read_of(seen.input_BTD, seen.output_BTD);
   const kernels::TopK kept =
       layer.dictionary.reconstruct(read.to(W.device(), W.scalar_type())).kept;
   for (const EditSet& set : prepared) {

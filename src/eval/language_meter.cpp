@@ -19,7 +19,7 @@ void LanguageMeter::add(const at::Tensor& tokens_BT, const at::Tensor& scored_BT
   };
   const auto replaced = [&](const at::Tensor& input, const at::Tensor& output) {
     const at::Tensor& W = dictionary_.weights().W_V;
-    const at::Tensor& read = dictionary_.shape().reads_target() ? output : input;
+    const at::Tensor& read = dictionary_.read_of(input, output);
     return at_scored(dictionary_.reconstruct(read.to(W.device(), W.scalar_type())).y_BTD, output);
   };
   const auto zero = [&](const at::Tensor&, const at::Tensor& output) {

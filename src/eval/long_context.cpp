@@ -98,7 +98,7 @@ std::vector<LongContextReport> judge_long_rows(
     const at::Tensor target_BTD = taps.output_BTD.to(at::kFloat);
     for (size_t i = 0; i < dictionaries.size(); ++i) {
       const at::Tensor read_BTD =
-          dictionaries[i]->shape().reads_target() ? target_BTD : taps.input_BTD.to(at::kFloat);
+          dictionaries[i]->read_of(taps.input_BTD, target_BTD).to(at::kFloat);
       meters[i].add(dictionaries[i]->reconstruct(read_BTD).y_BTD, target_BTD, scored_BT);
     }
     bar.update(last * length);

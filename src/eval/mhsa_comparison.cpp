@@ -27,8 +27,8 @@ at::Tensor queries_first(const at::Tensor& pattern_nTT, const at::Tensor& query_
 
 PatternMeter::PatternMeter(const model::Dictionary& dictionary, const kernels::Mhsa& layer)
     : dictionary_(dictionary), layer_(layer) {
-  LORSA_CHECK(dictionary.shape().has_attention(), ConfigError,
-              "an SAE has no attention patterns to compare");
+  LORSA_CHECK(dictionary.shape().num_qk_heads > 0, ConfigError,
+              "{} has no attention patterns to compare", dictionary.info().noun);
   const int64_t N = layer.num_heads();
   const int64_t S = dictionary.shape().num_qk_heads;
   const at::TensorOptions options = layer.W_Q.options().dtype(at::kDouble);

@@ -62,7 +62,7 @@ ErrorBatch ErrorPass::run(const data::Batch& batch) const {
   const at::Tensor target_BTD = batch.target_BTD.to(device_, at::kFloat);
   const at::Tensor scored_BT = batch.scored_BT.to(device_);
   const auto output_of = [&](const model::Dictionary& dictionary) {
-    return dictionary.reconstruct(dictionary.shape().reads_target() ? target_BTD : input_BTD).y_BTD;
+    return dictionary.reconstruct(dictionary.read_of(input_BTD, target_BTD)).y_BTD;
   };
   const auto scored = [&](const at::Tensor& values) { return values.index({scored_BT}); };
   const auto scored_double = [&](const at::Tensor& values) {

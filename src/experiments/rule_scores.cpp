@@ -77,7 +77,7 @@ class Scorer {
   }
 
  private:
-  [[nodiscard]] bool has_patterns() const { return dictionary_.shape().has_attention(); }
+  [[nodiscard]] bool has_patterns() const { return dictionary_.shape().num_qk_heads > 0; }
 
   /// As many rows at a time as hold kBatchTokens.
   template <typename Use>

@@ -11,7 +11,7 @@
 #include "lorsa/experiments/stability.h"
 #include "lorsa/io/files.h"
 #include "lorsa/model/checkpoint.h"
-#include "train/memory.h"
+#include "lorsa/model/step_cost.h"
 #include "train/start.h"
 
 namespace lorsa::experiments {
@@ -116,7 +116,7 @@ void measure_run(const SweepConfig& config, const SweepPlan& plan, const RunPlan
   result["schema"] = 1;
   result["name"] = run.name;
   result["settings"] = run.settings;
-  result["metrics"] = {{"parameters", train::num_parameters(train::shape_for(run.config, cache))},
+  result["metrics"] = {{"parameters", model::num_parameters(train::shape_for(run.config, cache))},
                        {"tokens", run.config.train.tokens}};
   io::Json evaluation;
   if (config.measure.eval) {
@@ -139,7 +139,9 @@ fs::path Pair::file(const SweepPlan& plan) const {
 
 std::vector<Pair> pairs_of(const SweepConfig& config, const SweepPlan& plan) {
   std::vector<Pair> pairs;
-  const auto is_sae = [&](size_t i) { return plan.runs[i].config.model.kind == model::Kind::kSae; };
+  const auto reads = [&](size_t i) {
+    return model::kind_info(plan.runs[i].config.model.kind).reads;
+  };
   for (size_t i = 0; config.measure.stability && i < plan.runs.size(); ++i) {
     for (size_t j = i + 1; j < plan.runs.size(); ++j) {
       if (differ_in_seed_alone(plan.runs[i], plan.runs[j])) {
@@ -151,7 +153,8 @@ std::vector<Pair> pairs_of(const SweepConfig& config, const SweepPlan& plan) {
     for (size_t j = 0; j < plan.runs.size(); ++j) {
       const train::RunConfig& a = plan.runs[i].config;
       const train::RunConfig& b = plan.runs[j].config;
-      if (!is_sae(i) && is_sae(j) && a.data.cache == b.data.cache && a.run.seed == b.run.seed) {
+      if (reads(i) == model::Hook::kInput && reads(j) == model::Hook::kOutput &&
+          a.data.cache == b.data.cache && a.run.seed == b.run.seed) {
         pairs.push_back({Pair::Kind::kErrors, i, j});
       }
     }

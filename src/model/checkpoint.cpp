@@ -11,6 +11,7 @@
 #include "lorsa/io/json.h"
 #include "lorsa/io/safetensors.h"
 #include "model/checkpoint_json.h"
+#include "model/kind.h"
 #include "model/weight_layout.h"
 
 namespace lorsa::model {
@@ -18,18 +19,6 @@ namespace {
 
 constexpr const char* kManifest = "lorsa.json";
 constexpr const char* kWeights = "model.safetensors";
-
-/// An SAE's weights have the field's names of encoder and decoder.
-std::string name_in_file(const DictionaryShape& shape, const std::string& name) {
-  if (shape.kind == Kind::kLorsa) {
-    return name;
-  }
-  return name == "W_V"   ? "W_enc"
-         : name == "b_V" ? "b_enc"
-         : name == "W_O" ? "W_dec"
-         : name == "b_D" ? "b_dec"
-                         : name;
-}
 
 }  // namespace
 

@@ -15,7 +15,6 @@ constexpr const char* kFirstSchema = "lorsa-checkpoint-1";
 template <typename Enum>
 using Words = std::vector<std::pair<std::string, Enum>>;
 
-const Words<Kind> kKinds = {{"lorsa", Kind::kLorsa}, {"sae", Kind::kSae}};
 const Words<Activation> kActivations = {{"topk", Activation::kTopK},
                                         {"topk_signed", Activation::kTopKSigned},
                                         {"batchtopk", Activation::kBatchTopK},
@@ -83,7 +82,7 @@ kernels::RopeSpec rope_from_json(const io::Json& json, const std::string& where)
 io::Json checkpoint_json(const DictionaryShape& shape, const CheckpointInfo& info) {
   io::Json json;
   json["schema"] = kSchema;
-  json["kind"] = word_of(kKinds, shape.kind);
+  json["kind"] = shape.kind;
   json["lorsa_version"] = version();
   json["d_model"] = shape.d_model;
   json["num_ov_heads"] = shape.num_ov_heads;
@@ -116,7 +115,7 @@ DictionaryShape shape_of_json(const io::Json& json, const std::string& where) {
   LORSA_CHECK(schema == kSchema || schema == kFirstSchema, FormatError,
               "{}: schema: expected {}, found {}", where, kSchema, schema);
   DictionaryShape shape;
-  shape.kind = value_of(kKinds, json, "kind", where);
+  shape.kind = io::member<std::string>(json, "kind", where);
   shape.d_model = io::member<int64_t>(json, "d_model", where);
   shape.num_ov_heads = io::member<int64_t>(json, "num_ov_heads", where);
   shape.num_qk_heads = io::member<int64_t>(json, "num_qk_heads", where);

@@ -9,6 +9,7 @@
 
 #include "lorsa/core/error.h"
 #include "lorsa/kernels/attention.h"
+#include "model/kind.h"
 #include "model/projections.h"
 #include "model/selection.h"
 
@@ -45,21 +46,30 @@ void validate(const DictionaryShape& s) {
               s.num_ov_heads);
   LORSA_CHECK(!is_sparse(s.activation) || (s.top_k >= 1 && s.top_k <= s.num_ov_heads), ConfigError,
               "model.top_k = {} is outside [1, model.num_ov_heads = {}]", s.top_k, s.num_ov_heads);
-  if (s.has_attention()) {
+  const Kind& kind = kind_of(s.kind);
+  if (kind.attends) {
     validate_attention(s);
     return;
   }
   LORSA_CHECK(s.num_qk_heads == 0 && s.d_qk == 0 && s.num_virtual_keys == 0 && !s.qk_norm &&
                   s.rope.rotary_dim == 0,
               ConfigError,
-              "model: an SAE has no attention, found num_qk_heads = {}, d_qk = {}, "
-              "num_virtual_keys = {}, rotary_dim = {}",
-              s.num_qk_heads, s.d_qk, s.num_virtual_keys, s.rope.rotary_dim);
+              "model: {} has no attention, found num_qk_heads = {}, d_qk = {}, num_virtual_keys = "
+              "{}, rotary_dim = {}",
+              kind.info.noun, s.num_qk_heads, s.d_qk, s.num_virtual_keys, s.rope.rotary_dim);
+}
+
+std::string description(const DictionaryShape& s) {
+  std::string noun = kind_info(s.kind).noun;
+  noun.erase(0, noun.find(' ') + 1);
+  return s.num_qk_heads > 0 ? formatted("{}, D {}, {} OV heads, {} QK heads of {}", noun, s.d_model,
+                                        s.num_ov_heads, s.num_qk_heads, s.d_qk)
+                            : formatted("{}, D {}, {} features", noun, s.d_model, s.num_ov_heads);
 }
 
 Dictionary::Dictionary(DictionaryShape shape, DictionaryWeights weights)
     : shape_(shape), weights_(std::move(weights)) {
-  if (shape_.has_attention() && shape_.attn_scale == 0.0) {
+  if (shape_.num_qk_heads > 0 && shape_.attn_scale == 0.0) {
     shape_.attn_scale = std::sqrt(static_cast<double>(shape_.d_qk));
   }
   validate(shape_);
@@ -78,13 +88,22 @@ Dictionary::Dictionary(DictionaryShape shape, DictionaryWeights weights)
               joined(expected), joined(found));
 }
 
-Reconstruction Dictionary::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const {
+kernels::TopK Dictionary::encode(const at::Tensor& x_BTD, int64_t top_k) const {
   const at::NoGradGuard no_grad;
+  return keep_heads(shape_, weights_, pre_activations(x_BTD), output_norms(),
+                    top_k > 0 ? top_k : shape_.top_k,
+                    /*eligible_P=*/at::Tensor());
+}
+
+at::Tensor Dictionary::decode(const kernels::TopK& kept) const {
+  const at::NoGradGuard no_grad;
+  return kernels::sparse_decode(kept, weights_.W_O, weights_.b_D);
+}
+
+Reconstruction Dictionary::reconstruct(const at::Tensor& x_BTD, int64_t top_k) const {
   Reconstruction out;
-  out.kept = keep_heads(shape_, weights_, pre_activations(x_BTD), output_norms(),
-                        top_k > 0 ? top_k : shape_.top_k,
-                        /*eligible_P=*/at::Tensor());
-  out.y_BTD = kernels::sparse_decode(out.kept, weights_.W_O, weights_.b_D).view(x_BTD.sizes());
+  out.kept = encode(x_BTD, top_k);
+  out.y_BTD = decode(out.kept).view(x_BTD.sizes());
   return out;
 }
 
@@ -110,7 +129,7 @@ at::Tensor Dictionary::qk_log_patterns(const at::Tensor& x_BTD,
                                        int64_t first,
                                        int64_t count) const {
   const at::NoGradGuard no_grad;
-  LORSA_CHECK(shape_.has_attention(), ConfigError, "an SAE has no attention patterns");
+  LORSA_CHECK(shape_.num_qk_heads > 0, ConfigError, "{} has no attention patterns", info().noun);
   LORSA_CHECK(first >= 0 && count >= 1 && first + count <= shape_.num_qk_heads, ShapeError,
               "qk_log_patterns: QK heads [{}, {}) are outside [0, {})", first, first + count,
               shape_.num_qk_heads);

@@ -9,7 +9,7 @@ namespace lorsa::model {
 namespace {
 
 const std::vector<std::pair<CheckpointKind, const char*>> kTellingFiles = {
-    {CheckpointKind::kLorsa, "lorsa.json"},
+    {CheckpointKind::kOwn, "lorsa.json"},
     {CheckpointKind::kLlamascopium, "sae_weights.safetensors"},
     {CheckpointKind::kOriginal, "final.pth"}};
 
@@ -29,7 +29,7 @@ std::string checkpoint_found(const std::filesystem::path& folder) {
 
 std::string to_string(CheckpointKind kind) {
   switch (kind) {
-    case CheckpointKind::kLorsa:
+    case CheckpointKind::kOwn:
       return "lorsa";
     case CheckpointKind::kLlamascopium:
       return "llamascopium";

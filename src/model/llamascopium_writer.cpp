@@ -11,6 +11,7 @@
 #include "lorsa/model/interchange.h"
 #include "model/checkpoint_json.h"
 #include "model/foreign_tensors.h"
+#include "model/kind.h"
 #include "model/llamascopium_config.h"
 #include "model/llamascopium_files.h"
 #include "model/weight_layout.h"
@@ -85,9 +86,9 @@ io::Json full_config(const Dictionary& dictionary,
                      const CheckpointInfo& info,
                      std::optional<int64_t> n_ctx,
                      const std::string& where) {
-  LORSA_CHECK(dictionary.shape().kind == Kind::kLorsa, FormatError,
-              "{}: kind: expected lorsa, found sae: this writes llamascopium's Lorsas alone",
-              where);
+  LORSA_CHECK(&kind_of(dictionary.shape().kind) == &kLorsa, FormatError,
+              "{}: kind: expected lorsa, found {}: this writes llamascopium's Lorsas alone", where,
+              dictionary.shape().kind);
   io::Json config = plain_config(dictionary, info, n_ctx, where);
   const DictionaryShape& shape = dictionary.shape();
   const io::Json own = own_fields(config, norms_to_write(shape, info), shape, info, where);

@@ -53,7 +53,7 @@ Projections project(const DictionaryShape& shape,
                     const DictionaryWeights& w,
                     const at::Tensor& x_BTD) {
   Projections p;
-  if (shape.has_attention()) {
+  if (shape.num_qk_heads > 0) {
     p = project_qk(shape, w, x_BTD);
   } else {
     check_input(shape, w, x_BTD);
@@ -67,7 +67,7 @@ Projections project(const DictionaryShape& shape,
 kernels::AttentionResult attend(const DictionaryShape& shape,
                                 const DictionaryWeights& weights,
                                 const Projections& p) {
-  if (!shape.has_attention()) {
+  if (shape.num_qk_heads == 0) {
     return {p.v_BTSG.view({-1, shape.num_ov_heads}), {}, {}};
   }
   kernels::AttentionResult attention =

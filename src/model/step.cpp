@@ -37,8 +37,8 @@ std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
   return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
 }
 
-/// Encoder gradients of an SAE, whose z is its v: where few features act, head by head over their
-/// positions, as the decoder's are.
+/// Encoder gradients without attention, where z is v: where few features act, head by head over
+/// their positions, as the decoder's are.
 std::pair<at::Tensor, at::Tensor> encoder_gradients(const ZGradient& d_z,
                                                     const DictionaryWeights& w,
                                                     const Projections& p) {
@@ -60,15 +60,15 @@ DictionaryWeights operands(const DictionaryWeights& weights, const StepOptions& 
     return weights;
   }
   DictionaryWeights out = weights;
-  DictionaryWeights copies = options.bfloat16_weights;
-  for (const char* name : kBFloat16Weights) {
-    at::Tensor& weight = out.at(name);
-    if (!weight.defined()) {
-      continue;  // an SAE
+  for (const WeightInfo& info : weight_table()) {
+    at::Tensor& weight = out.*info.member;
+    if (!info.is_matrix || !weight.defined()) {
+      continue;
     }
     LORSA_CHECK(weight.scalar_type() == at::kFloat, ShapeError,
-                "bfloat16 compute needs float32 weights, {} is {}", name, weight.scalar_type());
-    const at::Tensor& copy = copies.at(name);
+                "bfloat16 compute needs float32 weights, {} is {}", info.name,
+                weight.scalar_type());
+    const at::Tensor& copy = options.bfloat16_weights.*info.member;
     weight = copy.defined() ? copy : weight.to(at::kBFloat16);
   }
   return out;
@@ -82,7 +82,8 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
                                         const StepOptions& options) const {
   const at::NoGradGuard no_grad;
   LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(), ShapeError,
-              "Lorsa: target {} and input {} differ in shape", target_BTD.sizes(), x_BTD.sizes());
+              "dictionary: target {} and input {} differ in shape", target_BTD.sizes(),
+              x_BTD.sizes());
   const DictionaryWeights w = operands(weights_, options);
   const at::ScalarType dtype = w.W_V.scalar_type();
   Projections p = project(shape_, w, x_BTD.to(dtype));
@@ -97,14 +98,14 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
     }
   };
   ZGradient d_z =
-      decode({shape_, w, attention.z_PH, target_BTD.to(dtype).reshape({P, shape_.d_model}),
-              scored_BT.reshape({P}), options},
-             out);
+      model::decode({shape_, w, attention.z_PH, target_BTD.to(dtype).reshape({P, shape_.d_model}),
+                     scored_BT.reshape({P}), options},
+                    out);
   for (const char* name : {"W_O", "b_D", "log_threshold"}) {
     ready(name);
   }
 
-  if (!shape_.has_attention()) {
+  if (shape_.num_qk_heads == 0) {
     std::tie(g.W_V, g.b_V) = encoder_gradients(d_z, w, p);
     ready("W_V");
     ready("b_V");

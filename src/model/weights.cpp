@@ -1,91 +1,136 @@
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+#include <array>
+
 #include "lorsa/core/error.h"
 #include "lorsa/model/dictionary.h"
 
 namespace lorsa::model {
-
 namespace {
 
-std::vector<std::pair<std::string, at::Tensor*>> all_of(DictionaryWeights& w) {
-  return {{"W_Q", &w.W_Q},
-          {"W_K", &w.W_K},
-          {"b_Q", &w.b_Q},
-          {"b_K", &w.b_K},
-          {"W_V", &w.W_V},
-          {"b_V", &w.b_V},
-          {"W_O", &w.W_O},
-          {"b_D", &w.b_D},
-          {"q_norm", &w.q_norm},
-          {"k_norm", &w.k_norm},
-          {"log_threshold", &w.log_threshold},
-          {"virtual_k", &w.virtual_k}};
+using Shape = DictionaryShape;
+using Sizes = std::vector<int64_t>;
+using W = DictionaryWeights;
+
+bool always(const Shape& /*shape*/) {
+  return true;
 }
+
+bool with_attention(const Shape& s) {
+  return s.num_qk_heads > 0;
+}
+
+bool with_qk_norm(const Shape& s) {
+  return s.qk_norm;
+}
+
+bool with_thresholds(const Shape& s) {
+  return s.activation == Activation::kJumpRelu;
+}
+
+bool with_virtual_keys(const Shape& s) {
+  return s.num_virtual_keys > 0;
+}
+
+Sizes qk_rows(const Shape& s) {
+  return {s.num_qk_heads * s.d_qk, s.d_model};
+}
+
+Sizes of_qk_heads(const Shape& s) {
+  return {s.num_qk_heads, s.d_qk};
+}
+
+Sizes ov_rows(const Shape& s) {
+  return {s.num_ov_heads, s.d_model};
+}
+
+Sizes of_ov_heads(const Shape& s) {
+  return {s.num_ov_heads};
+}
+
+Sizes of_width(const Shape& s) {
+  return {s.d_model};
+}
+
+Sizes of_virtual_keys(const Shape& s) {
+  return {s.num_virtual_keys, s.num_qk_heads, s.d_qk};
+}
+
+constexpr std::array<WeightInfo, 12> kTable = {{
+    {"W_Q", &W::W_Q, qk_rows, with_attention, HeadAxis::kQk, true},
+    {"W_K", &W::W_K, qk_rows, with_attention, HeadAxis::kQk, true},
+    {"b_Q", &W::b_Q, of_qk_heads, with_attention, HeadAxis::kQk, false},
+    {"b_K", &W::b_K, of_qk_heads, with_attention, HeadAxis::kQk, false},
+    {"W_V", &W::W_V, ov_rows, always, HeadAxis::kOv, true},
+    {"b_V", &W::b_V, of_ov_heads, always, HeadAxis::kOv, false},
+    {"W_O", &W::W_O, ov_rows, always, HeadAxis::kOv, true},
+    {"b_D", &W::b_D, of_width, always, HeadAxis::kNone, false},
+    {"q_norm", &W::q_norm, of_qk_heads, with_qk_norm, HeadAxis::kQk, false},
+    {"k_norm", &W::k_norm, of_qk_heads, with_qk_norm, HeadAxis::kQk, false},
+    {"log_threshold", &W::log_threshold, of_ov_heads, with_thresholds, HeadAxis::kOv, false},
+    {"virtual_k", &W::virtual_k, of_virtual_keys, with_virtual_keys, HeadAxis::kNone, false},
+}};
 
 }  // namespace
 
+std::span<const WeightInfo> weight_table() {
+  return kTable;
+}
+
+const WeightInfo& weight_info(const std::string& name) {
+  const auto found = std::find_if(kTable.begin(), kTable.end(),
+                                  [&](const WeightInfo& weight) { return name == weight.name; });
+  LORSA_CHECK(found != kTable.end(), ShapeError, "a dictionary has no weight named {}", name);
+  return *found;
+}
+
 std::vector<std::pair<std::string, at::Tensor*>> DictionaryWeights::named() {
-  auto all = all_of(*this);
-  std::erase_if(all, [](const auto& entry) { return !entry.second->defined(); });
+  std::vector<std::pair<std::string, at::Tensor*>> all;
+  for (const WeightInfo& weight : kTable) {
+    if ((this->*weight.member).defined()) {
+      all.emplace_back(weight.name, &(this->*weight.member));
+    }
+  }
+  return all;
+}
+
+std::vector<std::pair<std::string, const at::Tensor*>> DictionaryWeights::named() const {
+  std::vector<std::pair<std::string, const at::Tensor*>> all;
+  for (const WeightInfo& weight : kTable) {
+    if ((this->*weight.member).defined()) {
+      all.emplace_back(weight.name, &(this->*weight.member));
+    }
+  }
   return all;
 }
 
 at::Tensor& DictionaryWeights::at(const std::string& name) {
-  for (const auto& [other, tensor] : all_of(*this)) {
-    if (other == name) {
-      return *tensor;
-    }
-  }
-  throw ShapeError(formatted("a Lorsa has no weight named {}", name));
+  return this->*weight_info(name).member;
 }
 
-std::vector<std::string> weight_names(const DictionaryShape& shape) {
-  DictionaryWeights none;
+std::vector<std::string> matrix_names() {
   std::vector<std::string> names;
-  for (const auto& [name, tensor] : all_of(none)) {
-    const bool attends = name == "W_Q" || name == "W_K" || name == "b_Q" || name == "b_K";
-    const bool present = name == "log_threshold" ? shape.activation == Activation::kJumpRelu
-                         : name == "virtual_k"   ? shape.num_virtual_keys > 0
-                         : name == "q_norm" || name == "k_norm" ? shape.qk_norm
-                                                                : !attends || shape.has_attention();
-    if (present) {
-      names.push_back(name);
+  for (const WeightInfo& weight : kTable) {
+    if (weight.is_matrix) {
+      names.emplace_back(weight.name);
     }
   }
   return names;
 }
 
-std::vector<std::pair<std::string, const at::Tensor*>> DictionaryWeights::named() const {
-  std::vector<std::pair<std::string, const at::Tensor*>> all;
-  for (const auto& [name, tensor] : const_cast<DictionaryWeights*>(this)->named()) {
-    all.emplace_back(name, tensor);
+std::vector<std::string> weight_names(const DictionaryShape& shape) {
+  std::vector<std::string> names;
+  for (const WeightInfo& weight : kTable) {
+    if (weight.is_present(shape)) {
+      names.emplace_back(weight.name);
+    }
   }
-  return all;
+  return names;
 }
 
 std::vector<int64_t> weight_shape(const DictionaryShape& shape, const std::string& name) {
-  const int64_t D = shape.d_model;
-  const int64_t H = shape.num_ov_heads;
-  const int64_t S = shape.num_qk_heads;
-  const int64_t E = shape.d_qk;
-  if (name == "W_Q" || name == "W_K") {
-    return {S * E, D};
-  }
-  if (name == "W_V" || name == "W_O") {
-    return {H, D};
-  }
-  if (name == "b_V" || name == "log_threshold") {
-    return {H};
-  }
-  if (name == "b_D") {
-    return {D};
-  }
-  if (name == "virtual_k") {
-    return {shape.num_virtual_keys, S, E};
-  }
-  LORSA_CHECK(name == "b_Q" || name == "b_K" || name == "q_norm" || name == "k_norm", ShapeError,
-              "a Lorsa has no weight named {}", name);
-  return {S, E};
+  return weight_info(name).sizes(shape);
 }
 
 }  // namespace lorsa::model

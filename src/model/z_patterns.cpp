@@ -137,7 +137,7 @@ at::Tensor Dictionary::z_patterns(const at::Tensor& x_BTD,
   }
   check_queries(queries, x_BTD.size(0), T, shape_.num_ov_heads);
   const at::Tensor head_n = column(queries, &PatternQuery::head, x_BTD.device());
-  if (!shape_.has_attention()) {
+  if (shape_.num_qk_heads == 0) {
     const at::Tensor row_n = column(queries, &PatternQuery::row, x_BTD.device());
     const at::Tensor position_n = column(queries, &PatternQuery::position, x_BTD.device());
     const at::Tensor z_n =
@@ -164,14 +164,14 @@ at::Tensor Dictionary::z_patterns(const Reading& reading,
     return at::zeros({0, T}, reading.v_BTSG.options());
   }
   check_queries(queries, B, T, shape_.num_ov_heads);
-  if (shape_.has_attention() && !weights_.virtual_k.defined() && lies_on_cpu(reading)) {
+  if (shape_.num_qk_heads > 0 && !weights_.virtual_k.defined() && lies_on_cpu(reading)) {
     return reading.q_BTSE.scalar_type() == at::kFloat
                ? patterns_in_place<float>(shape_, reading, queries)
                : patterns_in_place<double>(shape_, reading, queries);
   }
   const at::Tensor v_BTH = reading.v_BTSG.view({B, T, shape_.num_ov_heads});
   const at::Tensor head_n = column(queries, &PatternQuery::head, v_BTH.device());
-  if (!shape_.has_attention()) {
+  if (shape_.num_qk_heads == 0) {
     const at::Tensor row_n = column(queries, &PatternQuery::row, v_BTH.device());
     const at::Tensor position_n = column(queries, &PatternQuery::position, v_BTH.device());
     return at_own_position(at::index(v_BTH, {row_n, position_n, head_n}), position_n, T);

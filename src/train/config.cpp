@@ -31,35 +31,7 @@ void describe(config::Fields& f, RunConfig& c) {
   f.count("seed", c.data.seed, "Seed of the data order; -1 takes run.seed.").at_least(-1);
 
   f.section("model", "What is trained.");
-  f.choice<model::Kind>("kind", c.model.kind,
-                        {{"lorsa", model::Kind::kLorsa}, {"sae", model::Kind::kSae}},
-                        "lorsa, or the baseline sae: a sparse autoencoder of the layer's output.");
-  f.count("num_ov_heads", c.model.num_ov_heads,
-          "OV heads H, each with a one-dimensional output; an SAE's features.")
-      .required()
-      .at_least(1);
-  f.count("num_qk_heads", c.model.num_qk_heads, "QK heads S; divides num_ov_heads. Not for an SAE.")
-      .at_least(0);
-  f.count("d_qk", c.model.d_qk, "Width E of a QK head. Not for an SAE.").at_least(0);
-  f.count("top_k", c.model.top_k,
-          "OV heads K kept at every position (batchtopk: on average); relu and jumprelu take none.")
-      .at_least(0);
-  f.choice<model::Activation>(
-      "activation", c.model.activation,
-      {{"topk", model::Activation::kTopK},
-       {"topk_signed", model::Activation::kTopKSigned},
-       {"batchtopk", model::Activation::kBatchTopK},
-       {"relu", model::Activation::kRelu},
-       {"jumprelu", model::Activation::kJumpRelu}},
-      "topk keeps the largest relu(z) |W_O| of a position, topk_signed the largest |z| |W_O|, "
-      "batchtopk the largest of a batch, jumprelu those above the head's threshold.");
-  f.number("attn_scale", c.model.attn_scale,
-           "Divisor of the attention scores; 0 takes the layer's own where d_qk is its head width, "
-           "else sqrt(d_qk).")
-      .at_least(0);
-  f.count("num_virtual_keys", c.model.num_virtual_keys,
-          "Learned keys of every QK head whose value is zero: attention may go to nothing.")
-      .between(0, 65536);
+  model::describe(f, c.model);
 
   f.section("init", "How the weights start.");
   model::describe(f, c.init);
@@ -201,41 +173,14 @@ void validate_options(const RunConfig& c, bool dense) {
               ConfigError, "train.final_activation: jumprelu can follow topk and batchtopk alone");
 }
 
-/// What a Lorsa needs and an SAE cannot have.
-void validate_attention(const RunConfig& c) {
-  const RunConfig::Model& m = c.model;
-  if (m.kind == model::Kind::kSae) {
-    LORSA_CHECK(
-        m.num_qk_heads == 0 && m.d_qk == 0 && m.num_virtual_keys == 0 && m.attn_scale == 0.0,
-        ConfigError,
-        "model.kind: sae has no attention: leave out model.num_qk_heads = {}, model.d_qk = {}, "
-        "model.num_virtual_keys = {} and model.attn_scale = {}",
-        m.num_qk_heads, m.d_qk, m.num_virtual_keys, m.attn_scale);
-    LORSA_CHECK(c.init.qk == model::QkInit::kRandom, ConfigError,
-                "model.kind: sae has no QK heads to start from init.qk: mhsa");
-    LORSA_CHECK(c.train.freeze == Freeze::kNone, ConfigError,
-                "model.kind: sae has no QK heads that train.freeze: qk could leave");
-    return;
-  }
-  LORSA_CHECK(m.num_qk_heads >= 1 && m.d_qk >= 1, ConfigError,
-              "model.kind: lorsa needs model.num_qk_heads and model.d_qk, found {} and {}",
-              m.num_qk_heads, m.d_qk);
-  LORSA_CHECK(m.num_ov_heads % m.num_qk_heads == 0, ConfigError,
-              "model.num_qk_heads = {} does not divide model.num_ov_heads = {}", m.num_qk_heads,
-              m.num_ov_heads);
-}
-
 }  // namespace
 
 void validate(const RunConfig& c) {
   const bool dense = c.model.activation == model::Activation::kRelu ||
                      c.model.activation == model::Activation::kJumpRelu;
-  validate_attention(c);
-  LORSA_CHECK(c.model.top_k <= c.model.num_ov_heads, ConfigError,
-              "model.top_k = {} exceeds model.num_ov_heads = {}", c.model.top_k,
-              c.model.num_ov_heads);
-  LORSA_CHECK(dense || c.model.top_k >= 1, ConfigError,
-              "model.top_k = 0: model.activation needs the number of heads to keep");
+  model::validate(c.model, c.init,
+                  c.train.freeze == Freeze::kNone ? model::StepOptions::Qk::kTrain
+                                                  : model::StepOptions::Qk::kFreeze);
   validate_options(c, dense);
   LORSA_CHECK(c.train.initial_k <= c.model.num_ov_heads, ConfigError,
               "train.initial_k = {} exceeds model.num_ov_heads = {}", c.train.initial_k,

@@ -21,11 +21,6 @@ constexpr int64_t kThresholdEvery = 4;
 /// Share of the tokens at the end over which thresholds are averaged.
 constexpr double kThresholdShare = 0.2;
 
-/// Weight decay is for what multiplies activations; biases, gains and thresholds are left alone.
-bool is_decayed(const std::string& name) {
-  return name == "W_Q" || name == "W_K" || name == "W_V" || name == "W_O";
-}
-
 /// Of the summed squared error. A batch without a scored token has loss 0 and gradient 0.
 double mean_scale(const TrainingBatch& batch) {
   const int64_t terms = std::max<int64_t>(batch.num_scored, 1) * batch.target_BTD.size(2);
@@ -48,9 +43,11 @@ OptimizerState fresh_optimizer(const model::DictionaryWeights& weights) {
 
 Learner::Learner(const RunConfig& config, Parts parts) : config_(config), parts_(parts) {
   if (computes_in_bfloat16(config, parts.communicator.device())) {
-    for (const char* name : model::kBFloat16Weights) {
-      const at::Tensor& weight = parts.dictionary.weights().at(name);
-      bfloat16_weights_.at(name) = weight.defined() ? weight.to(at::kBFloat16) : at::Tensor();
+    for (const model::WeightInfo& info : model::weight_table()) {
+      const at::Tensor& weight = parts.dictionary.weights().*info.member;
+      if (info.is_matrix && weight.defined()) {
+        bfloat16_weights_.*info.member = weight.to(at::kBFloat16);
+      }
     }
   }
 }
@@ -84,8 +81,11 @@ void Learner::forget_dead_moments(const TrainingBatch& batch) {
       (silent_H >= period).logical_and(silent_H.remainder(period) < batch.num_tokens).nonzero();
   OptimizerState& optimizer = parts_.state.optimizer;
   for (model::DictionaryWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {
-    for (const char* name : {"W_V", "b_V", "W_O"}) {
-      moments->at(name).index_fill_(0, heads.view({-1}), 0.0);
+    for (const model::WeightInfo& info : model::weight_table()) {
+      at::Tensor& moment = moments->*info.member;
+      if (info.axis == model::HeadAxis::kOv && moment.defined()) {
+        moment.index_fill_(0, heads.view({-1}), 0.0);
+      }
     }
   }
 }
@@ -128,8 +128,7 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
 }
 
 Learner::Sums Learner::compute(const TrainingBatch& batch) {
-  const at::Tensor& input_BTD =
-      parts_.dictionary.shape().reads_target() ? batch.target_BTD : batch.input_BTD;
+  const at::Tensor& input_BTD = parts_.dictionary.read_of(batch.input_BTD, batch.target_BTD);
   const int64_t rows = input_BTD.size(0);
   const int64_t part =
       parts_.micro_batch_sequences > 0 ? std::min(parts_.micro_batch_sequences, rows) : rows;
@@ -236,8 +235,9 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
     hyper.gradient_scale = train.clip_norm / norm;
   }
   for (const auto& [name, gradient] : gradients) {
-    hyper.weight_decay =
-        train.optimizer == Optimizer::kAdamW && is_decayed(name) ? train.weight_decay : 0.0;
+    // Decay is for what multiplies activations; biases, gains and thresholds are left alone.
+    const bool decays = train.optimizer == Optimizer::kAdamW && model::weight_info(name).is_matrix;
+    hyper.weight_decay = decays ? train.weight_decay : 0.0;
     kernels::adam_step_(parts_.dictionary.weights().at(name), *gradient,
                         state.optimizer.first_moment.at(name),
                         state.optimizer.second_moment.at(name), hyper, bfloat16_weights_.at(name));

@@ -23,8 +23,6 @@ struct MemoryPlan {
   [[nodiscard]] int64_t peak() const { return weights + moments + batch + sums + step + libraries; }
 };
 
-[[nodiscard]] int64_t num_parameters(const model::DictionaryShape& shape);
-
 /// What is computed at a time, on what.
 struct MicroBatch {
   int64_t rank_sequences = 0;  ///< of one step on one rank
@@ -33,7 +31,7 @@ struct MicroBatch {
   c10::Device device = c10::kCPU;
 };
 
-/// The formula of model/step.cpp's lifetimes, checked against measured peaks
+/// With model::step_bytes() for the step itself, checked against measured peaks
 /// (tests/unit/train/memory_test.cpp, tests/gpu). Exact to a few percent for topk and topk_signed;
 /// the many intermediates of batchtopk and the dense activations are counted roughly.
 [[nodiscard]] MemoryPlan memory_of(const RunConfig& config,

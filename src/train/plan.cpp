@@ -3,6 +3,7 @@
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
+#include "lorsa/model/step_cost.h"
 #include "lorsa/train/run.h"
 #include "train/memory.h"
 #include "train/start.h"
@@ -14,19 +15,9 @@ std::string describe_plan(const RunConfig& config) {
   const data::CacheReader cache(config.data.cache);
   check_cache(config, cache);
   const model::DictionaryShape shape = shape_for(config, cache);
-  const int64_t parameters = num_parameters(shape);
-  const auto D = static_cast<double>(shape.d_model);
-  const auto H = static_cast<double>(shape.num_ov_heads);
-  const auto SE = static_cast<double>(shape.num_qk_heads * shape.d_qk);
+  const int64_t parameters = model::num_parameters(shape);
+  const model::StepFlops flops = model::step_flops(shape, cache.manifest().context_length);
   const auto T = static_cast<double>(cache.manifest().context_length);
-  const auto K = static_cast<double>(shape.top_k);
-  // Products: q, k, v and their weight gradients; causal attention (half of T^2) forward 2,
-  // backward 5 products of widths E and G; sparse decode: forward, value gradient, weight gradient.
-  const double projections = 2.0 * 2.0 * D * (2.0 * SE + H);
-  const double attention = !shape.has_attention()
-                               ? 0.0
-                               : 0.5 * 2.0 * T * (SE + H) + 0.5 * 2.0 * T * (3.0 * SE + 2.0 * H);
-  const double decode = 3.0 * 2.0 * K * D;
   const int64_t batch_tokens = config.data.batch_sequences * cache.manifest().context_length;
   const c10::Device device = resolve_device(config.run.device);
   const std::vector<RunConfig> members = members_of(config);
@@ -38,12 +29,7 @@ std::string describe_plan(const RunConfig& config) {
   const auto num_rows = static_cast<int64_t>(cache.rows(data::Side::kTraining).size());
   const int64_t steps = (config.train.tokens + batch_tokens - 1) / batch_tokens;
   std::ostringstream out;
-  out << "model          "
-      << (shape.has_attention()
-              ? formatted("Lorsa, D {}, {} OV heads, {} QK heads of {}", shape.d_model,
-                          shape.num_ov_heads, shape.num_qk_heads, shape.d_qk)
-              : formatted("SAE, D {}, {} features", shape.d_model, shape.num_ov_heads))
-      << ", K " << shape.top_k << "\n"
+  out << "model          " << model::description(shape) << ", K " << shape.top_k << "\n"
       << "parameters     " << parameters << " (" << format_si(static_cast<double>(parameters))
       << ")\n"
       << "memory         " << bytes(memory.peak()) << " of tensors at most on one rank, "
@@ -58,9 +44,9 @@ std::string describe_plan(const RunConfig& config) {
       << "\n"
       << "micro-batches  " << part << " of " << config.data.batch_sequences
       << " sequences at a time\n"
-      << "FLOPs a token  " << format_si(projections + attention + decode) << " (projections "
-      << format_si(projections) << ", attention " << format_si(attention) << ", decode "
-      << format_si(decode) << ")\n"
+      << "FLOPs a token  " << format_si(flops.sum()) << " (projections "
+      << format_si(flops.projections) << ", attention " << format_si(flops.attention) << ", decode "
+      << format_si(flops.decode) << ")\n"
       << "cache          " << num_rows << " training rows of " << cache.manifest().context_length
       << " = " << format_si(static_cast<double>(num_rows) * T) << " tokens\n"
       << "training       " << config.train.tokens << " tokens = " << steps << " steps of "

@@ -39,13 +39,13 @@ const std::set<std::string> kChangeable = {"run.device",
                                            "run.out",
                                            "data.cache"};
 
-model::CheckpointInfo info_for(model::Kind kind, const data::Manifest& manifest) {
+model::CheckpointInfo info_for(const std::string& kind, const data::Manifest& manifest) {
   model::CheckpointInfo info;
   info.normalization = model::Normalization::kScaled;
   info.input_scale = data::normalization_scale(manifest.input_stats, manifest.d_model);
   info.target_scale = data::normalization_scale(manifest.target_stats, manifest.d_model);
-  if (kind == model::Kind::kSae) {
-    info.input_scale = info.target_scale;  // what it reads is the target
+  if (model::kind_info(kind).reads == model::Hook::kOutput) {
+    info.input_scale = info.target_scale;
   }
   info.model_name = manifest.model_name;
   info.weights_sha256 = manifest.weights_sha256;
@@ -68,8 +68,9 @@ model::Dictionary fresh_model(const RunConfig& config,
   const data::Batch batch = cache.read(sample_rows);
   model::InitSample sample;
   sample.target_BTD = batch.target_BTD.to(at::kFloat) * info.target_scale;
-  sample.input_BTD =
-      shape.reads_target() ? sample.target_BTD : batch.input_BTD.to(at::kFloat) * info.input_scale;
+  sample.input_BTD = model::kind_info(shape.kind).reads == model::Hook::kOutput
+                         ? sample.target_BTD
+                         : batch.input_BTD.to(at::kFloat) * info.input_scale;
   sample.scored_BT = batch.scored_BT;
   sample.target_mean_D = at::tensor(cache.manifest().target_mean, at::kDouble) * info.target_scale;
   sample.input_scale = info.input_scale;
@@ -180,36 +181,7 @@ std::vector<RunConfig> members_of(const RunConfig& config) {
 }
 
 model::DictionaryShape shape_for(const RunConfig& config, const data::CacheReader& cache) {
-  const kernels::Mhsa& layer = cache.attention();
-  model::DictionaryShape shape;
-  shape.kind = config.model.kind;
-  shape.d_model = cache.manifest().d_model;
-  shape.num_ov_heads = config.model.num_ov_heads;
-  shape.num_qk_heads = config.model.num_qk_heads;
-  shape.d_qk = config.model.d_qk;
-  shape.top_k = config.model.top_k;
-  shape.activation = config.model.activation;
-  if (!shape.has_attention()) {
-    model::validate(shape);
-    return shape;
-  }
-  const bool same_width = shape.d_qk == layer.head_width();
-  const double standard =
-      same_width ? layer.attn_scale : std::sqrt(static_cast<double>(shape.d_qk));
-  shape.attn_scale = config.model.attn_scale > 0 ? config.model.attn_scale : standard;
-  shape.qk_norm = layer.q_norm.defined();
-  shape.qk_norm_eps = layer.qk_norm_eps;
-  shape.num_virtual_keys = config.model.num_virtual_keys;
-  shape.rope = layer.rope;
-  if (!same_width && shape.rope.rotary_dim > 0) {
-    // A layer that rotates whole heads gets a Lorsa that does; partial rotary keeps its width as
-    // far as it fits.
-    const bool whole = layer.rope.rotary_dim == layer.head_width();
-    shape.rope.rotary_dim =
-        (whole ? shape.d_qk : std::min(layer.rope.rotary_dim, shape.d_qk)) / 2 * 2;
-  }
-  model::validate(shape);
-  return shape;
+  return model::shape_of(config.model, cache.manifest().d_model, &cache.attention());
 }
 
 void check_cache(const RunConfig& config, const data::CacheReader& cache) {

@@ -79,7 +79,7 @@ TrainingBatch Trainer::next_batch() {
   TrainingBatch out;
   out.target_BTD = batch.target_BTD.to(parts_.device, at::kFloat) * target_scale_;
   const bool input_is_read = std::ranges::any_of(parts_.learners, [](const Learner& learner) {
-    return learner.config().model.kind != model::Kind::kSae;
+    return model::kind_info(learner.config().model.kind).reads == model::Hook::kInput;
   });
   if (input_is_read) {
     out.input_BTD = batch.input_BTD.to(parts_.device, at::kFloat) * input_scale_;

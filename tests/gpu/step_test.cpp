@@ -41,7 +41,7 @@ model::DictionaryWeights moved(const model::DictionaryWeights& weights, c10::Dev
 /// Weights of a model's magnitude.
 model::DictionaryWeights small_weights(const model::DictionaryShape& shape) {
   model::DictionaryWeights weights = test::random_weights(shape, at::kFloat);
-  for (const char* name : model::kBFloat16Weights) {
+  for (const std::string& name : model::matrix_names()) {
     weights.at(name).mul_(0.2);
   }
   return weights;

@@ -44,7 +44,7 @@ inline at::Tensor oracle_norm(const at::Tensor& x_BTE, const at::Tensor& gain_E,
 inline at::Tensor oracle_z(const model::DictionaryShape& shape,
                            const model::DictionaryWeights& w,
                            const at::Tensor& x_BTD) {
-  if (shape.kind == model::Kind::kSae) {
+  if (shape.num_qk_heads == 0) {
     return at::einsum("btd,hd->bth", {x_BTD, w.W_V}) + w.b_V;
   }
   const int64_t T = x_BTD.size(1);
@@ -166,7 +166,7 @@ inline model::DictionaryWeights random_weights(const model::DictionaryShape& sha
   const auto random = [&](const char* name, double scale) {
     return (at::randn(model::weight_shape(shape, name), at::kDouble) * scale).to(dtype);
   };
-  if (shape.kind == model::Kind::kLorsa) {
+  if (shape.num_qk_heads > 0) {
     w.W_Q = random("W_Q", 0.5);
     w.W_K = random("W_K", 0.5);
     w.b_Q = random("b_Q", 0.3);
@@ -239,10 +239,11 @@ inline model::DictionaryShape small_shape(model::Activation activation, bool qk_
   return shape;
 }
 
-/// An SAE of as many features as small_shape() has heads.
-inline model::DictionaryShape small_sae(model::Activation activation) {
+/// A kind without attention, of as many features as small_shape() has heads.
+inline model::DictionaryShape small_sae(model::Activation activation,
+                                        const std::string& kind = "sae") {
   model::DictionaryShape shape;
-  shape.kind = model::Kind::kSae;
+  shape.kind = kind;
   shape.d_model = 7;
   shape.num_ov_heads = 12;
   shape.top_k = 3;

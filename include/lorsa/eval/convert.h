@@ -39,8 +39,8 @@ struct Readings {
 };
 
 struct ConvertReport {
-  model::CheckpointKind from = model::CheckpointKind::kLorsa;
-  model::CheckpointKind to = model::CheckpointKind::kLorsa;
+  model::CheckpointKind from = model::CheckpointKind::kOwn;
+  model::CheckpointKind to = model::CheckpointKind::kOwn;
   std::string input;
   std::string output;
   model::DictionaryShape shape;

@@ -2,24 +2,38 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/site.h"
 #include "lorsa/kernels/rope.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::model {
 
-/// What is trained and read.
-enum class Kind {
-  kLorsa,  ///< low-rank sparse attention: reads the layer's input
-  kSae     ///< the baseline: a sparse autoencoder of the layer's output, z = v (no attention)
+/// What a dictionary reads of its site.
+enum class Hook { kInput, kOutput };
+
+/// A kind of dictionary as callers see it. All write the output of the site that they stand for.
+struct KindInfo {
+  const char* name = "";               ///< "lorsa", "sae", "transcoder"
+  const char* noun = "";               ///< "a Lorsa", for messages
+  const char* help = "";               ///< what it reads and writes, in a line
+  Hook reads = Hook::kInput;           ///< of the site
+  std::optional<Component> component;  ///< that it stands for; nothing: any
 };
+
+/// All kinds, in a fixed order.
+[[nodiscard]] const std::vector<KindInfo>& kinds();
+
+/// The kind called `name`. Throws ConfigError with the known names.
+[[nodiscard]] const KindInfo& kind_info(const std::string& name);
 
 /// From z to activations. The score of a head is relu(z) |W_O|.
 enum class Activation {
@@ -30,15 +44,16 @@ enum class Activation {
   kJumpRelu     ///< scores above the head's threshold (Rajamanoharan et al. 2024)
 };
 
-/// Sizes and constants of a Lorsa, letters as in docs/architecture.md. An SAE's features take the
-/// place of OV heads; it has no QK heads, so S, E and all that belongs to attention are 0.
+/// Sizes and constants of a dictionary, letters as in docs/architecture.md. Features without
+/// attention (SAE, transcoder) take the place of OV heads; there S, E and all that belongs to
+/// attention are 0.
 struct DictionaryShape {
-  Kind kind = Kind::kLorsa;
-  int64_t d_model = 0;       ///< D
-  int64_t num_ov_heads = 0;  ///< H
-  int64_t num_qk_heads = 0;  ///< S, divides H
-  int64_t d_qk = 0;          ///< E
-  int64_t top_k = 0;         ///< K; relu and jumprelu do not use it
+  std::string kind = "lorsa";  ///< a name of kinds()
+  int64_t d_model = 0;         ///< D
+  int64_t num_ov_heads = 0;    ///< H
+  int64_t num_qk_heads = 0;    ///< S, divides H
+  int64_t d_qk = 0;            ///< E
+  int64_t top_k = 0;           ///< K; relu and jumprelu do not use it
   Activation activation = Activation::kTopK;
   double attn_scale = 0.0;  ///< a divisor of q.k; 0: a Lorsa takes sqrt(E)
   bool qk_norm = false;
@@ -46,15 +61,10 @@ struct DictionaryShape {
   int64_t num_virtual_keys = 0;  ///< learned keys of every QK head whose value is zero
   kernels::RopeSpec rope;
 
-  /// OV heads of a QK head; an SAE's features are one group.
+  /// OV heads of a QK head; features without attention are one group.
   [[nodiscard]] int64_t group() const {
-    return has_attention() ? num_ov_heads / num_qk_heads : num_ov_heads;
+    return num_qk_heads > 0 ? num_ov_heads / num_qk_heads : num_ov_heads;
   }
-
-  [[nodiscard]] bool has_attention() const { return kind == Kind::kLorsa; }
-
-  /// An SAE's input is the layer's output, scaled as targets are.
-  [[nodiscard]] bool reads_target() const { return kind == Kind::kSae; }
 };
 
 /// Throws ConfigError naming the two values that disagree.
@@ -76,18 +86,40 @@ struct DictionaryWeights {
   /// Name and tensor of everything defined, in a fixed order; names as in checkpoints.
   [[nodiscard]] std::vector<std::pair<std::string, at::Tensor*>> named();
   [[nodiscard]] std::vector<std::pair<std::string, const at::Tensor*>> named() const;
-  /// The weight called `name`. Throws ShapeError for a name that a Lorsa does not have.
+  /// The weight called `name`. Throws ShapeError for a name that no dictionary has.
   [[nodiscard]] at::Tensor& at(const std::string& name);
 };
 
-/// The weights that bfloat16 compute reads in bfloat16: what multiplies activations.
-inline constexpr std::array<const char*, 4> kBFloat16Weights = {"W_Q", "W_K", "W_V", "W_O"};
+/// "Lorsa, D 576, 4608 OV heads, 18 QK heads of 64", "sae, D 576, 4608 features".
+[[nodiscard]] std::string description(const DictionaryShape& shape);
 
-/// Names of the weights that a Lorsa of this shape has, in the order of LorsaWeights::named().
+/// Which heads axis 0 of a weight runs over.
+enum class HeadAxis { kNone, kQk, kOv };
+
+/// One row of the table of weights: the only place that says what a weight is.
+struct WeightInfo {
+  const char* name;  ///< in code and, for a Lorsa, in checkpoints
+  at::Tensor DictionaryWeights::*member;
+  std::vector<int64_t> (*sizes)(const DictionaryShape& shape);
+  bool (*is_present)(const DictionaryShape& shape);
+  HeadAxis axis;
+  bool is_matrix;  ///< multiplies activations: decays, and bfloat16 compute reads it in bfloat16
+};
+
+/// All weights in the order of DictionaryWeights::named().
+[[nodiscard]] std::span<const WeightInfo> weight_table();
+
+/// The row called `name`. Throws ShapeError for a name that no dictionary has.
+[[nodiscard]] const WeightInfo& weight_info(const std::string& name);
+
+/// Names of the weights that are matrices.
+[[nodiscard]] std::vector<std::string> matrix_names();
+
+/// Names of the weights that a dictionary of this shape has, in the table's order.
 [[nodiscard]] std::vector<std::string> weight_names(const DictionaryShape& shape);
 
-/// Shape of the weight `name` as LorsaWeights keeps it. Throws ShapeError for a name that a Lorsa
-/// does not have.
+/// Shape of the weight `name` as DictionaryWeights keeps it. Throws ShapeError for a name that no
+/// dictionary has.
 [[nodiscard]] std::vector<int64_t> weight_shape(const DictionaryShape& shape,
                                                 const std::string& name);
 
@@ -175,8 +207,9 @@ struct PatternQuery {
   int64_t head = 0;      ///< in [0, H)
 };
 
-/// A Lorsa or SAE: forward, hand-written backward and the reading of single heads. "Input" x is
-/// what the kind reads: LorsaShape::reads_target().
+/// What stands for a site of a language model: a Lorsa, an SAE or a transcoder (kinds()). Forward,
+/// hand-written backward and the reading of single heads. Its "input" x is what the kind reads: see
+/// read_of().
 class Dictionary {
  public:
   Dictionary(DictionaryShape shape, DictionaryWeights weights);
@@ -186,6 +219,20 @@ class Dictionary {
   [[nodiscard]] const DictionaryWeights& weights() const { return weights_; }
 
   [[nodiscard]] DictionaryWeights& weights() { return weights_; }
+
+  [[nodiscard]] const KindInfo& info() const { return kind_info(shape_.kind); }
+
+  /// Of what the site reads and writes that which the dictionary reads.
+  [[nodiscard]] const at::Tensor& read_of(const at::Tensor& site_input,
+                                          const at::Tensor& site_output) const {
+    return info().reads == Hook::kInput ? site_input : site_output;
+  }
+
+  /// The heads that act on x [B, T, D] and their activations. `top_k` 0 takes the shape's.
+  [[nodiscard]] kernels::TopK encode(const at::Tensor& x_BTD, int64_t top_k = 0) const;
+
+  /// What kept heads write together, b_D included, [P, D].
+  [[nodiscard]] at::Tensor decode(const kernels::TopK& kept) const;
 
   /// Output and kept heads of x [B, T, D] in the weights' dtype. `top_k` 0 takes the shape's.
   [[nodiscard]] Reconstruction reconstruct(const at::Tensor& x_BTD, int64_t top_k = 0) const;

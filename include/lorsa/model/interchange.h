@@ -14,7 +14,7 @@
 namespace lorsa::model {
 
 enum class CheckpointKind {
-  kLorsa,         ///< lorsa.json, model.safetensors
+  kOwn,           ///< lorsa.json, model.safetensors
   kLlamascopium,  ///< config.json, sae_weights.safetensors
   kOriginal       ///< config.json, final.pth: the method's first repository
 };

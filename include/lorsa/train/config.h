@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
-#include "lorsa/model/dictionary.h"
 #include "lorsa/model/initialize.h"
+#include "lorsa/model/settings.h"
 
 namespace lorsa::train {
 
@@ -38,16 +38,7 @@ struct RunConfig {
     int64_t seed = -1;
   } data;
 
-  struct Model {
-    model::Kind kind = model::Kind::kLorsa;
-    int64_t num_ov_heads = 0;
-    int64_t num_qk_heads = 0;
-    int64_t d_qk = 0;
-    int64_t top_k = 0;
-    model::Activation activation = model::Activation::kTopK;
-    double attn_scale = 0.0;
-    int64_t num_virtual_keys = 0;
-  } model;
+  model::DictionarySettings model;
 
   model::InitConfig init;
 

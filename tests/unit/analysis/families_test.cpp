@@ -234,7 +234,7 @@ TEST_CASE("a family holds the heads above half, best first", "[analysis]") {
 
 TEST_CASE("an SAE has no head families", "[analysis]") {
   Tiny tiny;
-  tiny.shape.kind = model::Kind::kSae;
+  tiny.shape.kind = "sae";
   tiny.shape.num_qk_heads = 0;
   tiny.shape.d_qk = 0;
   tiny.shape.rope.rotary_dim = 0;

@@ -78,7 +78,7 @@ TEST_CASE("convert goes to lorsa and back by default", "[eval]") {
   ConvertOptions options = from_peer("dataset-wise", dir / "ours");
   const eval::ConvertReport report = eval::convert(options);
   REQUIRE(report.from == CheckpointKind::kLlamascopium);
-  REQUIRE(report.to == CheckpointKind::kLorsa);
+  REQUIRE(report.to == CheckpointKind::kOwn);
   REQUIRE(report.written);
   REQUIRE(report.warnings.size() == 1);
   test::require_parts(report.warnings[0], {"dataset-wise", "--cache", "--normalization folded"});
@@ -164,7 +164,7 @@ TEST_CASE("options that contradict the input are refused", "[eval]") {
     test::require_parts(refusal(options), {"--to", "not written"});
   }
   SECTION("a context length for our own format") {
-    options.to = CheckpointKind::kLorsa;
+    options.to = CheckpointKind::kOwn;
     options.n_ctx = 5;
     test::require_parts(refusal(options), {"--n-ctx"});
   }

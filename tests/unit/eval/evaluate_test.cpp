@@ -35,7 +35,7 @@ TEST_CASE("a Lorsa that is the layer itself recovers everything", "[eval]") {
 TEST_CASE("an SAE is judged on what the layer writes, not on what it reads", "[eval]") {
   const Setup s;
   model::DictionaryShape shape;
-  shape.kind = model::Kind::kSae;
+  shape.kind = "sae";
   shape.d_model = shape.num_ov_heads = shape.top_k = s.model.config().d_model;
   shape.activation = model::Activation::kTopKSigned;
   model::DictionaryWeights w;

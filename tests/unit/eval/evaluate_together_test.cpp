@@ -18,7 +18,7 @@ namespace {
 
 model::Dictionary identity_sae(int64_t d_model, int64_t top_k) {
   model::DictionaryShape shape;
-  shape.kind = model::Kind::kSae;
+  shape.kind = "sae";
   shape.d_model = shape.num_ov_heads = d_model;
   shape.top_k = top_k;
   shape.activation = model::Activation::kTopKSigned;

@@ -34,7 +34,7 @@ at::Tensor activations(const model::Dictionary& dictionary,
                        const at::Tensor& in,
                        const at::Tensor& out) {
   const model::DictionaryWeights w = in_double(dictionary);
-  const at::Tensor read = (dictionary.shape().reads_target() ? out : in).to(at::kDouble);
+  const at::Tensor read = (dictionary.read_of(in, out)).to(at::kDouble);
   return test::oracle_activations(dictionary.shape(), w,
                                   test::oracle_z(dictionary.shape(), w, read),
                                   at::ones(read.sizes().slice(0, 2), at::kBool));

@@ -34,7 +34,7 @@ struct TinyEdits {
 
   [[nodiscard]] model::Dictionary sae() const {
     model::DictionaryShape shape;
-    shape.kind = model::Kind::kSae;
+    shape.kind = "sae";
     shape.d_model = model.config().d_model;
     shape.num_ov_heads = 40;
     shape.top_k = 5;

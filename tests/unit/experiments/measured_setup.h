@@ -140,7 +140,7 @@ struct GoldenMeasures {
       shape.d_qk = w.b_Q.size(1);
       shape.rope = rope(shape.d_qk);
     } else {
-      shape.kind = model::Kind::kSae;
+      shape.kind = "sae";
     }
     save_for_tiny_cache(dir / name, model::Dictionary(shape, w));
   }

@@ -39,7 +39,7 @@ struct Tiny {
 
 model::Dictionary random_sae() {
   model::DictionaryShape shape;
-  shape.kind = model::Kind::kSae;
+  shape.kind = "sae";
   shape.d_model = 20;
   shape.num_ov_heads = 30;
   shape.top_k = 3;

@@ -69,7 +69,7 @@ TEST_CASE("a plan has every run of the grid with its settings and one order of t
   REQUIRE(plan.runs.size() == 8);
   const RunPlan& run = plan.runs[5];
   REQUIRE(run.name == "kind-sae_d_qk-0_num_qk_heads-0_top_k-3_seed-1");
-  REQUIRE(run.config.model.kind == model::Kind::kSae);
+  REQUIRE(run.config.model.kind == "sae");
   REQUIRE(run.config.model.top_k == 3);
   REQUIRE(run.config.run.seed == 1);
   REQUIRE(run.config.run.out == (dir / "sweep" / "runs" / run.name).string());

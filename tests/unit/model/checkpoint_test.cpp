@@ -85,13 +85,13 @@ TEST_CASE("an SAE's checkpoint reads back bitwise under the names of encoder and
   std::sort(names.begin(), names.end());
   REQUIRE(names == std::vector<std::string>{"W_dec", "W_enc", "b_dec", "b_enc", "log_threshold"});
   const model::LoadedDictionary loaded = model::load_checkpoint(dir / "c");
-  REQUIRE(loaded.dictionary.shape().kind == model::Kind::kSae);
+  REQUIRE(loaded.dictionary.shape().kind == "sae");
   for (const auto& [name, tensor] : sae.weights().named()) {
     INFO(name);
     REQUIRE(at::equal(*tensor, model::DictionaryWeights(loaded.dictionary.weights()).at(name)));
   }
   REQUIRE_THROWS_WITH(model::llamascopium_config(sae, make_info()), Catch::Contains("found sae"));
-  replace_in(dir / "c" / "lorsa.json", "\"sae\"", "\"transcoder\"");
+  replace_in(dir / "c" / "lorsa.json", "\"sae\"", "\"crosscoder\"");
   REQUIRE_THROWS_WITH(model::load_checkpoint(dir / "c"), Catch::Contains("kind"));
 }
 

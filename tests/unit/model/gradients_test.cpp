@@ -23,7 +23,7 @@ struct Kind {
   int64_t virtual_keys = 0;
   PenaltyKind penalty = PenaltyKind::kNone;
   std::vector<int64_t> dead_heads = {};
-  model::Kind kind = model::Kind::kLorsa;
+  std::string kind = "lorsa";
 };
 
 const std::vector<Kind> kKinds = {
@@ -41,17 +41,20 @@ const std::vector<Kind> kKinds = {
     {Activation::kJumpRelu, false, 0, PenaltyKind::kTanh},
     {Activation::kJumpRelu, true, 2, PenaltyKind::kL1},
     {Activation::kJumpRelu, false, 0, PenaltyKind::kL0},
-    {Activation::kTopK, false, 0, PenaltyKind::kNone, {1, 4, 5, 9}, model::Kind::kSae},
-    {Activation::kBatchTopK, false, 0, PenaltyKind::kNone, {}, model::Kind::kSae},
-    {Activation::kRelu, false, 0, PenaltyKind::kL1, {}, model::Kind::kSae},
-    {Activation::kJumpRelu, false, 0, PenaltyKind::kTanh, {}, model::Kind::kSae},
+    {Activation::kTopK, false, 0, PenaltyKind::kNone, {1, 4, 5, 9}, "sae"},
+    {Activation::kBatchTopK, false, 0, PenaltyKind::kNone, {}, "sae"},
+    {Activation::kRelu, false, 0, PenaltyKind::kL1, {}, "sae"},
+    {Activation::kJumpRelu, false, 0, PenaltyKind::kTanh, {}, "sae"},
+    {Activation::kTopK, false, 0, PenaltyKind::kNone, {1, 4, 5, 9}, "transcoder"},
+    {Activation::kBatchTopK, false, 0, PenaltyKind::kNone, {}, "transcoder"},
+    {Activation::kRelu, false, 0, PenaltyKind::kL1, {}, "transcoder"},
+    {Activation::kJumpRelu, false, 0, PenaltyKind::kTanh, {}, "transcoder"},
 };
 
 std::string name_of(const Kind& kind) {
-  return formatted("{}activation {}, penalty {}, qk_norm {}, virtual keys {}, dead heads {}",
-                   kind.kind == model::Kind::kSae ? "SAE, " : "", static_cast<int>(kind.activation),
-                   static_cast<int>(kind.penalty), kind.qk_norm, kind.virtual_keys,
-                   kind.dead_heads.size());
+  return formatted("{}, activation {}, penalty {}, qk_norm {}, virtual keys {}, dead heads {}",
+                   kind.kind, static_cast<int>(kind.activation), static_cast<int>(kind.penalty),
+                   kind.qk_norm, kind.virtual_keys, kind.dead_heads.size());
 }
 
 struct Problem {
@@ -87,8 +90,8 @@ class OneThread {
 Problem make_problem(const Kind& kind, uint64_t seed) {
   at::manual_seed(seed);
   Problem p;
-  p.shape = kind.kind == model::Kind::kSae ? test::small_sae(kind.activation)
-                                           : test::small_shape(kind.activation, kind.qk_norm);
+  p.shape = kind.kind == "lorsa" ? test::small_shape(kind.activation, kind.qk_norm)
+                                 : test::small_sae(kind.activation, kind.kind);
   p.shape.num_virtual_keys = kind.virtual_keys;
   p.weights = test::random_weights(p.shape);
   p.x_BTD = at::randn({2, 5, p.shape.d_model}, at::kDouble);
@@ -252,7 +255,7 @@ TEST_CASE("bfloat16 compute stays near full precision, its sums and gradients in
     // The matrices, inputs and targets are bfloat16 values already: what is left is the rounding
     // of what lies between, which moves no selection at this size.
     const auto round = [](at::Tensor& x) { x = x.to(at::kBFloat16).to(at::kFloat); };
-    for (const char* name : model::kBFloat16Weights) {
+    for (const std::string& name : model::matrix_names()) {
       if (p.weights.at(name).defined()) {
         round(p.weights.at(name));
       }
@@ -291,7 +294,7 @@ TEST_CASE("bfloat16 compute reads the copies that it is given", "[model]") {
   p.t_BTD = p.t_BTD.to(at::kFloat);
   p.options.precision = model::StepOptions::Precision::kBFloat16;
   model::StepResult anew = p.step();
-  for (const char* name : model::kBFloat16Weights) {
+  for (const std::string& name : model::matrix_names()) {
     p.options.bfloat16_weights.at(name) = p.weights.at(name).to(at::kBFloat16);
   }
   model::StepResult given = p.step();

@@ -302,7 +302,7 @@ TEST_CASE("the kind of a checkpoint folder is told by its files", "[model]") {
   model::save_checkpoint(dir / "ours",
                          model::Dictionary(shape, test::random_weights(shape, at::kFloat)),
                          trained_info());
-  REQUIRE(model::detect_kind(dir / "ours") == CheckpointKind::kLorsa);
+  REQUIRE(model::detect_kind(dir / "ours") == CheckpointKind::kOwn);
   io::write_file(dir / "ours/final.pth", "x");
   const auto message = [&](const fs::path& folder) {
     return test::message_of<FormatError>([&] { static_cast<void>(model::detect_kind(folder)); });

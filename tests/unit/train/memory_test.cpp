@@ -76,10 +76,10 @@ const std::vector<Case> kCases = {
        c.train.k_anneal_tokens = c.train.tokens;
      }},
     {"batchtopk", [](train::RunConfig& c) { c.model.activation = Activation::kBatchTopK; }, 4, 0.2},
-    {"SAE", [](train::RunConfig& c) { c.model.kind = model::Kind::kSae; }},
+    {"SAE", [](train::RunConfig& c) { c.model.kind = "sae"; }},
     {"SAE of many features",
      [](train::RunConfig& c) {
-       c.model.kind = model::Kind::kSae;
+       c.model.kind = "sae";
        c.model.num_ov_heads = 4096;
      }},
     {"relu", [](train::RunConfig& c) { c.model.activation = Activation::kRelu; }, 4, 0.25},
@@ -109,7 +109,7 @@ model::DictionaryShape shape_of(const train::RunConfig& config) {
   shape.num_ov_heads = config.model.num_ov_heads;
   shape.top_k = config.model.top_k;
   shape.activation = config.model.activation;
-  if (!shape.has_attention()) {
+  if (model::kind_info(shape.kind).reads == model::Hook::kOutput) {
     return shape;
   }
   shape.num_qk_heads = config.model.num_qk_heads;
@@ -135,7 +135,7 @@ int64_t measured_peak(const train::RunConfig& config, int64_t micro_batch) {
   const auto step = [&] {
     train::TrainingBatch batch;
     batch.target_BTD = at::empty({kSequences, kPositions, shape.d_model}).normal_();
-    batch.input_BTD = shape.reads_target()
+    batch.input_BTD = shape.num_qk_heads == 0
                           ? batch.target_BTD
                           : at::empty({kSequences, kPositions, shape.d_model}).normal_();
     batch.scored_BT = at::ones({kSequences, kPositions}, at::kBool);

@@ -29,7 +29,7 @@ struct Variant {
 };
 
 void make_sae(train::RunConfig& c) {
-  c.model.kind = model::Kind::kSae;
+  c.model.kind = "sae";
   c.model.num_qk_heads = c.model.d_qk = 0;
   c.init.qk = model::QkInit::kRandom;
 }
@@ -214,11 +214,11 @@ TEST_CASE("an SAE trains on its target and its final checkpoint reconstructs raw
 
 TEST_CASE("an SAE with keys of attention is refused by name", "[train]") {
   train::RunConfig c = make_config("unused", "run");
-  c.model.kind = model::Kind::kSae;
+  c.model.kind = "sae";
   REQUIRE_THROWS_WITH(train::validate(c), Catch::Contains("model.num_qk_heads = 3"));
   c.model.num_qk_heads = c.model.d_qk = 0;
   REQUIRE_THROWS_WITH(train::validate(c), Catch::Contains("init.qk"));
-  c.model.kind = model::Kind::kLorsa;
+  c.model.kind = "lorsa";
   REQUIRE_THROWS_WITH(train::validate(c), Catch::Contains("model.num_qk_heads"));
 }
 

@@ -34,7 +34,7 @@ std::vector<train::RunConfig> mixed(const fs::path& root, const std::string& pre
   sae.run.out = (root / (prefix + "sae")).string();
   sae.run.seed = 3;
   sae.model = {};
-  sae.model.kind = model::Kind::kSae;
+  sae.model.kind = "sae";
   sae.model.num_ov_heads = 40;
   sae.model.top_k = 3;
   sae.init = {};
