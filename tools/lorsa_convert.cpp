@@ -50,7 +50,7 @@ void run_convert(Arguments& arguments) {
 
 void define(CLI::App& app, Arguments& arguments) {
   ConvertOptions& o = arguments.options;
-  app.add_option("INPUT", o.input, "Checkpoint folder of any kind")
+  app.add_option("INPUT", o.input, "Checkpoint folder of any kind; with --from-mhsa a model's")
       ->type_name("DIR")
       ->required()
       ->check(lorsa::tools::filled("a folder"));
@@ -63,9 +63,16 @@ void define(CLI::App& app, Arguments& arguments) {
       ->type_name("KIND")
       ->check(lorsa::tools::one_of({"auto", "lorsa", "llamascopium", "original"}))
       ->capture_default_str();
-  app.add_option("--to", arguments.to,
-                 "What to write: lorsa, llamascopium, or auto (lorsa for others' checkpoints, "
-                 "llamascopium for lorsa's)")
+  app.add_option(
+         "--from-mhsa", o.mhsa_layer,
+         "INPUT is a language model's folder: write the Lorsa that is the attention of this "
+         "layer, with every direction of every head as an OV head and all of them kept")
+      ->type_name("LAYER")
+      ->transform(lorsa::tools::count_between(0, 9999));
+  app.add_option(
+         "--to", arguments.to,
+         "What to write: lorsa, llamascopium, or auto (lorsa for others' checkpoints and layers, "
+         "llamascopium for lorsa's)")
       ->type_name("KIND")
       ->check(lorsa::tools::one_of({"auto", "lorsa", "llamascopium"}))
       ->capture_default_str();
@@ -92,6 +99,7 @@ void define(CLI::App& app, Arguments& arguments) {
       "Examples:\n"
       "  lorsa-convert downloads/layer17_lorsa imported --cache quickstart/cache/layer-17\n"
       "  lorsa-convert quickstart/run/final exported --to llamascopium\n"
+      "  lorsa-convert quickstart/model exact --from-mhsa 17\n"
       "docs/formats.md says what becomes of every field.\n");
   app.callback([&arguments] { run_convert(arguments); });
 }

@@ -10,6 +10,8 @@
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/io/files.h"
 #include "lorsa/io/pending_folder.h"
+#include "lorsa/lm/language_model.h"
+#include "lorsa/model/initialize.h"
 
 namespace lorsa::eval {
 namespace {
@@ -70,7 +72,32 @@ model::ImportedDictionary read_input(const ConvertOptions& options, CheckpointKi
   throw Error("unknown kind of checkpoint");
 }
 
+model::ImportedDictionary read_layer(const ConvertOptions& options) {
+  const int64_t layer = *options.mhsa_layer;
+  const lm::LanguageModel language(
+      options.input, c10::Device(c10::kCPU),
+      {.dtype = "float32", .num_layers = layer + 1, .head = lm::Head::kSkip});
+  model::CheckpointInfo info;
+  info.model_name = language.config().name;
+  info.weights_sha256 = language.weights_sha256();
+  info.layer = layer;
+  info.input_convention =
+      lm::input_convention(language.config().layers.at(static_cast<size_t>(layer)));
+  return {{model::of_attention(language.attention(layer)), info},
+          std::nullopt,
+          "raw weights",
+          true,
+          "float32",
+          {}};
+}
+
 void check_options(const ConvertOptions& options, CheckpointKind from, CheckpointKind to) {
+  if (options.mhsa_layer) {
+    LORSA_CHECK(!options.from && options.read_as == ReadAs::kStated && options.cache.empty(),
+                ConfigError,
+                "--from-mhsa: INPUT is a language model: leave out --from, --normalization and "
+                "--cache");
+  }
   LORSA_CHECK(to != CheckpointKind::kOriginal, ConfigError,
               "--to: original: the original repository's files are read, not written");
   LORSA_CHECK(
@@ -156,12 +183,16 @@ void write_output(const ConvertOptions& options,
 }  // namespace
 
 ConvertReport convert(const ConvertOptions& options) {
-  const CheckpointKind from = options.from ? *options.from : model::detect_kind(options.input);
-  const CheckpointKind to = options.to.value_or(
-      from == CheckpointKind::kOwn ? CheckpointKind::kLlamascopium : CheckpointKind::kOwn);
+  const CheckpointKind from = options.from         ? *options.from
+                              : options.mhsa_layer ? CheckpointKind::kOwn
+                                                   : model::detect_kind(options.input);
+  const bool is_own_checkpoint = from == CheckpointKind::kOwn && !options.mhsa_layer;
+  const CheckpointKind to =
+      options.to.value_or(is_own_checkpoint ? CheckpointKind::kLlamascopium : CheckpointKind::kOwn);
   check_options(options, from, to);
   check_output(options);
-  model::ImportedDictionary imported = read_input(options, from);
+  model::ImportedDictionary imported =
+      options.mhsa_layer ? read_layer(options) : read_input(options, from);
 
   ConvertReport report;
   if (!options.cache.empty()) {
@@ -171,6 +202,8 @@ ConvertReport convert(const ConvertOptions& options) {
   }
   report.from = from;
   report.to = to;
+  report.source = options.mhsa_layer ? formatted("the attention of layer {}", *options.mhsa_layer)
+                                     : to_string(from);
   report.input = options.input.string();
   report.output = options.output.string();
   report.shape = imported.loaded.dictionary.shape();

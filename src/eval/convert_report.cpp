@@ -61,7 +61,7 @@ std::string report_text(const ConvertReport& report) {
   const auto line = [&](const char* label, const std::string& text) {
     out << std::left << std::setw(15) << label << text << "\n";
   };
-  line("read", formatted("{} ({}, {})", report.input, to_string(report.from), report.dtype));
+  line("read", formatted("{} ({}, {})", report.input, report.source, report.dtype));
   line("sizes", formatted("d_model {}, {} OV heads, {} QK heads of width {}", s.d_model,
                           s.num_ov_heads, s.num_qk_heads, s.d_qk));
   line("activation", activation_text(s));

@@ -16,6 +16,8 @@ struct ConvertOptions {
   std::optional<model::CheckpointKind> from;  ///< nothing: what the input's files are
   std::optional<model::CheckpointKind>
       to;  ///< nothing: lorsa for others', llamascopium for lorsa's
+  /// INPUT is a language model's folder: write the Lorsa that is this layer's attention.
+  std::optional<int64_t> mhsa_layer;
   model::ReadAs read_as = model::ReadAs::kStated;
   std::filesystem::path cache;   ///< of the layer, for others' checkpoints; empty: none
   std::optional<int64_t> n_ctx;  ///< as save_llamascopium() takes it
@@ -43,6 +45,7 @@ struct ConvertReport {
   model::CheckpointKind to = model::CheckpointKind::kOwn;
   std::string input;
   std::string output;
+  std::string source;  ///< what INPUT holds, in words
   model::DictionaryShape shape;
   model::CheckpointInfo info;  ///< as written
   std::string stated;          ///< the input's own word for its normalization
@@ -59,6 +62,9 @@ struct ConvertReport {
 /// With a cache the checkpoint's language model and layer become the cache's, so that lorsa-eval
 /// and lorsa-dump take it, and both readings of its weights are judged on at most kReadingRows rows
 /// of it. Where the better reading is not the one that is written, that is a warning.
+///
+/// With `mhsa_layer` the input is no checkpoint but a language model's folder, and what is written
+/// is model::of_attention() of that layer.
 ///
 /// Throws ConfigError for options that contradict each other or the input, for an output that
 /// exists, and for a cache of another layer; IoError for more than the disk can hold, before

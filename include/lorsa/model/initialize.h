@@ -56,4 +56,9 @@ struct InitSample {
                                            const InitSample& sample,
                                            uint64_t seed);
 
+/// The Lorsa that is the layer: an OV head for each of the A directions of each of its N heads, all
+/// kept (K = H = N A, signed activations), a QK head for each query head. Folded: reads and writes
+/// raw activations. Its weights' dtype and device.
+[[nodiscard]] Dictionary of_attention(const kernels::Mhsa& layer);
+
 }  // namespace lorsa::model
