@@ -77,18 +77,14 @@ model::ImportedDictionary read_layer(const ConvertOptions& options) {
   const lm::LanguageModel language(
       options.input, c10::Device(c10::kCPU),
       {.dtype = "float32", .num_layers = layer + 1, .head = lm::Head::kSkip});
+  const kernels::Mhsa attention = language.attention(layer);
   model::CheckpointInfo info;
   info.model_name = language.config().name;
   info.weights_sha256 = language.weights_sha256();
   info.layer = layer;
   info.input_convention =
       lm::input_convention(language.config().layers.at(static_cast<size_t>(layer)));
-  return {{model::of_attention(language.attention(layer)), info},
-          std::nullopt,
-          "raw weights",
-          true,
-          "float32",
-          {}};
+  return {{model::of_attention(attention), info}, std::nullopt, "raw weights", true, "float32", {}};
 }
 
 void check_options(const ConvertOptions& options, CheckpointKind from, CheckpointKind to) {

@@ -45,6 +45,14 @@ void PendingFolder::commit() {
   }
 }
 
+void restore_replaced(const fs::path& final_path) {
+  const fs::path name = without_trailing_slash(final_path);
+  const fs::path old = beside(name, ".old");
+  if (!fs::exists(name) && fs::exists(old)) {
+    rename_durably(old, name);
+  }
+}
+
 fs::path without_trailing_slash(const fs::path& path) {
   const fs::path normal = path.lexically_normal();
   return normal.has_filename() ? normal : normal.parent_path();

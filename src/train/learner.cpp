@@ -61,8 +61,8 @@ double Learner::step(const TrainingBatch& batch) {
   const double reduced_s = now_s();
   apply(sums, batch);
   const double end_s = now_s();
-  times_.model_s += computed_s - start_s;
-  times_.communication_s += reduced_s - computed_s;
+  times_.model_s += computed_s - start_s - sums.waited_s;
+  times_.communication_s += sums.waited_s + reduced_s - computed_s;
   times_.optimizer_s += end_s - reduced_s;
   return sums.squared_error * mean_scale(batch);
 }
@@ -171,8 +171,7 @@ Learner::Sums Learner::compute(const TrainingBatch& batch) {
   for (dist::Work& work : under_way) {
     work.wait();
   }
-  times_.communication_s += now_s() - computed_s;
-  times_.model_s -= now_s() - computed_s;
+  sums.waited_s = now_s() - computed_s;
   return sums;
 }
 

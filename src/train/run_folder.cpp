@@ -18,6 +18,7 @@
 #include "lorsa/core/version.h"
 #include "lorsa/io/files.h"
 #include "lorsa/io/json.h"
+#include "lorsa/io/pending_folder.h"
 #include "lorsa/io/safetensors.h"
 
 namespace lorsa::train {
@@ -67,22 +68,15 @@ io::Json config_to_json(const RunConfig& config) {
   return json;
 }
 
-// Writes a checkpoint folder under a temporary name, then renames it over `target`. A failure
-// leaves nothing behind.
+// Writes a checkpoint folder beside and puts it in the place of what stands there. A failure leaves
+// nothing behind.
 template <typename Write>
 void write_folder(const fs::path& target, Write write) {
-  const fs::path temporary = target.string() + ".tmp";
-  fs::remove_all(temporary);
-  try {
-    write(temporary);
-    io::sync_path(temporary);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw;
-  }
-  fs::remove_all(target);
-  io::rename_durably(temporary, target);
+  io::remove_tree(io::beside(target, ".tmp"));
+  io::PendingFolder folder(target);
+  write(folder.path());
+  io::sync_path(folder.path());
+  folder.commit();
 }
 
 }  // namespace
@@ -97,10 +91,23 @@ std::map<std::string, std::string> flat_config(RunConfig config) {
   return flat;
 }
 
+void RunFolder::restore() const {
+  io::restore_replaced(final_checkpoint());
+  if (!fs::exists(root_ / "checkpoints")) {
+    return;
+  }
+  for (const auto& entry : fs::directory_iterator(root_ / "checkpoints")) {
+    if (entry.path().extension() == ".old") {
+      fs::path name = entry.path();
+      io::restore_replaced(name.replace_extension());
+    }
+  }
+}
+
 void RunFolder::open(int64_t tokens) const {
   io::make_directories(root_ / "checkpoints");
   for (const auto& entry : fs::directory_iterator(root_ / "checkpoints")) {
-    if (entry.path().extension() == ".tmp") {
+    if (entry.path().extension() == ".tmp" || entry.path().extension() == ".old") {
       fs::remove_all(entry.path());
     }
   }
@@ -110,6 +117,7 @@ void RunFolder::open(int64_t tokens) const {
     }
   }
   fs::remove_all(root_ / "final.tmp");
+  fs::remove_all(root_ / "final.old");
 }
 
 void RunFolder::write_config(RunConfig config) const {

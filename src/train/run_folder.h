@@ -30,6 +30,9 @@ class RunFolder {
 
   [[nodiscard]] std::filesystem::path final_checkpoint() const { return root_ / "final"; }
 
+  /// Puts back what a kill in the middle of replacing a checkpoint left aside. Before anything is
+  /// read.
+  void restore() const;
   /// Creates the folder and removes what an interrupted write left behind, and checkpoints past
   /// `tokens`.
   void open(int64_t tokens) const;

@@ -225,6 +225,9 @@ std::vector<Member> start_or_resume(const std::vector<RunConfig>& configs,
                        {},
                        {}});
   }
+  for (const Member& member : members) {
+    member.folder.restore();
+  }
   const std::optional<int64_t> tokens = common_checkpoint(members);
   if (!tokens) {
     check_may_begin(members);

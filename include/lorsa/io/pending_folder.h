@@ -36,6 +36,10 @@ class PendingFolder {
   bool committed_ = false;
 };
 
+/// Puts back what stood under the name of `final_path` before a commit() that a kill cut in two: it
+/// lies beside as `<final>.old` then. Does nothing where the name is taken. Throws IoError.
+void restore_replaced(const std::filesystem::path& final_path);
+
 /// "out/" and "out" are the same folder.
 [[nodiscard]] std::filesystem::path without_trailing_slash(const std::filesystem::path& path);
 

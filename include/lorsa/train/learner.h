@@ -67,6 +67,7 @@ class Learner {
     int64_t num_active = 0;
     at::Tensor active_H;
     model::DictionaryWeights gradients;
+    double waited_s = 0.0;  ///< for other ranks, while gradients were summed
   };
 
   /// With AuxK: Adam's moments of a head become 0 when it is found dead, and again every

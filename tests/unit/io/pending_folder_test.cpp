@@ -35,6 +35,21 @@ TEST_CASE("a committed folder takes the place of what stood there", "[io]") {
   REQUIRE_FALSE(std::filesystem::exists(dir / "out.old"));
 }
 
+TEST_CASE("what a kill inside a commit left aside is put back", "[io]") {
+  const test::TempDir dir;
+  make_directories(dir / "out.old");
+  write_file(dir / "out.old/file", "1");
+  restore_replaced(dir / "out/");
+  REQUIRE(read_file(dir / "out/file") == "1");
+  REQUIRE_FALSE(std::filesystem::exists(dir / "out.old"));
+  // The commit had come as far as the new folder: that one counts.
+  make_directories(dir / "out.old");
+  restore_replaced(dir / "out");
+  REQUIRE(read_file(dir / "out/file") == "1");
+  restore_replaced(dir / "nothing");
+  REQUIRE_FALSE(std::filesystem::exists(dir / "nothing"));
+}
+
 TEST_CASE("a pending folder does not take over what is in its way", "[io]") {
   const test::TempDir dir;
   make_directories(dir / "out.tmp");

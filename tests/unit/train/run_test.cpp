@@ -12,6 +12,7 @@
 #include "support/tensors.h"
 #include "support/test.h"
 #include "tiny_run.h"
+#include "train/run_folder.h"
 
 using namespace lorsa;
 
@@ -142,6 +143,21 @@ TEST_CASE("only the newest checkpoints are kept and a half-written one is ignore
   std::sort(names.begin(), names.end());
   REQUIRE(names == std::vector<std::string>{"tokens-000000000256", "tokens-000000000320",
                                             "tokens-000000000384"});
+}
+
+TEST_CASE("what a kill left aside while it was replaced is gone on with", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const train::RunConfig c = make_config(dir.path(), "run");
+  run(c);
+  const train::RunFolder folder(c.run.out);
+  const fs::path newest = folder.checkpoint(folder.checkpoint_tokens().back());
+  for (const fs::path& path : {newest, folder.final_checkpoint()}) {
+    fs::rename(path, path.string() + ".old");
+  }
+  folder.restore();
+  REQUIRE(folder.checkpoint(folder.checkpoint_tokens().back()) == newest);
+  REQUIRE(run(c).already_done);
 }
 
 TEST_CASE("a loss that is not finite stops the step before the weights are touched", "[train]") {
