@@ -33,9 +33,6 @@ EvalReport Candidate::report(const kernels::Mhsa& layer) const {
   report.num_ov_heads = shape.num_ov_heads;
   report.reconstruction = reconstruction.report();
   report.usage = usage.report();
-  if (language) {
-    report.language = language->report();
-  }
   if (patterns) {
     report.patterns = patterns->report();
   }

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <memory>
 
-#include "eval/language_meter.h"
 #include "lorsa/data/manifest.h"
 #include "lorsa/eval/evaluate.h"
 #include "lorsa/eval/mhsa_comparison.h"
@@ -21,8 +20,7 @@ struct Candidate {
   model::LoadedDictionary loaded;
   metrics::ReconstructionMeter reconstruction;
   metrics::UsageMeter usage;
-  std::unique_ptr<LanguageMeter> language;  ///< null: not measured
-  std::unique_ptr<PatternMeter> patterns;   ///< null: not measured
+  std::unique_ptr<PatternMeter> patterns;  ///< null: not measured
 
   Candidate(const std::filesystem::path& checkpoint,
             model::LoadedDictionary&& dictionary,

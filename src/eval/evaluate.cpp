@@ -84,6 +84,12 @@ class Evaluation {
       reports.back().layer = manifest.layer;
       reports.back().num_rows = num_rows();
     }
+    if (language_) {
+      const std::vector<LanguageReport> language = language_->reports();
+      for (size_t i = 0; i < reports.size(); ++i) {
+        reports[i].language = language[i];
+      }
+    }
     add_shared_errors(reports);
     add_long_contexts(reports);
     if (plan_) {
@@ -115,15 +121,17 @@ class Evaluation {
     const data::Manifest& manifest = cache_.manifest();
     const at::Tensor target_mean_D =
         at::tensor(manifest.target_mean, at::kDouble).to(at::kFloat).to(device_);
+    std::vector<const model::Dictionary*> dictionaries;
     for (const auto& candidate : candidates_) {
       const model::Dictionary& dictionary = candidate->loaded.dictionary;
-      if (language_model_) {
-        candidate->language = std::make_unique<LanguageMeter>(*language_model_, dictionary,
-                                                              manifest.layer, target_mean_D);
-      }
+      dictionaries.push_back(&dictionary);
       if (dictionary.shape().num_qk_heads > 0 && options_.pattern_rows > 0) {
         candidate->patterns = std::make_unique<PatternMeter>(dictionary, layer_);
       }
+    }
+    if (language_model_) {
+      language_ = std::make_unique<LanguageMeter>(*language_model_, std::move(dictionaries),
+                                                  Site{manifest.layer}, target_mean_D);
     }
   }
 
@@ -137,13 +145,13 @@ class Evaluation {
     std::vector<at::Tensor> outputs;
     for (const auto& candidate : candidates_) {
       outputs.push_back(candidate->add(input_BTD, target_BTD, scored_BT));
-      if (candidate->language) {
-        candidate->language->add(batch.tokens_BT, batch.scored_BT);
-      }
       if (candidate->patterns && with_patterns > 0) {
         candidate->patterns->add(input_BTD.narrow(0, 0, with_patterns),
                                  scored_BT.narrow(0, 0, with_patterns));
       }
+    }
+    if (language_) {
+      language_->add(batch.tokens_BT, batch.scored_BT);
     }
     if (candidates_.size() > 1) {
       errors_.add(outputs, target_BTD, scored_BT);
@@ -208,6 +216,7 @@ class Evaluation {
   kernels::Mhsa layer_;
   std::unique_ptr<lm::LanguageModel> language_model_;
   std::vector<std::unique_ptr<Candidate>> candidates_;
+  std::unique_ptr<LanguageMeter> language_;  // of all candidates; null: not measured
   std::optional<InterventionPlan> plan_;
   metrics::ErrorCorrelationMeter errors_;
   std::vector<at::Tensor> tokens_;  // of all rows, where longer ones are to be made of them

@@ -6,6 +6,7 @@
 #include "eval/next_tokens.h"
 
 namespace lorsa::eval {
+
 void PredictionMeter::add_row(const at::Tensor& tokens_T,
                               const at::Tensor& scored_T,
                               const RowLogits& logits) {
@@ -26,26 +27,30 @@ void PredictionMeter::add_positions(const at::Tensor& position_n,
                                     const RowLogits& logits) {
   const at::Tensor original = log_probabilities(logits.original(position_n));
   original_ += cross_entropy_sum(original, next_n);
-  {
-    const at::Tensor replaced = log_probabilities(logits.replaced(position_n));
-    replaced_ += cross_entropy_sum(replaced, next_n);
-    kl_ += divergence_sum(original, replaced);
+  for (size_t i = 0; i < replaced_.size(); ++i) {
+    const at::Tensor replaced = log_probabilities(logits.replaced[i](position_n));
+    replaced_[i].cross_entropy += cross_entropy_sum(replaced, next_n);
+    replaced_[i].kl += divergence_sum(original, replaced);
   }
   zero_ += cross_entropy_sum(log_probabilities(logits.zero_ablated(position_n)), next_n);
   mean_ += cross_entropy_sum(log_probabilities(logits.mean_ablated(position_n)), next_n);
 }
 
-LanguageReport PredictionMeter::report() const {
-  LanguageReport r;
-  r.num_predictions = num_predictions_;
+std::vector<LanguageReport> PredictionMeter::reports() const {
   const auto n = static_cast<double>(num_predictions_);
-  r.ce_original = original_ / n;
-  r.ce_replaced = replaced_ / n;
-  r.ce_zero_ablated = zero_ / n;
-  r.ce_mean_ablated = mean_ / n;
-  r.ce_recovered = (zero_ - replaced_) / (zero_ - original_);
-  r.kl = kl_ / n;
-  return r;
+  std::vector<LanguageReport> reports;
+  for (const Replaced& replaced : replaced_) {
+    LanguageReport r;
+    r.num_predictions = num_predictions_;
+    r.ce_original = original_ / n;
+    r.ce_replaced = replaced.cross_entropy / n;
+    r.ce_zero_ablated = zero_ / n;
+    r.ce_mean_ablated = mean_ / n;
+    r.ce_recovered = (zero_ - replaced.cross_entropy) / (zero_ - original_);
+    r.kl = replaced.kl / n;
+    reports.push_back(r);
+  }
+  return reports;
 }
 
 }  // namespace lorsa::eval
