@@ -38,12 +38,14 @@ HeadCollector new_collector(const DumpInputs& in, const DumpOptions& options) {
 }
 
 DelphiPlan delphi_plan(const DumpInputs& in, const DumpOptions& options) {
-  return {options.delphi,
-          formatted("layers.{}.self_attn", in.cache.manifest().layer),
-          in.loaded.dictionary.shape().num_ov_heads,
-          options.num_delphi_splits,
-          static_cast<int64_t>(in.rows.size()),
-          in.cache.manifest().context_length};
+  return {
+      options.delphi,
+      formatted("layers.{}.{}", in.cache.manifest().site.layer,
+                in.cache.manifest().site.component == Component::kAttention ? "self_attn" : "mlp"),
+      in.loaded.dictionary.shape().num_ov_heads,
+      options.num_delphi_splits,
+      static_cast<int64_t>(in.rows.size()),
+      in.cache.manifest().context_length};
 }
 
 /// The keys of delphi's own config.json, and what made the export.
@@ -62,7 +64,8 @@ io::Json delphi_config(const DumpInputs& in, const DumpOptions& options) {
   json["lorsa"] = {{"schema", kDelphiSchema},
                    {"lorsa_version", version()},
                    {"checkpoint", options.checkpoint.string()},
-                   {"layer", manifest.layer},
+                   {"layer", manifest.site.layer},
+                   {"component", to_string(manifest.site.component)},
                    {"num_heads", in.loaded.dictionary.shape().num_ov_heads}};
   return json;
 }
@@ -110,8 +113,13 @@ PassState run_pass(const DumpInputs& in,
   return state;
 }
 
-/// The original attention's heads that hold most of each Lorsa head's output direction.
+/// The original attention's heads that hold most of each head's output direction; none of each
+/// where the site is no attention.
 std::vector<std::vector<MhsaShare>> largest_shares(const DumpInputs& in) {
+  if (in.cache.find_attention() == nullptr) {
+    return std::vector<std::vector<MhsaShare>>(
+        static_cast<size_t>(in.loaded.dictionary.shape().num_ov_heads));
+  }
   const at::Tensor share_HN =
       eval::output_shares(in.loaded.dictionary, in.cache.attention()).contiguous();
   const int64_t N = share_HN.size(1);
@@ -140,7 +148,8 @@ io::Json summary_json(const DumpInputs& in,
   json["cache"] = options.cache.string();
   json["language_model"] = {{"name", manifest.model_name},
                             {"weights_sha256", manifest.weights_sha256},
-                            {"layer", manifest.layer}};
+                            {"layer", manifest.site.layer},
+                            {"component", to_string(manifest.site.component)}};
   json["kind"] = shape.kind;
   json["shape"] = {{"d_model", shape.d_model},
                    {"num_ov_heads", shape.num_ov_heads},
@@ -193,7 +202,7 @@ int64_t write_heads(const DumpInputs& in,
       HeadRecord& record = records[static_cast<size_t>(head - begin)];
       record.head = head;
       record.qk_head = head / dictionary.shape().group();
-      record.layer = in.cache.manifest().layer;
+      record.layer = in.cache.manifest().site.layer;
       record.usage = collector.usage(head);
       record.rate = collector.rate(head);
       record.histogram = collector.histogram(head);

@@ -51,7 +51,7 @@ void check_checkpoint(const DumpOptions& options,
                 options.checkpoint, what, checkpoint, options.cache, cache);
   };
   differ("d_model", loaded.dictionary.shape().d_model, manifest.d_model);
-  differ("layer", loaded.info.layer, manifest.layer);
+  differ("site", to_string(loaded.info.site), to_string(manifest.site));
   differ("input convention", loaded.info.input_convention, manifest.input_convention);
   check_same_model(
       {"checkpoint " + options.checkpoint.string(), loaded.info.model_name,

@@ -100,24 +100,24 @@ FamilyReport head_families(const FamilyOptions& options) {
   model::LoadedDictionary loaded = model::load_folded(options.checkpoint);
   const data::CacheReader cache(options.cache);
   lm::LoadOptions load;
-  load.num_layers = loaded.info.layer + 1;
+  load.num_layers = loaded.info.site.layer + 1;
   load.head = lm::Head::kSkip;
   const lm::LanguageModel model(options.model, device, load);
   LORSA_CHECK(model.weights_sha256() == loaded.info.weights_sha256 &&
                   cache.manifest().weights_sha256 == loaded.info.weights_sha256 &&
-                  cache.manifest().layer == loaded.info.layer,
+                  cache.manifest().site == loaded.info.site,
               ConfigError,
               "{}, {} and {} do not belong together: SHA-256 of the language model's weights {}, "
-              "{} and {}; layer {} and {}",
+              "{} and {}; {} and {}",
               options.checkpoint, options.cache, options.model, loaded.info.weights_sha256,
-              cache.manifest().weights_sha256, model.weights_sha256(), loaded.info.layer,
-              cache.manifest().layer);
+              cache.manifest().weights_sha256, model.weights_sha256(), to_string(loaded.info.site),
+              to_string(cache.manifest().site));
   loaded.dictionary.to_unit_form();
   for (const auto& [name, tensor] : loaded.dictionary.weights().named()) {
     *tensor = tensor->to(device);
   }
   const lm::Tokenizer tokenizer(options.model);
-  FamilyReport report = score_families(model, tokenizer, loaded.dictionary, loaded.info.layer,
+  FamilyReport report = score_families(model, tokenizer, loaded.dictionary, loaded.info.site.layer,
                                        options.probes, options.progress);
   report.closest_mhsa_S = closest_heads(loaded.dictionary, cache, options.pattern_rows);
   return report;

@@ -1,7 +1,6 @@
 #include "lorsa/collect/cache_report.h"
 
 #include <algorithm>
-#include <charconv>
 #include <iomanip>
 #include <optional>
 #include <sstream>
@@ -9,22 +8,10 @@
 #include "io/folder_kind.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
+#include "lorsa/core/site.h"
 
 namespace lorsa::collect {
 namespace {
-
-constexpr std::string_view kLayerPrefix = "layer-";
-
-std::optional<int64_t> layer_of(const std::filesystem::path& folder) {
-  const std::string name = folder.filename().string();
-  int64_t layer = 0;
-  if (!name.starts_with(kLayerPrefix)) {
-    return std::nullopt;
-  }
-  const char* last = name.data() + name.size();
-  const auto [end, code] = std::from_chars(name.data() + kLayerPrefix.size(), last, layer);
-  return code == std::errc() && end == last ? std::optional(layer) : std::nullopt;
-}
 
 bool is_cache(const std::filesystem::path& folder) {
   std::error_code ignored;
@@ -64,12 +51,12 @@ std::vector<std::filesystem::path> cache_folders(const std::filesystem::path& pa
   if (is_cache(path)) {
     return {path};
   }
-  std::vector<std::pair<int64_t, std::filesystem::path>> found;
+  std::vector<std::pair<Site, std::filesystem::path>> found;
   std::error_code code;
   for (const auto& entry : std::filesystem::directory_iterator(path, code)) {
-    const std::optional<int64_t> layer = layer_of(entry.path());
-    if (layer.has_value() && is_cache(entry.path())) {
-      found.emplace_back(*layer, entry.path());
+    const std::optional<Site> site = site_of_folder(entry.path().filename().string());
+    if (site && is_cache(entry.path())) {
+      found.emplace_back(*site, entry.path());
     }
   }
   LORSA_CHECK(!found.empty(), IoError,
@@ -77,7 +64,7 @@ std::vector<std::filesystem::path> cache_folders(const std::filesystem::path& pa
               io::found_instead(path, io::Place::kCache));
   std::sort(found.begin(), found.end());
   std::vector<std::filesystem::path> folders;
-  for (const auto& [layer, folder] : found) {
+  for (const auto& [site, folder] : found) {
     folders.push_back(folder);
   }
   return folders;
@@ -87,7 +74,7 @@ std::string cache_text(const std::filesystem::path& folder, const data::Manifest
   Lines lines;
   lines.add("model", "{} ({})", manifest.model_name, manifest.architecture);
   lines.add("weights", "sha256 {}", manifest.weights_sha256);
-  lines.add("layer", "{}, inputs {}", manifest.layer, manifest.input_convention);
+  lines.add("site", "{}, inputs {}", to_string(manifest.site), manifest.input_convention);
   lines.add("rows", "{} of {} tokens, {} held out", manifest.num_rows, manifest.context_length,
             manifest.num_heldout_rows);
   lines.add("tokens", "{}, {} scored", manifest.num_tokens, manifest.num_scored_tokens);
@@ -108,7 +95,8 @@ io::Json cache_json(const std::filesystem::path& folder, const data::Manifest& m
           {"model_name", manifest.model_name},
           {"architecture", manifest.architecture},
           {"weights_sha256", manifest.weights_sha256},
-          {"layer", manifest.layer},
+          {"layer", manifest.site.layer},
+          {"component", to_string(manifest.site.component)},
           {"input_convention", manifest.input_convention},
           {"store", to_string(manifest.store)},
           {"dtype", to_string(manifest.dtype)},
@@ -137,13 +125,13 @@ std::string plan_text(const ExtractPlan& plan) {
   const std::string rows_note = plan.rows_are_estimated  ? " (estimated, the corpus ends there)"
                                 : plan.corpus_ends_first ? " (the corpus ends there)"
                                                          : "";
-  lines.add("layers", "{}", plan.num_layers);
+  lines.add("sites", "{}", plan.num_sites);
   lines.add("rows", "{}{}", plan.num_rows, rows_note);
   if (plan.rows_done > 0) {
     lines.add("done", "{} rows in finished shards", plan.rows_done);
   }
   lines.add("tokens", "{}", plan.num_tokens);
-  lines.add("a layer", "{}", format_bytes(static_cast<double>(plan.bytes_per_layer)));
+  lines.add("a site", "{}", format_bytes(static_cast<double>(plan.bytes_per_site)));
   lines.add("needed", "{}", format_bytes(static_cast<double>(plan.needed_bytes)));
   lines.add("free", "{}{}", format_bytes(static_cast<double>(plan.free_bytes)),
             plan.fits() ? "" : ": not enough, the extraction would be refused");
@@ -151,7 +139,7 @@ std::string plan_text(const ExtractPlan& plan) {
     lines.add("speed", "{} tokens/s, measured on one batch", format_si(plan.tokens_per_s));
     lines.add("time", "about {}", format_duration(plan.seconds));
   } else {
-    lines.add("time", "none: all layers are complete");
+    lines.add("time", "none: all sites are complete");
   }
   return lines.text();
 }

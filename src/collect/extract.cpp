@@ -1,4 +1,4 @@
-// One pass over the corpus for all layers: a RowSource tokenises ahead, the calling thread runs the
+// One pass over the corpus for all sites: a RowSource tokenises ahead, the calling thread runs the
 // model, LayerWriters store. Everything that can be refused is refused before a folder is made.
 #include "lorsa/collect/extract.h"
 
@@ -36,21 +36,24 @@ void check_space(const Job& job) {
               format_bytes(static_cast<double>(free)));
 }
 
-/// Opens (or continues) the folders of the open layers.
+/// Opens (or continues) the folders of the open sites.
 std::vector<std::unique_ptr<data::CacheWriter>> open_writers(
     const Job& job,
     const lm::LanguageModel& model,
     const lm::Tokenizer& tokenizer,
     const std::vector<std::string>& corpus_digests) {
   std::vector<std::unique_ptr<data::CacheWriter>> writers;
-  for (const LayerState& state : job.layers) {
+  for (const SiteState& state : job.sites) {
     if (state.complete) {
       continue;
     }
     const data::Manifest manifest =
-        make_manifest(job, state.layer, tokenizer, model.weights_sha256(), corpus_digests);
+        make_manifest(job, state.site, tokenizer, model.weights_sha256(), corpus_digests);
     writers.push_back(std::make_unique<data::CacheWriter>(
-        state.folder, manifest, model.attention(state.layer), job.rows_per_shard,
+        state.folder, manifest,
+        state.site.component == Component::kAttention ? model.attention(state.site.layer)
+                                                      : kernels::Mhsa(),
+        job.rows_per_shard,
         data::WriterRank{job.rank.rank, job.rank.world_size, job.config.run.rank_timeout_s}));
   }
   return writers;
@@ -73,10 +76,7 @@ int64_t run_pass(const Job& job,
                  LayerWriters& writers,
                  const ExtractOptions& options) {
   const int64_t context = job.config.data.context_length;
-  std::vector<Site> sites;
-  for (const int64_t layer : job.open_layers()) {
-    sites.push_back({layer, Component::kAttention});
-  }
+  const std::vector<Site> sites = job.open_sites();
   int64_t rows = batch.first_row;
   const int64_t expected = expected_rows(job, source);
   Progress progress("extract", expected * context, "tokens", rows * context, options.progress);
@@ -110,7 +110,7 @@ int64_t run_pass(const Job& job,
 }
 
 void fill_report(const Job& job, ExtractReport& report) {
-  for (const LayerState& state : job.layers) {
+  for (const SiteState& state : job.sites) {
     report.folders.push_back(state.folder);
   }
   if (job.rank.rank != 0) {
@@ -182,7 +182,7 @@ void say_what_was_not_read(const Job& job, const RowSource& source, int64_t num_
 ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options) {
   const Job job = prepare_job(config, options.rank);
   if (job.rank.rank == 0) {
-    for (const LayerState& state : job.layers) {
+    for (const SiteState& state : job.sites) {
       if (state.complete) {
         data::remove_leftovers_of_complete_cache(state.folder);
       }
@@ -220,8 +220,8 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
               "data.files: the corpus does not fill one row of data.context_length = {} tokens",
               config.data.context_length);
   check_same_sources(job, *sha256.get(), digests);
-  log_info("extract: {}{}{} in {} on {}{}{}", job.open_layers().size(),
-           job.open_layers().size() == 1 ? " layer of " : " layers of ", job.model.name,
+  log_info("extract: {}{}{} in {} on {}{}{}", job.open_sites().size(),
+           job.open_sites().size() == 1 ? " site of " : " sites of ", job.model.name,
            job.config.model.dtype, device_description(job.device),
            first.first_row > 0 ? formatted(", from row {} on", first.first_row) : "",
            job.rank.world_size > 1

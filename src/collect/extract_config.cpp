@@ -3,10 +3,10 @@
 namespace lorsa::collect {
 
 void describe(config::Fields& fields, ExtractConfig& config) {
-  fields
-      .count_list("layers", config.layers,
-                  "Layers whose attention is cached, counted from 0; one folder layer-N each.")
-      .required();
+  fields.count_list("layers", config.layers, "Layers that are cached, counted from 0.").required();
+  fields.text_list(
+      "components", config.components,
+      "Of every layer: attention (folder layer-N), mlp (folder layer-N-mlp), or both.");
 
   fields.section("model", "The language model.");
   fields
@@ -24,12 +24,12 @@ void describe(config::Fields& fields, ExtractConfig& config) {
   fields.section("out", "The cache that is written.");
   fields
       .text("path", config.out.path,
-            "Folder that gets a folder layer-N per layer; an unfinished one is continued.")
+            "Folder that gets a folder for each site; unfinished ones are continued.")
       .required();
   fields.choice(
       "store", config.out.store,
       {{"input_and_target", data::StoreMode::kInputAndTarget}, {"input", data::StoreMode::kInput}},
-      "input halves the space: the target is then recomputed from the layer's weights "
+      "input halves the space: attention's output is then recomputed from the layer's weights "
       "when it is read.");
   fields.choice(
       "dtype", config.out.dtype,

@@ -4,10 +4,11 @@
 
 namespace lorsa::collect {
 
-std::string identity_yaml(const ExtractConfig& config, int64_t layer) {
+std::string identity_yaml(const ExtractConfig& config, const Site& site) {
   ExtractConfig kept = config;
   const ExtractConfig defaults;
-  kept.layers = {layer};
+  kept.layers = {site.layer};
+  kept.components = {to_string(site.component)};
   kept.out.path = std::string(".");  // g++ 12 warns falsely about assigning the literal
   kept.run.device = defaults.run.device;
   kept.run.threads = defaults.run.threads;

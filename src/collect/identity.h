@@ -13,7 +13,7 @@ namespace lorsa::collect {
 ///
 /// batch_sequences stays in: it can change the rounding of the model's products. model.dtype must
 /// be resolved, or moving from CPU to CUDA under `auto` would change it unseen.
-[[nodiscard]] std::string identity_yaml(const ExtractConfig& config, int64_t layer);
+[[nodiscard]] std::string identity_yaml(const ExtractConfig& config, const Site& site);
 
 /// Throws ConfigError naming the keys in which the cache at `folder`, made under `found_yaml`,
 /// differs from `wanted_yaml`.

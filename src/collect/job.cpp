@@ -1,6 +1,7 @@
 #include "job.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "identity.h"
 #include "lorsa/core/device.h"
@@ -28,6 +29,25 @@ std::vector<int64_t> checked_layers(const ExtractConfig& config, const lm::Model
                 layers[i]);
   }
   return layers;
+}
+
+std::vector<Component> checked_components(const ExtractConfig& config) {
+  std::vector<Component> components;
+  for (const std::string& word : config.components) {
+    const std::optional<Component> component = component_named(word);
+    LORSA_CHECK(component, ConfigError, "components: expected attention or mlp, found {}", word);
+    LORSA_CHECK(std::find(components.begin(), components.end(), *component) == components.end(),
+                ConfigError, "components: {} stands there twice", word);
+    components.push_back(*component);
+  }
+  LORSA_CHECK(!components.empty(), ConfigError, "components: expected attention, mlp or both");
+  std::sort(components.begin(), components.end());
+  LORSA_CHECK(components.back() == Component::kAttention ||
+                  config.out.store == data::StoreMode::kInputAndTarget,
+              ConfigError,
+              "out.store: input: an MLP's output is not recomputed from its input; caches of "
+              "components: [mlp] need input_and_target");
+  return components;
 }
 
 int64_t most_rows_of_corpus(const data::CorpusConfig& config) {
@@ -59,13 +79,13 @@ int64_t attention_bytes(const lm::ModelConfig& model) {
   return 2 * heads * model.head_width * model.d_model * 4 + 64 * 1024;
 }
 
-LayerState find_state(const ExtractConfig& config, int64_t layer) {
-  LayerState state;
-  state.layer = layer;
-  state.folder = std::filesystem::path(config.out.path) / formatted("layer-{}", layer);
+SiteState find_state(const ExtractConfig& config, const Site& site) {
+  SiteState state;
+  state.site = site;
+  state.folder = std::filesystem::path(config.out.path) / folder_name(site);
   if (std::filesystem::exists(state.folder / "manifest.json")) {
     const data::Manifest manifest = data::read_manifest(state.folder);
-    check_same_configuration(state.folder, manifest.config_yaml, identity_yaml(config, layer));
+    check_same_configuration(state.folder, manifest.config_yaml, identity_yaml(config, site));
     state.rows_done = manifest.num_rows;
     for (const data::ShardInfo& shard : manifest.shards) {
       state.finished_shards.insert(data::shard_number(shard));
@@ -98,14 +118,14 @@ int64_t temporary_bytes(const std::filesystem::path& folder) {
 }  // namespace
 
 bool Job::complete() const {
-  return open_layers().empty();
+  return open_sites().empty();
 }
 
-std::vector<int64_t> Job::open_layers() const {
-  std::vector<int64_t> open;
-  for (const LayerState& state : layers) {
+std::vector<Site> Job::open_sites() const {
+  std::vector<Site> open;
+  for (const SiteState& state : sites) {
     if (!state.complete) {
-      open.push_back(state.layer);
+      open.push_back(state.site);
     }
   }
   return open;
@@ -114,20 +134,20 @@ std::vector<int64_t> Job::open_layers() const {
 bool Job::wants(int64_t row) const {
   const int64_t shard = row / rows_per_shard;
   return shard % rank.world_size == rank.rank &&
-         std::any_of(layers.begin(), layers.end(), [&](const LayerState& state) {
+         std::any_of(sites.begin(), sites.end(), [&](const SiteState& state) {
            return !state.complete && !state.finished_shards.contains(shard);
          });
 }
 
 int64_t Job::rows_done(int64_t num_rows) const {
   int64_t done = num_rows;
-  for (const LayerState& state : layers) {
+  for (const SiteState& state : sites) {
     done = state.complete ? done : std::min(done, state.rows_done);
   }
   return done;
 }
 
-int64_t Job::bytes_per_layer(int64_t num_rows) const {
+int64_t Job::bytes_per_site(int64_t num_rows) const {
   const int64_t shards = (num_rows + rows_per_shard - 1) / rows_per_shard;
   return num_rows * bytes_per_row + shards * kShardOverheadBytes + attention_bytes(model) +
          kManifestBytes;
@@ -135,16 +155,16 @@ int64_t Job::bytes_per_layer(int64_t num_rows) const {
 
 int64_t Job::needed_bytes(int64_t num_rows) const {
   int64_t bytes = 0;
-  for (const LayerState& state : layers) {
-    bytes += state.complete ? 0 : bytes_per_layer(std::max<int64_t>(num_rows - state.rows_done, 0));
+  for (const SiteState& state : sites) {
+    bytes += state.complete ? 0 : bytes_per_site(std::max<int64_t>(num_rows - state.rows_done, 0));
   }
-  // Closing a shard that is not full copies it, one layer after the other.
+  // Closing a shard that is not full copies it, one site after the other.
   return complete() ? 0 : bytes + std::min(num_rows, rows_per_shard) * bytes_per_row;
 }
 
 int64_t Job::free_bytes() const {
   int64_t bytes = io::free_bytes(config.out.path);
-  for (const LayerState& state : layers) {
+  for (const SiteState& state : sites) {
     bytes += temporary_bytes(state.folder);
   }
   return bytes;
@@ -170,6 +190,7 @@ Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
   job.config.model.dtype = resolved_dtype(config.model.dtype, job.device);
   job.model = lm::read_model_config(config.model.path);
   job.config.layers = checked_layers(config, job.model);
+  const std::vector<Component> components = checked_components(config);
   const int64_t context = config.data.context_length;
   LORSA_CHECK(context <= job.model.max_positions, ConfigError,
               "data.context_length = {} exceeds the {} positions of {}", context,
@@ -185,7 +206,9 @@ Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
   const int64_t batches = std::max<int64_t>(config.out.shard_bytes / job.bytes_per_row / batch, 1);
   job.rows_per_shard = std::min(batches * batch, job.max_rows);
   for (const int64_t layer : job.config.layers) {
-    job.layers.push_back(find_state(job.config, layer));
+    for (const Component component : components) {
+      job.sites.push_back(find_state(job.config, {layer, component}));
+    }
   }
   return job;
 }
@@ -199,12 +222,13 @@ lm::LanguageModel load_model(const Job& job) {
   return {job.config.model.path,
           job.device,
           {.dtype = job.config.model.dtype,
-           .num_layers = job.open_layers().back() + 1,
-           .head = lm::Head::kSkip}};
+           .num_layers = job.open_sites().back().layer + 1,
+           .head = lm::Head::kSkip,
+           .last_component = job.open_sites().back().component}};
 }
 
 data::Manifest make_manifest(const Job& job,
-                             int64_t layer,
+                             const Site& site,
                              const lm::Tokenizer& tokenizer,
                              const std::string& weights_sha256,
                              const std::vector<std::string>& corpus_digests) {
@@ -212,8 +236,9 @@ data::Manifest make_manifest(const Job& job,
   manifest.model_name = job.model.name;
   manifest.architecture = job.model.architecture;
   manifest.weights_sha256 = weights_sha256;
-  manifest.layer = layer;
-  manifest.input_convention = lm::input_convention(job.model.layers.at(static_cast<size_t>(layer)));
+  manifest.site = site;
+  manifest.input_convention =
+      lm::input_convention(job.model.layers.at(static_cast<size_t>(site.layer)));
   manifest.store = job.config.out.store;
   manifest.dtype = job.config.out.dtype;
   manifest.context_length = job.config.data.context_length;
@@ -225,14 +250,14 @@ data::Manifest make_manifest(const Job& job,
   manifest.bos_id = special.bos;
   manifest.separator_id = data::Packer::separator(special);
   manifest.corpus_digests = corpus_digests;
-  manifest.config_yaml = identity_yaml(job.config, layer);
+  manifest.config_yaml = identity_yaml(job.config, site);
   return manifest;
 }
 
 void check_same_sources(const Job& job,
                         const std::string& weights_sha256,
                         const std::vector<std::string>& corpus_digests) {
-  for (const LayerState& state : job.layers) {
+  for (const SiteState& state : job.sites) {
     if (state.weights_sha256.empty()) {
       continue;
     }

@@ -44,10 +44,7 @@ RowBatch count_rows(const Job& job, const lm::Tokenizer& tokenizer, ExtractPlan&
 double measured_rate(const Job& job, const RowBatch& batch) {
   const lm::LanguageModel model = load_model(job);
   const data::RowBlock block = without_activations(batch.rows);
-  std::vector<Site> sites;
-  for (const int64_t layer : job.open_layers()) {
-    sites.push_back({layer, Component::kAttention});
-  }
+  const std::vector<Site> sites = job.open_sites();
   double seconds = 0.0;
   for (int pass = 0; pass < 2; ++pass) {
     const Clock::time_point start = Clock::now();
@@ -73,9 +70,9 @@ ExtractPlan plan_extraction(const ExtractConfig& config) {
   LORSA_CHECK(!batch.rows.empty(), FormatError,
               "data.files: the corpus does not fill one row of data.context_length = {} tokens",
               config.data.context_length);
-  plan.num_layers = static_cast<int64_t>(job.layers.size());
+  plan.num_sites = static_cast<int64_t>(job.sites.size());
   plan.rows_done = job.rows_done(plan.num_rows);
-  plan.bytes_per_layer = job.bytes_per_layer(plan.num_rows);
+  plan.bytes_per_site = job.bytes_per_site(plan.num_rows);
   plan.needed_bytes = job.needed_bytes(plan.num_rows);
   plan.free_bytes = job.free_bytes();
   if (!job.complete()) {

@@ -10,6 +10,15 @@ std::string to_string(Component component) {
   return component == Component::kAttention ? "attention" : "mlp";
 }
 
+std::optional<Component> component_named(std::string_view name) {
+  for (const Component component : {Component::kAttention, Component::kMlp}) {
+    if (to_string(component) == name) {
+      return component;
+    }
+  }
+  return std::nullopt;
+}
+
 std::string to_string(const Site& site) {
   return formatted("layer {}, {}", site.layer, to_string(site.component));
 }

@@ -62,12 +62,13 @@ AttentionInfo save_attention(const std::filesystem::path& folder,
 }
 
 kernels::Mhsa load_attention(const std::filesystem::path& folder, const Manifest& manifest) {
+  const AttentionInfo& info = manifest.attention.value();
   const std::filesystem::path path = folder / kAttentionFile;
   const io::SafetensorsReader reader(path);
   const std::string checksum = io::file_xxh3(path);
-  LORSA_CHECK(checksum == manifest.attention.checksum, FormatError,
-              "{}: expected checksum {} as in the manifest, found {}", path,
-              manifest.attention.checksum, checksum);
+  LORSA_CHECK(checksum == info.checksum, FormatError,
+              "{}: expected checksum {} as in the manifest, found {}", path, info.checksum,
+              checksum);
   const std::vector<int64_t> q_shape = reader.shape("W_Q");
   const std::vector<int64_t> k_shape = reader.shape("W_K");
   LORSA_CHECK(
@@ -83,9 +84,9 @@ kernels::Mhsa load_attention(const std::filesystem::path& folder, const Manifest
       attention.*expected.tensor = reader.read_checked(expected.name, expected.shape, at::kFloat);
     }
   }
-  attention.attn_scale = manifest.attention.attn_scale;
-  attention.qk_norm_eps = manifest.attention.qk_norm_eps;
-  attention.rope = manifest.attention.rope;
+  attention.attn_scale = info.attn_scale;
+  attention.qk_norm_eps = info.qk_norm_eps;
+  attention.rope = info.rope;
   LORSA_CHECK(attention.rope.rotary_dim <= q_shape[2], FormatError,
               "{}: expected heads of at least rotary_dim = {}, found {}", path,
               attention.rope.rotary_dim, q_shape[2]);

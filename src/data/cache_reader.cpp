@@ -43,7 +43,8 @@ struct CacheReader::Impl {
   explicit Impl(const std::filesystem::path& cache_folder)
       : folder(cache_folder),
         manifest(finished_manifest(folder)),
-        attention(load_attention(folder, manifest)),
+        attention(manifest.attention ? std::optional(load_attention(folder, manifest))
+                                     : std::nullopt),
         num_sums(num_row_sums(manifest.schema)) {
     for (const ShardInfo& info : manifest.shards) {
       first_row.push_back(static_cast<int64_t>(heldout.size()));
@@ -199,7 +200,7 @@ struct CacheReader::Impl {
 
   std::filesystem::path folder;
   Manifest manifest;
-  kernels::Mhsa attention;
+  std::optional<kernels::Mhsa> attention;
   size_t num_sums;
   std::vector<ShardFile> shards;
   std::vector<io::FileDescriptor> files;  // of the first shards
@@ -262,12 +263,18 @@ void CacheReader::read_into(const std::vector<int64_t>& rows, Batch& batch) cons
     impl_->read_row(rows[slot], static_cast<int64_t>(slot), batch);
   }
   if (impl_->manifest.store == StoreMode::kInput) {
-    batch.target_BTD = kernels::mhsa_forward(impl_->attention, batch.input_BTD.to(at::kFloat));
+    batch.target_BTD = kernels::mhsa_forward(*impl_->attention, batch.input_BTD.to(at::kFloat));
   }
 }
 
+const kernels::Mhsa* CacheReader::find_attention() const {
+  return impl_->attention ? &*impl_->attention : nullptr;
+}
+
 const kernels::Mhsa& CacheReader::attention() const {
-  return impl_->attention;
+  LORSA_CHECK(impl_->attention, ConfigError, "{} is a cache of {}: there is no attention in it",
+              impl_->folder, to_string(impl_->manifest.site));
+  return *impl_->attention;
 }
 
 }  // namespace lorsa::data

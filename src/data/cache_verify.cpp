@@ -170,9 +170,11 @@ class Verifier {
     if (!manifest_.complete) {
       add(kManifestFile, -1, "expected a complete cache, found an unfinished one");
     }
-    guarded(kAttentionFile, [&] { static_cast<void>(load_attention(folder_, manifest_)); });
-    report_bytes(size_of(folder_ / kAttentionFile));
-    bytes_before_ += size_of(folder_ / kAttentionFile);
+    if (manifest_.attention) {
+      guarded(kAttentionFile, [&] { static_cast<void>(load_attention(folder_, manifest_)); });
+      report_bytes(size_of(folder_ / kAttentionFile));
+      bytes_before_ += size_of(folder_ / kAttentionFile);
+    }
     check_names();
     for (const ShardInfo& shard : manifest_.shards) {
       guarded(shard.file, [&] { check_shard(shard); });

@@ -105,7 +105,9 @@ struct CacheWriter::Impl {
     }
     remove_leftovers();
     manifest.complete = false;
-    manifest.attention = save_attention(folder, attention, manifest.d_model);
+    if (manifest.site.component == Component::kAttention) {
+      manifest.attention = save_attention(folder, attention, manifest.d_model);
+    }
     write_manifest(folder, manifest);
   }
 
@@ -121,10 +123,12 @@ struct CacheWriter::Impl {
                 "(take another folder, or delete this one):{}",
                 folder, differences);
     manifest = std::move(before);
-    const std::string checksum = io::file_xxh3(folder / kAttentionFile);
-    LORSA_CHECK(checksum == manifest.attention.checksum, FormatError,
-                "{}: expected checksum {}, found {}", (folder / kAttentionFile),
-                manifest.attention.checksum, checksum);
+    if (manifest.attention) {
+      const std::string checksum = io::file_xxh3(folder / kAttentionFile);
+      LORSA_CHECK(checksum == manifest.attention->checksum, FormatError,
+                  "{}: expected checksum {}, found {}", folder / kAttentionFile,
+                  manifest.attention->checksum, checksum);
+    }
     for (const ShardInfo& info : manifest.shards) {
       const int64_t number = data::shard_number(info);
       if (owns(number)) {

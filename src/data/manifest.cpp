@@ -38,6 +38,8 @@ constexpr Words<StoreMode, 2> kStoreWords = {
 constexpr Words<StoreDtype, 3> kDtypeWords = {{{"bfloat16", StoreDtype::kBFloat16},
                                                {"float32", StoreDtype::kFloat32},
                                                {"int8", StoreDtype::kInt8}}};
+constexpr Words<Component, 2> kComponentWords = {
+    {{"attention", Component::kAttention}, {"mlp", Component::kMlp}}};
 constexpr Words<kernels::RopeScaling, 3> kScalingWords = {
     {{"none", kernels::RopeScaling::kNone},
      {"linear", kernels::RopeScaling::kLinear},
@@ -129,6 +131,15 @@ kernels::RopeSpec rope_of(const Json& json, const std::string& where) {
     rope.original_context = count(json, "original_context", where, 1);
   }
   return rope;
+}
+
+AttentionInfo attention_of(const Json& json, const std::string& where) {
+  AttentionInfo attention;
+  attention.checksum = member<std::string>(json, "checksum", where);
+  attention.attn_scale = member<double>(json, "attn_scale", where);
+  attention.qk_norm_eps = member<double>(json, "qk_norm_eps", where);
+  attention.rope = rope_of(member<Json>(json, "rope", where), where + ": rope");
+  return attention;
 }
 
 Json statistics_json(const Manifest& manifest) {
@@ -226,7 +237,8 @@ Json plan_json(const Manifest& manifest) {
                {{"name", manifest.model_name},
                 {"architecture", manifest.architecture},
                 {"weights_sha256", manifest.weights_sha256}}},
-              {"layer", manifest.layer},
+              {"layer", manifest.site.layer},
+              {"component", to_string(manifest.site.component)},
               {"input_convention", manifest.input_convention},
               {"store", to_string(manifest.store)},
               {"dtype", to_string(manifest.dtype)},
@@ -247,11 +259,13 @@ Json plan_json(const Manifest& manifest) {
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest) {
   Json json = {{"format", "lorsa activation cache"}, {"schema", Manifest::kSchema}};
   json.update(plan_json(manifest));
-  json["attention"] = {{"file", kAttentionFile},
-                       {"checksum", manifest.attention.checksum},
-                       {"attn_scale", manifest.attention.attn_scale},
-                       {"qk_norm_eps", manifest.attention.qk_norm_eps},
-                       {"rope", rope_json(manifest.attention.rope)}};
+  if (manifest.attention) {
+    json["attention"] = {{"file", kAttentionFile},
+                         {"checksum", manifest.attention->checksum},
+                         {"attn_scale", manifest.attention->attn_scale},
+                         {"qk_norm_eps", manifest.attention->qk_norm_eps},
+                         {"rope", rope_json(manifest.attention->rope)}};
+  }
   json["complete"] = manifest.complete;
   if (manifest.complete) {
     json["num_rows"] = manifest.num_rows;
@@ -287,7 +301,10 @@ Manifest read_manifest(const std::filesystem::path& folder) {
   manifest.model_name = member<std::string>(model, "name", where + ": model");
   manifest.architecture = member<std::string>(model, "architecture", where + ": model");
   manifest.weights_sha256 = member<std::string>(model, "weights_sha256", where + ": model");
-  manifest.layer = count(json, "layer", where, 0);
+  manifest.site.layer = count(json, "layer", where, 0);
+  if (manifest.schema > 2) {
+    manifest.site.component = value_of(kComponentWords, json, "component", where);
+  }
   manifest.input_convention = member<std::string>(json, "input_convention", where);
   manifest.store = value_of(kStoreWords, json, "store", where);
   manifest.dtype = value_of(kDtypeWords, json, "dtype", where);
@@ -304,12 +321,13 @@ Manifest read_manifest(const std::filesystem::path& folder) {
       tokens, "own_special_tokens", where + ": tokens", "kept");  // older caches
   manifest.corpus_digests = list<std::string>(json, "corpus", where);
   manifest.config_yaml = member<std::string>(json, "config", where);
-  const Json attention = member<Json>(json, "attention", where);
-  manifest.attention.checksum = member<std::string>(attention, "checksum", where + ": attention");
-  manifest.attention.attn_scale = member<double>(attention, "attn_scale", where + ": attention");
-  manifest.attention.qk_norm_eps = member<double>(attention, "qk_norm_eps", where + ": attention");
-  manifest.attention.rope =
-      rope_of(member<Json>(attention, "rope", where + ": attention"), where + ": attention: rope");
+  if (manifest.site.component == Component::kAttention) {
+    manifest.attention =
+        attention_of(member<Json>(json, "attention", where), where + ": attention");
+  }
+  LORSA_CHECK(manifest.attention || manifest.store == StoreMode::kInputAndTarget, FormatError,
+              "{}: store: expected {} for an MLP, found {}", where,
+              to_string(StoreMode::kInputAndTarget), to_string(manifest.store));
   manifest.complete = member<bool>(json, "complete", where);
   if (!manifest.complete && manifest.schema > 1) {
     set_totals(manifest, read_shard_records(folder, manifest.d_model));

@@ -23,7 +23,8 @@ void check_belong(const std::filesystem::path& checkpoint,
   const data::Manifest& manifest = cache.manifest();
   const int64_t width = loaded.dictionary.shape().d_model;
   refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
-  refuse_unless(loaded.info.layer == manifest.layer, "layer", loaded.info.layer, manifest.layer);
+  refuse_unless(loaded.info.site == manifest.site, "site", to_string(loaded.info.site),
+                to_string(manifest.site));
   refuse_unless(loaded.info.weights_sha256 == manifest.weights_sha256,
                 "language model (SHA-256 of its weights)", loaded.info.weights_sha256,
                 manifest.weights_sha256);

@@ -24,19 +24,22 @@ at::Tensor Candidate::add(const at::Tensor& input_BTD,
   return out.y_BTD;
 }
 
-EvalReport Candidate::report(const kernels::Mhsa& layer) const {
+EvalReport Candidate::report(const kernels::Mhsa* layer) const {
   const model::DictionaryShape& shape = loaded.dictionary.shape();
   EvalReport report;
   report.checkpoint = folder.string();
   report.kind = shape.kind;
   report.top_k = shape.top_k;
   report.num_ov_heads = shape.num_ov_heads;
+  report.has_heads = shape.num_qk_heads > 0;
   report.reconstruction = reconstruction.report();
   report.usage = usage.report();
   if (patterns) {
     report.patterns = patterns->report();
   }
-  report.spread = spread_of(output_shares(loaded.dictionary, layer), report.usage.rate_H > 0);
+  if (layer != nullptr) {
+    report.spread = spread_of(output_shares(loaded.dictionary, *layer), report.usage.rate_H > 0);
+  }
   return report;
 }
 

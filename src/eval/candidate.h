@@ -34,8 +34,9 @@ struct Candidate {
                  const at::Tensor& target_BTD,
                  const at::Tensor& scored_BT);
 
-  /// All but what the cache says; `layer` is the attention that the checkpoint stands for.
-  [[nodiscard]] EvalReport report(const kernels::Mhsa& layer) const;
+  /// All but what the cache says; `layer` is the attention that the checkpoint stands for, null for
+  /// another component.
+  [[nodiscard]] EvalReport report(const kernels::Mhsa* layer) const;
 };
 
 }  // namespace lorsa::eval

@@ -81,7 +81,7 @@ model::ImportedDictionary read_layer(const ConvertOptions& options) {
   model::CheckpointInfo info;
   info.model_name = language.config().name;
   info.weights_sha256 = language.weights_sha256();
-  info.layer = layer;
+  info.site = {layer, Component::kAttention};
   info.input_convention =
       lm::input_convention(language.config().layers.at(static_cast<size_t>(layer)));
   return {{model::of_attention(attention), info}, std::nullopt, "raw weights", true, "float32", {}};
@@ -119,14 +119,16 @@ void take_identity(const fs::path& folder,
   };
   const int64_t width = imported.loaded.dictionary.shape().d_model;
   refuse_unless(width == manifest.d_model, "d_model", width, manifest.d_model);
-  refuse_unless(info.layer < 0 || info.layer == manifest.layer, "layer", info.layer,
-                manifest.layer);
+  refuse_unless(manifest.site.component == info.site.component, "component",
+                to_string(info.site.component), to_string(manifest.site.component));
+  refuse_unless(info.site.layer < 0 || info.site.layer == manifest.site.layer, "layer",
+                info.site.layer, manifest.site.layer);
   refuse_unless(info.weights_sha256.empty() || info.weights_sha256 == manifest.weights_sha256,
                 "language model (SHA-256 of its weights)", info.weights_sha256,
                 manifest.weights_sha256);
   info.model_name = manifest.model_name;
   info.weights_sha256 = manifest.weights_sha256;
-  info.layer = manifest.layer;
+  info.site = manifest.site;
   info.input_convention = manifest.input_convention;
 }
 

@@ -72,7 +72,7 @@ std::string report_text(const ConvertReport& report) {
   line("normalization", normalization_text(report));
   line(
       "layer",
-      formatted("{}{}", report.info.layer,
+      formatted("{}{}", report.info.site.layer,
                 report.info.model_name.empty() ? "" : formatted(" of {}", report.info.model_name)));
   if (report.readings) {
     line("on the cache", readings_text(*report.readings));

@@ -47,8 +47,10 @@ class Evaluation {
         device_(device),
         cache_(options.cache),
         rows_(heldout_rows(cache_, options.max_rows)),
-        layer_(cache_.attention().to(device, at::kFloat)),
         errors_(static_cast<int64_t>(checkpoints.size())) {
+    if (cache_.find_attention() != nullptr) {
+      layer_ = cache_.attention().to(device, at::kFloat);
+    }
     for (const std::filesystem::path& checkpoint : checkpoints) {
       candidates_.push_back(std::make_unique<Candidate>(
           checkpoint, load_for_cache(checkpoint, cache_, device), cache_.manifest()));
@@ -79,9 +81,9 @@ class Evaluation {
     const data::Manifest& manifest = cache_.manifest();
     std::vector<EvalReport> reports;
     for (const auto& candidate : candidates_) {
-      reports.push_back(candidate->report(layer_));
+      reports.push_back(candidate->report(layer_ ? &*layer_ : nullptr));
       reports.back().model_name = manifest.model_name;
-      reports.back().layer = manifest.layer;
+      reports.back().site = manifest.site;
       reports.back().num_rows = num_rows();
     }
     if (language_) {
@@ -125,13 +127,13 @@ class Evaluation {
     for (const auto& candidate : candidates_) {
       const model::Dictionary& dictionary = candidate->loaded.dictionary;
       dictionaries.push_back(&dictionary);
-      if (dictionary.shape().num_qk_heads > 0 && options_.pattern_rows > 0) {
-        candidate->patterns = std::make_unique<PatternMeter>(dictionary, layer_);
+      if (layer_ && dictionary.shape().num_qk_heads > 0 && options_.pattern_rows > 0) {
+        candidate->patterns = std::make_unique<PatternMeter>(dictionary, *layer_);
       }
     }
     if (language_model_) {
       language_ = std::make_unique<LanguageMeter>(*language_model_, std::move(dictionaries),
-                                                  Site{manifest.layer}, target_mean_D);
+                                                  manifest.site, target_mean_D);
     }
   }
 
@@ -165,7 +167,7 @@ class Evaluation {
   [[nodiscard]] InterventionReport carry_out(const InterventionPlan& plan,
                                              const at::Tensor& rate_H) const {
     const EditedLayer layer{*language_model_, candidates_.front()->loaded.dictionary,
-                            cache_.manifest().layer};
+                            cache_.manifest().site};
     return intervene(plan,
                      {layer, cache_, rows_, rate_H, options_.batch_sequences, options_.progress});
   }
@@ -202,7 +204,7 @@ class Evaluation {
           std::max<int64_t>(1, options_.batch_sequences * context_length() / length);
       const LongRows rows = join_rows(at::cat(tokens_), at::cat(scored_), length, start);
       const std::vector<LongContextReport> found = judge_long_rows(
-          *language_model_, manifest.layer, dictionaries, rows, rows_per_batch, options_.progress);
+          *language_model_, manifest.site, dictionaries, rows, rows_per_batch, options_.progress);
       for (size_t i = 0; i < reports.size(); ++i) {
         reports[i].long_contexts.push_back(found[i]);
       }
@@ -213,7 +215,7 @@ class Evaluation {
   c10::Device device_;
   data::CacheReader cache_;
   std::vector<int64_t> rows_;
-  kernels::Mhsa layer_;
+  std::optional<kernels::Mhsa> layer_;  // of attention sites
   std::unique_ptr<lm::LanguageModel> language_model_;
   std::vector<std::unique_ptr<Candidate>> candidates_;
   std::unique_ptr<LanguageMeter> language_;  // of all candidates; null: not measured

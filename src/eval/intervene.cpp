@@ -95,10 +95,9 @@ EditedHidden run_edits(const EditedLayer& layer,
     prepared.emplace_back(layer.dictionary, edits);
   }
   const at::Tensor edited_BT1 = edited_BT.to(layer.model.device()).unsqueeze(-1);
-  const lm::Residual residual = layer.model.residual_before(tokens_BT, layer.layer);
+  const lm::Residual residual = layer.model.residual_before(tokens_BT, layer.site.layer);
   EditedHidden hidden;
-  const Site site{layer.layer, Component::kAttention};
-  lm::RunResult original = layer.model.run(residual, {site});
+  lm::RunResult original = layer.model.run(residual, {layer.site});
   hidden.original_BTD = std::move(original.hidden_BTD);
   const lm::SiteActivations& seen = original.taps.front();
   const at::Tensor& W = layer.dictionary.weights().W_O;
@@ -110,7 +109,7 @@ EditedHidden run_edits(const EditedLayer& layer,
       const at::Tensor change_BTD = set.change(kept).view(output.sizes()).to(output.device());
       return at::where(edited_BT1, output + change_BTD, output).to(output.scalar_type());
     };
-    hidden.edited_BTD.push_back(layer.model.final_hidden(residual, {{site, changed}}));
+    hidden.edited_BTD.push_back(layer.model.final_hidden(residual, {{layer.site, changed}}));
   }
   return hidden;
 }

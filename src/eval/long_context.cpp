@@ -74,7 +74,7 @@ void check_context_lengths(const EvalOptions& options,
 
 std::vector<LongContextReport> judge_long_rows(
     const lm::LanguageModel& model,
-    int64_t layer,
+    const Site& site,
     const std::vector<const model::Dictionary*>& dictionaries,
     const LongRows& rows,
     int64_t rows_per_batch,
@@ -94,7 +94,7 @@ std::vector<LongContextReport> judge_long_rows(
     const int64_t last = std::min(first + rows_per_batch, num_rows);
     const at::Tensor scored_BT = rows.scored_nT.slice(0, first, last).to(model.device());
     const lm::SiteActivations taps =
-        model.activations(rows.tokens_nT.slice(0, first, last), {Site{layer}}).front();
+        model.activations(rows.tokens_nT.slice(0, first, last), {site}).front();
     const at::Tensor target_BTD = taps.output_BTD.to(at::kFloat);
     for (size_t i = 0; i < dictionaries.size(); ++i) {
       const at::Tensor read_BTD =

@@ -42,7 +42,7 @@ void check_context_lengths(const EvalOptions& options,
 /// One report for each of `lorsas`, which read `layer` of the model and lie on its device.
 [[nodiscard]] std::vector<LongContextReport> judge_long_rows(
     const lm::LanguageModel& model,
-    int64_t layer,
+    const Site& site,
     const std::vector<const model::Dictionary*>& dictionaries,
     const LongRows& rows,
     int64_t rows_per_batch,

@@ -74,7 +74,8 @@ io::Json to_json(const EvalReport& r) {
   json["checkpoint"] = r.checkpoint;
   json["kind"] = r.kind;
   json["model"] = r.model_name;
-  json["layer"] = r.layer;
+  json["layer"] = r.site.layer;
+  json["component"] = to_string(r.site.component);
   json["num_ov_heads"] = r.num_ov_heads;
   json["top_k"] = r.top_k;
   json["num_rows"] = r.num_rows;
@@ -107,10 +108,12 @@ io::Json to_json(const EvalReport& r) {
     json["attention_fidelity"] = r.patterns->fidelity;
     json["attention"] = attention_json(*r.patterns);
   }
-  json["head_spread"] = r.spread.head_spread;
-  json["largest_output_share"] = {{"one_head_share", kOneHeadShare},
-                                  {"num_heads", r.spread.num_heads},
-                                  {"heads", r.spread.histogram_counts}};
+  if (r.spread) {
+    json["head_spread"] = r.spread->head_spread;
+    json["largest_output_share"] = {{"one_head_share", kOneHeadShare},
+                                    {"num_heads", r.spread->num_heads},
+                                    {"heads", r.spread->histogram_counts}};
+  }
   json["fvu_per_position"] = numbers(r.reconstruction.fvu_per_position);
   if (!r.long_contexts.empty()) {
     json["long_contexts"] = list_of(r.long_contexts, long_context_json);

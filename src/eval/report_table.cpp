@@ -99,7 +99,7 @@ void shared_errors(std::ostringstream& out, const std::vector<EvalReport>& repor
 
 std::string to_table(const EvalReport& r) {
   std::ostringstream out;
-  out << r.checkpoint << " on " << r.model_name << " layer " << r.layer << ", " << r.num_rows
+  out << r.checkpoint << " on " << r.model_name << ' ' << to_string(r.site) << ", " << r.num_rows
       << " held-out rows, " << r.reconstruction.num_tokens << " scored tokens\n";
   line(out, "fvu", r.reconstruction.fvu, "unexplained share of the target's variance");
   line(out, "explained_variance", r.reconstruction.explained_variance);
@@ -127,9 +127,12 @@ std::string to_table(const EvalReport& r) {
     line(out, "  mass on token 0", r.patterns->first_mass_N.mean().item<double>(), "MHSA heads");
     line(out, "", r.patterns->first_mass_S.mean().item<double>(), "QK heads");
   }
-  line(out, "head_spread", r.spread.head_spread,
-       formatted("of {} acting: no MHSA head's space holds {}", r.spread.num_heads, kOneHeadShare)
-           .c_str());
+  if (r.spread) {
+    line(
+        out, "head_spread", r.spread->head_spread,
+        formatted("of {} acting: no MHSA head's space holds {}", r.spread->num_heads, kOneHeadShare)
+            .c_str());
+  }
   for (const LongContextReport& c : r.long_contexts) {
     line(out, long_context_name(c).c_str(), c.fvu,
          formatted("{}{}{}", c.num_rows, c.num_rows == 1 ? " row" : " rows", buckets_text(c))
@@ -148,13 +151,13 @@ std::string to_table(const std::vector<EvalReport>& reports) {
   }
   const EvalReport& first = reports.front();
   std::ostringstream out;
-  out << first.model_name << " layer " << first.layer << ", " << first.num_rows
+  out << first.model_name << ' ' << to_string(first.site) << ", " << first.num_rows
       << " held-out rows, " << first.reconstruction.num_tokens << " scored tokens\n";
   for (size_t i = 0; i < reports.size(); ++i) {
     const EvalReport& r = reports[i];
     out << "  " << i + 1 << "  " << r.kind << ", " << r.num_ov_heads
-        << (r.kind == "sae" ? " features" : " OV heads") << ", K " << r.top_k << ": "
-        << r.checkpoint << '\n';
+        << (r.has_heads ? " OV heads" : " features") << ", K " << r.top_k << ": " << r.checkpoint
+        << '\n';
   }
   line_of_numbers(out, reports.size());
   std::vector<io::Json> columns;

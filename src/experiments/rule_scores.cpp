@@ -247,12 +247,12 @@ RuleReport score_rules(const std::filesystem::path& checkpoint,
   const model::LoadedDictionary loaded =
       eval::load_for_cache(checkpoint, cache, c10::Device(c10::kCPU));
   const Truth truth = read_truth(truth_file);
-  LORSA_CHECK(truth.layer == cache.manifest().layer &&
+  LORSA_CHECK(truth.layer == cache.manifest().site.layer &&
                   truth.context_length == cache.manifest().context_length,
               ConfigError,
               "{} speaks of layer {} and rows of {} tokens, but {} holds layer {} and rows of {}",
-              truth_file, truth.layer, truth.context_length, cache_folder, cache.manifest().layer,
-              cache.manifest().context_length);
+              truth_file, truth.layer, truth.context_length, cache_folder,
+              cache.manifest().site.layer, cache.manifest().context_length);
   Scorer scorer(loaded, cache, truth);
   scorer.read();
   RuleReport report = scorer.report();

@@ -87,7 +87,11 @@ class Planner {
     cache.toy = toy;
     const fs::path folder = plan_.out / "caches" / cache.name;
     cache.config.out.path = folder.string();
-    cache.layer_folder = folder / formatted("layer-{}", cache.config.layers.front());
+    cache.layer_folder =
+        folder /
+        folder_name(
+            {cache.config.layers.front(),
+             component_named(cache.config.components.front()).value_or(Component::kAttention)});
     if (toy) {
       cache.config.model.path = plan_.toys[*toy].folder.string();
       cache.config.data.files = {(plan_.toys[*toy].folder / "corpus.npy").string()};

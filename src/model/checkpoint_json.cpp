@@ -8,7 +8,9 @@
 namespace lorsa::model {
 namespace {
 
-constexpr const char* kSchema = "lorsa-checkpoint-2";
+constexpr const char* kSchema = "lorsa-checkpoint-3";
+// Knew attention alone.
+constexpr const char* kSecondSchema = "lorsa-checkpoint-2";
 // Knew topk and topk_signed, and no virtual keys.
 constexpr const char* kFirstSchema = "lorsa-checkpoint-1";
 
@@ -22,6 +24,8 @@ const Words<Activation> kActivations = {{"topk", Activation::kTopK},
                                         {"jumprelu", Activation::kJumpRelu}};
 const Words<Normalization> kNormalizations = {{"scaled", Normalization::kScaled},
                                               {"folded", Normalization::kFolded}};
+const Words<Component> kComponents = {{"attention", Component::kAttention},
+                                      {"mlp", Component::kMlp}};
 const Words<kernels::RopeScaling> kScalings = {{"none", kernels::RopeScaling::kNone},
                                                {"linear", kernels::RopeScaling::kLinear},
                                                {"llama3", kernels::RopeScaling::kLlama3}};
@@ -100,7 +104,8 @@ io::Json checkpoint_json(const DictionaryShape& shape, const CheckpointInfo& inf
   json["target_scale"] = info.target_scale;
   json["language_model"] = {{"name", info.model_name},
                             {"weights_sha256", info.weights_sha256},
-                            {"layer", info.layer},
+                            {"layer", info.site.layer},
+                            {"component", to_string(info.site.component)},
                             {"input_convention", info.input_convention}};
   json["training"] =
       io::parse_json(info.training_json.empty() ? "{}" : info.training_json, "training summary");
@@ -112,7 +117,7 @@ io::Json checkpoint_json(const DictionaryShape& shape, const CheckpointInfo& inf
 
 DictionaryShape shape_of_json(const io::Json& json, const std::string& where) {
   const auto schema = io::member<std::string>(json, "schema", where);
-  LORSA_CHECK(schema == kSchema || schema == kFirstSchema, FormatError,
+  LORSA_CHECK(schema == kSchema || schema == kSecondSchema || schema == kFirstSchema, FormatError,
               "{}: schema: expected {}, found {}", where, kSchema, schema);
   DictionaryShape shape;
   shape.kind = io::member<std::string>(json, "kind", where);
@@ -149,7 +154,10 @@ CheckpointInfo info_of_json(const io::Json& json, const std::string& where) {
   const std::string lm_where = where + ": language_model";
   info.model_name = io::member<std::string>(lm, "name", lm_where);
   info.weights_sha256 = io::member<std::string>(lm, "weights_sha256", lm_where);
-  info.layer = io::member<int64_t>(lm, "layer", lm_where);
+  info.site.layer = io::member<int64_t>(lm, "layer", lm_where);
+  if (io::member<std::string>(json, "schema", where) == kSchema) {
+    info.site.component = value_of(kComponents, lm, "component", lm_where);
+  }
   info.input_convention = io::member<std::string>(lm, "input_convention", lm_where);
   info.training_json = io::member<io::Json>(json, "training", where).dump();
   if (json.contains("llamascopium")) {

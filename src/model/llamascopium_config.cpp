@@ -238,12 +238,12 @@ io::Json peer_config_of(const DictionaryShape& shape,
   LORSA_CHECK(is_whole(rope.base), FormatError,
               "{}: rope.base: expected a whole number, as llamascopium's, found {}", where,
               rope.base);
-  LORSA_CHECK(info.layer >= 0, FormatError,
+  LORSA_CHECK(info.site.layer >= 0, FormatError,
               "{}: language_model.layer: expected a number >= 0 for the hooks' names, found {}",
-              where, info.layer);
+              where, info.site.layer);
   LORSA_CHECK(n_ctx >= 1, FormatError, "{}: n_ctx: expected at least 1, found {}", where, n_ctx);
   const bool ntk = rope.scaling == kernels::RopeScaling::kLlama3;
-  const std::string block = formatted("blocks.{}", info.layer);
+  const std::string block = formatted("blocks.{}", info.site.layer);
   return {{"sae_type", "lorsa"},
           {"d_model", shape.d_model},
           {"expansion_factor", expansion_factor_of(shape)},

@@ -114,7 +114,7 @@ void apply_own(const io::Json& own,
         where, what, with);
   };
   agrees(used_part(own_shape.rope) == used_part(shape.rope), "rope", "the rotary keys");
-  agrees(own_info.layer == info.layer, "language_model.layer", "hook_point_in");
+  agrees(own_info.site.layer == info.site.layer, "language_model.layer", "hook_point_in");
   if (info.normalization == Normalization::kScaled) {
     const PeerNorms a = norms_of_scales(shape.d_model, own_info);
     const PeerNorms b = norms_of_scales(shape.d_model, info);
@@ -201,7 +201,7 @@ ImportedDictionary load_llamascopium(const fs::path& folder, ReadAs read_as) {
   }
   DictionaryShape shape = peer.shape;
   CheckpointInfo info;
-  info.layer = peer.layer;
+  info.site.layer = peer.layer;
   info.model_name = model_name_of(folder);
   info.training_json = "{}";
   apply_reading(ReadAs::kStated, peer.normalization, scales, reader.path().string(), info);

@@ -43,7 +43,7 @@ io::Json plain_config(const Dictionary& dictionary,
   io::Json config =
       peer_config_of(dictionary.shape(), info, n_ctx.value_or(kDefaultContext), where);
   if (kept.contains("config")) {
-    restore_kept(config, kept["config"], dictionary, info.layer);
+    restore_kept(config, kept["config"], dictionary, info.site.layer);
   }
   if (n_ctx) {
     config["n_ctx"] = *n_ctx;
@@ -71,7 +71,7 @@ io::Json own_fields(const io::Json& config,
                     const std::string& where) {
   const PeerConfig peer = parse_peer_config(config, where);
   CheckpointInfo read;
-  read.layer = peer.layer;
+  read.site.layer = peer.layer;
   read.normalization = peer.normalization;
   if (peer.normalization == Normalization::kScaled) {
     read.input_scale = scale_of_norm(shape.d_model, norms.input);

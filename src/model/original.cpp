@@ -184,7 +184,7 @@ ImportedDictionary load_original(const fs::path& folder, ReadAs read_as) {
   CheckpointInfo info;
   info.training_json = "{}";
   info.model_name = io::member_or<std::string>(config, "model_name", where, std::string());
-  info.layer = io::member_or<int64_t>(config, "layer", where, -1);
+  info.site.layer = io::member_or<int64_t>(config, "layer", where, -1);
   apply_reading(read_as, Normalization::kScaled, scales, where + ": avg_norm", info);
 
   ForeignTensors tensors(file.string(), read_torch_state_dict(file));

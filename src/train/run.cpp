@@ -236,8 +236,10 @@ void log_start(const RunConfig& config,
                const std::vector<Member>& members,
                const dist::Communicator& communicator) {
   const Member& first = members.front();
-  log_info("training {} OV heads on layer {} of {}{}, {} tokens, {}{}",
-           first.config.model.num_ov_heads, first.info.layer, first.info.model_name,
+  log_info("training {} on {} of {}{}, {} tokens, {}{}",
+           formatted("{} {}", first.config.model.num_ov_heads,
+                     first.config.model.num_qk_heads > 0 ? "OV heads" : "features"),
+           to_string(first.info.site), first.info.model_name,
            members.size() > 1 ? formatted(" and {} more Lorsas", members.size() - 1) : "",
            format_si(static_cast<double>(config.train.tokens)),
            device_description(communicator.device()),

@@ -49,7 +49,7 @@ model::CheckpointInfo info_for(const std::string& kind, const data::Manifest& ma
   }
   info.model_name = manifest.model_name;
   info.weights_sha256 = manifest.weights_sha256;
-  info.layer = manifest.layer;
+  info.site = manifest.site;
   info.input_convention = manifest.input_convention;
   return info;
 }
@@ -74,7 +74,7 @@ model::Dictionary fresh_model(const RunConfig& config,
   sample.scored_BT = batch.scored_BT;
   sample.target_mean_D = at::tensor(cache.manifest().target_mean, at::kDouble) * info.target_scale;
   sample.input_scale = info.input_scale;
-  sample.attention = &cache.attention();
+  sample.attention = cache.find_attention();
   return model::Dictionary(
       shape, model::initialize(shape, config.init, sample, static_cast<uint64_t>(config.run.seed)));
 }
@@ -124,13 +124,12 @@ void resume(Member& member, int64_t tokens) {
   }
   Resumed resumed = RunFolder::load(checkpoint);
   LORSA_CHECK(resumed.loaded.info.weights_sha256 == member.info.weights_sha256 &&
-                  resumed.loaded.info.layer == member.info.layer &&
+                  resumed.loaded.info.site == member.info.site &&
                   resumed.loaded.info.input_scale == member.info.input_scale &&
                   resumed.loaded.info.target_scale == member.info.target_scale,
-              ConfigError,
-              "the run in {} was trained on another cache than {} (model {}, layer {})",
+              ConfigError, "the run in {} was trained on another cache than {} (model {}, {})",
               member.config.run.out, member.config.data.cache, resumed.loaded.info.model_name,
-              resumed.loaded.info.layer);
+              to_string(resumed.loaded.info.site));
   member.notes.push_back(formatted("resuming at {} tokens from {}", tokens, checkpoint.filename()));
   member.dictionary = std::make_unique<model::Dictionary>(std::move(resumed.loaded.dictionary));
   member.state = std::move(resumed.state);
@@ -181,10 +180,15 @@ std::vector<RunConfig> members_of(const RunConfig& config) {
 }
 
 model::DictionaryShape shape_for(const RunConfig& config, const data::CacheReader& cache) {
-  return model::shape_of(config.model, cache.manifest().d_model, &cache.attention());
+  return model::shape_of(config.model, cache.manifest().d_model, cache.find_attention());
 }
 
 void check_cache(const RunConfig& config, const data::CacheReader& cache) {
+  const model::KindInfo& kind = model::kind_info(config.model.kind);
+  const Site& site = cache.manifest().site;
+  LORSA_CHECK(!kind.component || *kind.component == site.component, ConfigError,
+              "model.kind: {} stands for {}, but data.cache = {} holds {}", kind.name,
+              to_string(*kind.component), config.data.cache, to_string(site));
   LORSA_CHECK(!cache.rows(data::Side::kTraining).empty(), ConfigError,
               "data.cache = {} holds no training rows: extract more tokens or lower "
               "data.holdout_fraction there",

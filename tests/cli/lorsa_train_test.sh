@@ -122,7 +122,7 @@ err_has "wide/model.safetensors.*W_Q.*$((width + 2))"
 cp -r run/final other
 sed -i 's/"layer": 1/"layer": 2/' other/lorsa.json
 run 2 lorsa-eval other --cache cache/layer-1
-err_has "do not belong together.*layer is 2.*1"
+err_has "do not belong together.*site is layer 2.*layer 1"
 run 4 lorsa-eval run/final --cache cache/layer-1 --out nowhere/eval.json
 err_has "nowhere"
 

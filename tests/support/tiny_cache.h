@@ -29,7 +29,7 @@ inline data::Manifest tiny_plan(int64_t d_model, int64_t context_length) {
   plan.model_name = "tiny";
   plan.architecture = "LlamaForCausalLM";
   plan.weights_sha256 = "0000";
-  plan.layer = 1;
+  plan.site.layer = 1;
   plan.input_convention = "rms_normalized";
   plan.dtype = data::StoreDtype::kFloat32;
   plan.context_length = context_length;
@@ -40,14 +40,21 @@ inline data::Manifest tiny_plan(int64_t d_model, int64_t context_length) {
   return plan;
 }
 
-/// Writes `num_rows` rows of 16 random positions, every fifth row held out, targets by
-/// tiny_attention().
-inline void write_tiny_cache(const std::filesystem::path& folder, int64_t num_rows) {
+/// Writes `num_rows` rows of 16 random positions, every fifth row held out. Targets are by
+/// tiny_attention(), those of an MLP relu(x W) V of 30 hidden units.
+inline void write_tiny_cache(const std::filesystem::path& folder,
+                             int64_t num_rows,
+                             Component component = Component::kAttention) {
   const kernels::Mhsa layer = tiny_attention();
-  data::CacheWriter writer(folder, tiny_plan(20, 16), layer, 8);
+  data::Manifest plan = tiny_plan(20, 16);
+  plan.site.component = component;
+  data::CacheWriter writer(folder, plan, layer, 8);
   data::RowBlock rows;
   rows.input_BTD = at::randn({num_rows, 16, 20});
-  rows.target_BTD = kernels::mhsa_forward(layer, rows.input_BTD);
+  rows.target_BTD = component == Component::kAttention
+                        ? kernels::mhsa_forward(layer, rows.input_BTD)
+                        : at::matmul(at::matmul(rows.input_BTD, at::randn({20, 30}) * 0.3).relu(),
+                                     at::randn({30, 20}) * 0.3);
   rows.tokens_BT = at::randint(1, 90, {num_rows, 16}, at::kInt);
   rows.tokens_BT.select(1, 0).zero_();
   rows.scored_BT = rows.tokens_BT != 0;

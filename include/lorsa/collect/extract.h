@@ -21,7 +21,7 @@ struct ExtractOptions {
 
 /// What an extraction did.
 struct ExtractReport {
-  std::vector<std::filesystem::path> folders;  ///< one per layer, ascending
+  std::vector<std::filesystem::path> folders;  ///< one per site, ascending
   int64_t num_rows = 0;                        ///< of every folder
   int64_t num_heldout_rows = 0;
   int64_t num_tokens = 0;
@@ -33,7 +33,8 @@ struct ExtractReport {
   double write_wait_s = 0.0;      ///< of them, what the model waited for writing
 };
 
-/// Writes the activation caches of all layers in one pass over the corpus: <out.path>/layer-N/.
+/// Writes the activation caches of all sites in one pass over the corpus: <out.path>/layer-N/ for
+/// attention, <out.path>/layer-N-mlp/ for MLPs.
 ///
 /// Tokenising, the model and writing overlap. The rows and their order depend on the configuration
 /// alone, so an extraction that was ended in any way is continued by the same call: rows of
@@ -52,13 +53,13 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
 
 /// What extract() would do, measured on one batch.
 struct ExtractPlan {
-  int64_t num_layers = 0;
-  int64_t num_rows = 0;             ///< of every layer
+  int64_t num_sites = 0;
+  int64_t num_rows = 0;             ///< of every site
   int64_t num_tokens = 0;           ///< in them
   int64_t rows_done = 0;            ///< of num_rows, in finished shards of all layers
   bool corpus_ends_first = false;   ///< before max_tokens are reached
   bool rows_are_estimated = false;  ///< from the beginning of a long corpus; else counted
-  int64_t bytes_per_layer = 0;
+  int64_t bytes_per_site = 0;
   int64_t needed_bytes = 0;   ///< still to be written, all layers
   int64_t free_bytes = 0;     ///< where out.path lies
   double tokens_per_s = 0.0;  ///< of the model, measured

@@ -32,6 +32,7 @@ struct ExtractConfig {
   };
 
   std::vector<int64_t> layers;
+  std::vector<std::string> components = {"attention"};
   Model model;
   data::CorpusConfig data;
   Out out;

@@ -26,6 +26,9 @@ struct Site {
 /// "attention", "mlp".
 [[nodiscard]] std::string to_string(Component component);
 
+/// The component that to_string() would call `name`, if there is one.
+[[nodiscard]] std::optional<Component> component_named(std::string_view name);
+
 /// "layer 17, attention": for messages.
 [[nodiscard]] std::string to_string(const Site& site);
 

@@ -55,7 +55,10 @@ class CacheReader {
   /// read() into the memory of `batch`, made by make_batch() for as many rows.
   void read_into(const std::vector<int64_t>& rows, Batch& batch) const;
   /// The layer's own attention (attention.safetensors + the manifest's RoPE), float32 on the CPU.
+  /// Throws ConfigError where the cached site is none.
   [[nodiscard]] const kernels::Mhsa& attention() const;
+  /// The same, null where the cached site is none.
+  [[nodiscard]] const kernels::Mhsa* find_attention() const;
 
  private:
   struct Impl;

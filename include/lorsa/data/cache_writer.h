@@ -47,7 +47,8 @@ struct WriterRank {
 /// others wait for it.
 class CacheWriter {
  public:
-  /// `plan` carries everything but counts, statistics and shards; rows_per_shard > 0.
+  /// `plan` carries everything but counts, statistics and shards; rows_per_shard > 0. `attention`
+  /// is the layer's own; a site that is no attention has none, and it is not looked at.
   CacheWriter(const std::filesystem::path& folder,
               const Manifest& plan,
               const kernels::Mhsa& attention,

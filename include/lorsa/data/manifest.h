@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/site.h"
 #include "lorsa/kernels/rope.h"
 
 namespace lorsa::data {
@@ -45,17 +46,17 @@ struct AttentionInfo {
   bool operator==(const AttentionInfo&) const = default;
 };
 
-/// manifest.json of a cache, format 2 (docs/formats.md). While the cache is not
-/// complete, counts and shards are those of the shards finished so far, whatever their numbers.
+/// manifest.json of a cache, format 3 (docs/formats.md). While the cache is not complete, counts
+/// and shards are those of the shards finished so far, whatever their numbers.
 struct Manifest {
-  static constexpr int64_t kSchema = 2;        ///< what is written
+  static constexpr int64_t kSchema = 3;        ///< what is written
   static constexpr int64_t kOldestSchema = 1;  ///< complete caches of it are still read
 
   int64_t schema = kSchema;
   std::string model_name;
   std::string architecture;
   std::string weights_sha256;
-  int64_t layer = 0;
+  Site site;                     ///< formats 1 and 2 hold attention alone
   std::string input_convention;  ///< "rms_normalized" or "layer_norm_output"
   StoreMode store = StoreMode::kInputAndTarget;
   StoreDtype dtype = StoreDtype::kBFloat16;
@@ -77,7 +78,7 @@ struct Manifest {
   /// What Packer does with special tokens that documents bring: "left_out", or "kept" in caches
   /// made before it looked for them.
   std::string own_special_tokens = "left_out";
-  AttentionInfo attention;  ///< set by CacheWriter
+  std::optional<AttentionInfo> attention;  ///< set by CacheWriter; nothing for an MLP
   ActivationStats input_stats;
   ActivationStats target_stats;
   std::vector<double> target_mean;          ///< [D], over scored training tokens
@@ -93,7 +94,7 @@ struct Manifest {
 /// file or values that contradict each other, IoError if absent.
 [[nodiscard]] Manifest read_manifest(const std::filesystem::path& folder);
 
-/// Writes it atomically, in format 2. Shards and counts of an unfinished cache are not written:
+/// Writes it atomically, in format 3. Shards and counts of an unfinished cache are not written:
 /// they stand beside it.
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
 

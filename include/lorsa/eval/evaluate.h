@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lorsa/core/progress.h"
+#include "lorsa/core/site.h"
 #include "lorsa/eval/interventions.h"
 #include "lorsa/eval/mhsa_comparison.h"
 #include "lorsa/io/json.h"
@@ -70,17 +71,18 @@ struct EvalOptions {
 
 struct EvalReport {
   std::string checkpoint;
-  std::string kind;  ///< "lorsa" or "sae"
+  std::string kind;  ///< a name of model::kinds()
   std::string model_name;
-  int64_t layer = 0;
+  Site site;
   int64_t top_k = 0;
   int64_t num_ov_heads = 0;
+  bool has_heads = true;  ///< OV heads of attention, not features
   int64_t num_rows = 0;
   metrics::ReconstructionReport reconstruction;
   metrics::UsageReport usage;
   std::optional<LanguageReport> language;
-  std::optional<PatternReport> patterns;  ///< of a Lorsa
-  SpreadReport spread;
+  std::optional<PatternReport> patterns;         ///< of a Lorsa
+  std::optional<SpreadReport> spread;            ///< of attention sites
   std::vector<LongContextReport> long_contexts;  ///< in the order of the options
   std::optional<InterventionReport> interventions;
   std::vector<SharedError> shared_errors;  ///< of several checkpoints: with each, itself included

@@ -19,11 +19,11 @@ struct HeadEdit {
 /// Edits that are made together; a head stands at most once.
 using HeadEdits = std::vector<HeadEdit>;
 
-/// Which Lorsa or SAE stands for which layer of which language model. All are borrowed.
+/// Which dictionary stands for which site of which language model. All are borrowed.
 struct EditedLayer {
   const lm::LanguageModel& model;
   const model::Dictionary& dictionary;  ///< folded, in unit form, on the model's device
-  int64_t layer = 0;
+  Site site;
 };
 
 /// Final norm's outputs [B, T, D] of the untouched model and under each set of edits.

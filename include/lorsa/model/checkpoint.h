@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 
+#include "lorsa/core/site.h"
 #include "lorsa/model/dictionary.h"
 
 namespace lorsa::model {
@@ -16,7 +17,7 @@ struct CheckpointInfo {
   double target_scale = 1.0;  ///< kScaled: what raw targets were multiplied by
   std::string model_name;     ///< the language model's
   std::string weights_sha256;
-  int64_t layer = 0;
+  Site site;
   std::string input_convention;
   std::string training_json;  ///< a JSON object with the training's summary; "{}" if none
   /// A JSON object with what a llamascopium checkpoint said that a Lorsa has no other place for

@@ -228,7 +228,7 @@ TEST_CASE("a dump refuses parts that do not belong together and names both", "[a
   SECTION("another layer") {
     tiny.layer = 2;
     tiny.write_checkpoint();
-    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("layer 2") && Contains("has 1"));
+    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("site layer 2") && Contains("has layer 1"));
   }
   SECTION("another width") {
     tiny.shape.d_model = 20;

@@ -113,7 +113,7 @@ class TinyDump {
     info.target_scale = kTargetScale;
     info.model_name = "tiny";
     info.weights_sha256 = weights_sha256;
-    info.layer = layer;
+    info.site.layer = layer;
     info.input_convention = "rms_normalized";
     model::save_checkpoint(dir / "checkpoint", model::Dictionary(shape, weights), info);
   }
@@ -185,7 +185,7 @@ class TinyDump {
     plan.model_name = "tiny";
     plan.architecture = "LlamaForCausalLM";
     plan.weights_sha256 = weights_sha256;
-    plan.layer = 1;
+    plan.site.layer = 1;
     plan.input_convention = "rms_normalized";
     plan.dtype = data::StoreDtype::kFloat32;
     plan.context_length = kContext;

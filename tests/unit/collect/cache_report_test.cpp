@@ -44,7 +44,7 @@ TEST_CASE("cache_text and cache_json say what an extraction wrote", "[collect]")
 
 TEST_CASE("plan_text warns that the disk is too small", "[collect]") {
   ExtractPlan plan;
-  plan.num_layers = 1;
+  plan.num_sites = 1;
   plan.num_rows = 782;
   plan.needed_bytes = int64_t{3} << 30;
   plan.free_bytes = int64_t{1} << 30;

@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "fixtures.h"
+#include "lorsa/collect/cache_report.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/safetensors.h"
 #include "lorsa/kernels/mhsa.h"
@@ -88,6 +89,47 @@ TEST_CASE("the cache of every architecture has an attention that gives its targe
   }
 }
 
+TEST_CASE("both components of a layer are cached in one pass, row by row alike", "[collect]") {
+  const test::TempDir dir;
+  ExtractConfig config = golden_config(dir / "cache");
+  config.components = {"mlp", "attention"};
+  const ExtractReport report = extract(config, silent());
+  REQUIRE(report.folders.size() == 4);
+  const lm::LanguageModel model(config.model.path, at::kCPU);
+  for (const int64_t layer : config.layers) {
+    CAPTURE(layer);
+    const Site mlp{layer, Component::kMlp};
+    const data::Batch attention_rows = all_rows(dir / "cache" / folder_name(Site{layer}));
+    const data::Batch rows = all_rows(dir / "cache" / folder_name(mlp));
+    CHECK(data::read_manifest(dir / "cache" / folder_name(mlp)).site == mlp);
+    CHECK(at::equal(rows.tokens_BT, attention_rows.tokens_BT));
+    CHECK(at::equal(rows.scored_BT, attention_rows.scored_BT));
+    CHECK(at::equal(rows.heldout_B, attention_rows.heldout_B));
+    const auto expected = model.activations(rows.tokens_BT, {mlp});
+    CHECK(test::relative_error(rows.input_BTD, expected[0].input_BTD) < 1e-5);
+    CHECK(test::relative_error(rows.target_BTD, expected[0].output_BTD) < 1e-5);
+    CHECK_FALSE(
+        std::filesystem::exists(dir / "cache" / folder_name(mlp) / "attention.safetensors"));
+  }
+  CHECK(cache_folders(dir / "cache").size() == 4);
+  CHECK(extract(config, silent()).already_complete);
+}
+
+TEST_CASE("components are refused by name, and MLPs without their outputs", "[collect]") {
+  const test::TempDir dir;
+  ExtractConfig config = golden_config(dir / "cache");
+  config.components = {"attn"};
+  CHECK_THROWS_WITH(extract(config, silent()), Catch::Contains("found attn"));
+  config.components = {"mlp", "mlp"};
+  CHECK_THROWS_WITH(extract(config, silent()), Catch::Contains("mlp stands there twice"));
+  config.components = {};
+  CHECK_THROWS_AS(extract(config, silent()), ConfigError);
+  config.components = {"mlp"};
+  config.out.store = data::StoreMode::kInput;
+  CHECK_THROWS_WITH(extract(config, silent()), Catch::Contains("out.store: input"));
+  CHECK_FALSE(std::filesystem::exists(dir / "cache"));
+}
+
 TEST_CASE("extract with store: input leaves the target out and the reader recomputes it",
           "[collect]") {
   const test::TempDir dir;
@@ -123,7 +165,7 @@ TEST_CASE("extract writes what the manifest promises about model, corpus and sta
   extract(golden_config(dir / "cache"), silent());
   const data::Manifest manifest = data::read_manifest(dir / "cache/layer-2");
   CHECK(manifest.complete);
-  CHECK(manifest.layer == 2);
+  CHECK(manifest.site == Site{2});
   CHECK(manifest.architecture == "LlamaForCausalLM");
   CHECK(manifest.input_convention == "rms_normalized");
   CHECK(manifest.weights_sha256.size() == 64);
@@ -227,7 +269,7 @@ TEST_CASE("plan_extraction measures, adds up and writes nothing", "[collect]") {
   const test::TempDir dir;
   const ExtractConfig config = golden_config(dir / "cache");
   const ExtractPlan plan = plan_extraction(config);
-  CHECK(plan.num_layers == 2);
+  CHECK(plan.num_sites == 2);
   CHECK(plan.num_rows == kGoldenRows);
   CHECK(plan.num_tokens == kGoldenRows * 16);
   CHECK(plan.corpus_ends_first);
@@ -244,8 +286,8 @@ TEST_CASE("plan_extraction measures, adds up and writes nothing", "[collect]") {
     bytes += static_cast<int64_t>(entry.file_size());
   }
   // An upper bound, and no more than the fixed allowances above the truth.
-  CHECK(bytes <= plan.bytes_per_layer);
-  CHECK(plan.bytes_per_layer - bytes < int64_t{3} << 20);
+  CHECK(bytes <= plan.bytes_per_site);
+  CHECK(plan.bytes_per_site - bytes < int64_t{3} << 20);
   const ExtractPlan again = plan_extraction(config);
   CHECK(again.needed_bytes == 0);
   CHECK(again.rows_done == kGoldenRows);

@@ -19,6 +19,12 @@ TEST_CASE("a site's folder names it", "[core]") {
   }
 }
 
+TEST_CASE("components are named", "[core]") {
+  CHECK(lorsa::component_named("attention") == Component::kAttention);
+  CHECK(lorsa::component_named("mlp") == Component::kMlp);
+  CHECK_FALSE(lorsa::component_named("MLP"));
+}
+
 TEST_CASE("sites are ordered as a model computes them", "[core]") {
   CHECK(Site{1} < Site{1, Component::kMlp});
   CHECK(Site{1, Component::kMlp} < Site{2});

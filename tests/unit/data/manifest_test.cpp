@@ -41,7 +41,7 @@ TEST_CASE("a finished manifest keeps every field", "[data]") {
   REQUIRE(read.model_name == written.model_name);
   REQUIRE(read.architecture == written.architecture);
   REQUIRE(read.weights_sha256 == written.weights_sha256);
-  REQUIRE(read.layer == 2);
+  REQUIRE(read.site.layer == 2);
   REQUIRE(read.input_convention == written.input_convention);
   REQUIRE(read.store == StoreMode::kInput);
   REQUIRE(read.dtype == StoreDtype::kFloat32);
@@ -146,8 +146,10 @@ TEST_CASE("a manifest that contradicts itself is refused with file, key, expecte
     test::require_parts(message, {(folder / "manifest.json").string()});
     return message;
   };
-  test::require_parts(refused("\"schema\": 2", "\"schema\": 3"),
-                      {"schema: expected 1 to 2, found 3"});
+  test::require_parts(refused("\"schema\": 3", "\"schema\": 4"),
+                      {"schema: expected 1 to 3, found 4"});
+  test::require_parts(refused("\"component\": \"attention\"", "\"component\": \"norm\""),
+                      {"component: expected one of attention, mlp, found \"norm\""});
   test::require_parts(refused("\"d_model\": 3", "\"d_model\": 4"),
                       {"target_mean: expected d_model = 4 numbers, found 3"});
   test::require_parts(refused("\"d_model\": 3", "\"d_model\": 0"), {"d_model: expected", ">= 1"});

@@ -100,7 +100,7 @@ TEST_CASE("with a cache a checkpoint learns its language model and both readings
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 20);
   model::CheckpointInfo info;
-  info.layer = 1;
+  info.site.layer = 1;
   info.normalization = Normalization::kScaled;
   info.input_scale = 2.0;
   info.target_scale = 3.0;
@@ -134,11 +134,11 @@ TEST_CASE("a cache of another layer or model is refused by both values", "[eval]
   options.cache = dir / "cache";
   test::require_parts(refusal(options), {"cache", "d_model", "20", "64"});
   model::CheckpointInfo info;
-  info.layer = 2;
+  info.site.layer = 2;
   model::save_llamascopium(dir / "peer", tiny_lorsa(), info, 16);
   options.input = dir / "peer";
   test::require_parts(refusal(options), {"layer is 1", "checkpoint's 2"});
-  info.layer = 1;
+  info.site.layer = 1;
   info.weights_sha256 = "1234";
   model::save_llamascopium(dir / "peer", tiny_lorsa(), info, 16);
   test::require_parts(refusal(options), {"SHA-256", "0000", "1234"});

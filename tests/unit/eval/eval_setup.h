@@ -32,7 +32,7 @@ struct Setup {
     scored_BT = tokens_BT != 1;
     data::Manifest plan = test::tiny_plan(model.config().d_model, kContext);
     plan.weights_sha256 = model.weights_sha256();
-    plan.layer = kLayer;
+    plan.site.layer = kLayer;
     plan.unscored_ids = {1};
     const kernels::Mhsa layer = model.attention(kLayer);
     data::CacheWriter writer(dir / "cache", plan, layer, 100);
@@ -57,7 +57,7 @@ struct Setup {
     model::CheckpointInfo info;
     info.model_name = "tiny";
     info.weights_sha256 = model.weights_sha256();
-    info.layer = kLayer;
+    info.site.layer = kLayer;
     info.input_convention = "rms_normalized";
     model::save_checkpoint(dir / name, dictionary, info);
     eval::EvalOptions options;

@@ -133,14 +133,14 @@ TEST_CASE("patterns are compared on the first rows and of a Lorsa alone", "[eval
 TEST_CASE("the layer's own heads are not spread and a random direction is", "[eval]") {
   const Setup s;
   const eval::EvalReport exact = eval::evaluate(s.save(s.exact()));
-  CHECK(exact.spread.head_spread == 0.0);
-  CHECK(exact.spread.histogram_counts.back() == exact.spread.num_heads);
+  CHECK(exact.spread->head_spread == 0.0);
+  CHECK(exact.spread->histogram_counts.back() == exact.spread->num_heads);
   const eval::EvalReport random = eval::evaluate(s.save(random_lorsa(s), "random"));
-  CHECK(random.spread.head_spread > 0.9);
+  CHECK(random.spread->head_spread > 0.9);
   const auto acting = (random.usage.rate_H > 0).sum().item<int64_t>();
-  CHECK(random.spread.num_heads == acting);
+  CHECK(random.spread->num_heads == acting);
   const io::Json json = to_json(random);
-  CHECK(json["head_spread"].get<double>() == random.spread.head_spread);
+  CHECK(json["head_spread"].get<double>() == random.spread->head_spread);
   CHECK(json["largest_output_share"]["num_heads"] == acting);
   CHECK(json["largest_output_share"]["heads"].size() == eval::kSpreadBins);
 }

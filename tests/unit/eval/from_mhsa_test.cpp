@@ -47,7 +47,7 @@ TEST_CASE("the Lorsa of a layer reconstructs what the layer of any family writes
       const model::DictionaryShape& shape = loaded.dictionary.shape();
       CHECK(shape.top_k == shape.num_ov_heads);
       CHECK(shape.activation == model::Activation::kTopKSigned);
-      CHECK(loaded.info.layer == layer);
+      CHECK(loaded.info.site.layer == layer);
       CHECK(loaded.info.model_name == name);
       const at::Tensor y =
           loaded.dictionary.reconstruct(golden.read(formatted("input.{}", layer))).y_BTD;

@@ -49,7 +49,7 @@ struct EditsSetup : TinyEdits {
     model::CheckpointInfo info;
     info.model_name = "tiny";
     info.weights_sha256 = model.weights_sha256();
-    info.layer = kLayer;
+    info.site.layer = kLayer;
     info.input_convention = "rms_normalized";
     // evaluate() is to bring it to unit form itself.
     model::DictionaryWeights w = unit_form.weights();

@@ -47,7 +47,7 @@ TEST_CASE("longer rows are judged on what the language model computes on them", 
   shape.top_k = 5;
   const model::Dictionary sparse(shape, exact.weights());
   const std::vector<eval::LongContextReport> found = eval::judge_long_rows(
-      model, 1, {&exact, &sparse}, {tokens, scored}, 2, Progress::Visible::kNo);
+      model, Site{1}, {&exact, &sparse}, {tokens, scored}, 2, Progress::Visible::kNo);
   CHECK(found[0].fvu < 1e-9);
 
   const lm::SiteActivations taps = model.activations(tokens, {Site{1}}).front();

@@ -172,7 +172,7 @@ TEST_CASE("errors that cannot be analysed are refused", "[experiments]") {
         [&] { (void)analyze_errors(dir / "lorsa", dir / reference, options); });
   };
   ErrorAnalysisOptions options = options_for(dir / "cache");
-  test::require_parts(message("other", options), {"other", "layer is 8", "cache's 1"});
+  test::require_parts(message("other", options), {"other", "site is layer 8", "cache's layer 1"});
   options.max_fit_rows = 0;
   test::require_parts(message("lorsa", options), {"max_fit_rows", "found 0"});
   options = options_for(dir / "all-heldout");

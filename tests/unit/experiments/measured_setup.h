@@ -20,7 +20,7 @@ inline void save_for_tiny_cache(const std::filesystem::path& folder,
   model::CheckpointInfo info;
   info.model_name = "tiny";
   info.weights_sha256 = "0000";
-  info.layer = layer;
+  info.site.layer = layer;
   info.input_convention = "rms_normalized";
   model::save_checkpoint(folder, dictionary, info);
 }

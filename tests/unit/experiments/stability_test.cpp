@@ -154,7 +154,7 @@ TEST_CASE("checkpoints that cannot be matched are refused", "[experiments]") {
     return test::message_of<ConfigError>([&] { (void)match_heads(first, second, options); });
   };
   test::require_parts(message(tiny.save("other-layer", random_lorsa(4), 7), tiny.options),
-                      {"other-layer", "cache", "layer is 7", "cache's 1"});
+                      {"other-layer", "cache", "site is layer 7", "cache's layer 1"});
   test::require_parts(message(tiny.save("sae", random_sae()), tiny.options),
                       {"first", "sae", "a Lorsa and an SAE"});
   model::Dictionary dead = random_lorsa(3);

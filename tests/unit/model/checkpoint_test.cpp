@@ -31,7 +31,7 @@ model::CheckpointInfo make_info() {
   info.target_scale = 0.3;
   info.model_name = "tiny";
   info.weights_sha256 = "abc";
-  info.layer = 3;
+  info.site.layer = 3;
   info.input_convention = "rms_normalized";
   info.training_json = R"({"tokens":12})";
   return info;
@@ -68,7 +68,7 @@ TEST_CASE("a checkpoint reads back bitwise with every field", "[model]") {
     REQUIRE(s.rope == dictionary.shape().rope);
     REQUIRE(loaded.info.normalization == model::Normalization::kScaled);
     REQUIRE(loaded.info.input_scale == 1.25);
-    REQUIRE(loaded.info.layer == 3);
+    REQUIRE(loaded.info.site.layer == 3);
     REQUIRE(loaded.info.training_json == R"({"tokens":12})");
   }
 }
@@ -114,7 +114,7 @@ TEST_CASE("a checkpoint of the first schema is still read", "[model]") {
   const test::TempDir dir;
   const model::Dictionary dictionary = make_lorsa(true);
   model::save_checkpoint(dir / "c", dictionary, make_info());
-  replace_in(dir / "c" / "lorsa.json", "lorsa-checkpoint-2", "lorsa-checkpoint-1");
+  replace_in(dir / "c" / "lorsa.json", "lorsa-checkpoint-3", "lorsa-checkpoint-1");
   replace_in(dir / "c" / "lorsa.json", "\"num_virtual_keys\": 0,", "");
   const model::LoadedDictionary loaded = model::load_checkpoint(dir / "c");
   const auto a = dictionary.weights().named();
@@ -159,7 +159,7 @@ TEST_CASE("a checkpoint that contradicts itself is refused with file, expected a
                                                                Catch::Contains("9"));
   }
   SECTION("unknown schema") {
-    replace_in(manifest, "lorsa-checkpoint-2", "lorsa-checkpoint-9");
+    replace_in(manifest, "lorsa-checkpoint-3", "lorsa-checkpoint-9");
     REQUIRE_THROWS_AS(model::load_checkpoint(dir / "c"), FormatError);
   }
   SECTION("unknown normalization") {

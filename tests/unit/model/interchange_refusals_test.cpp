@@ -43,7 +43,7 @@ TEST_CASE("what llamascopium's files cannot say is refused by name", "[model]") 
       {[](auto& shape, auto&) { shape.rope.scaling = kernels::RopeScaling::kLinear; },
        {"rope.scaling", "linear"}},
       {[](auto& shape, auto&) { shape.rope.base = 100.5; }, {"rope.base", "100.5"}},
-      {[](auto&, auto& info) { info.layer = -1; }, {"layer", "-1"}}};
+      {[](auto&, auto& info) { info.site.layer = -1; }, {"layer", "-1"}}};
   for (const Case& c : cases) {
     model::DictionaryShape shape = test::small_shape(model::Activation::kTopK, false);
     model::CheckpointInfo info = trained_info();

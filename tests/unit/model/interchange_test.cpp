@@ -98,7 +98,7 @@ TEST_CASE("config.json and mean norms become the shape and the scales", "[model]
   REQUIRE(a.loaded.info.normalization == model::Normalization::kScaled);
   REQUIRE(a.loaded.info.input_scale == 8.0 / 13.765454292297363);
   REQUIRE(a.loaded.info.target_scale == 8.0 / 12.280138969421387);
-  REQUIRE(a.loaded.info.layer == 6);
+  REQUIRE(a.loaded.info.site.layer == 6);
   const model::DictionaryShape& s = a.loaded.dictionary.shape();
   REQUIRE(s.num_ov_heads == 128);
   REQUIRE(s.top_k == 8);
@@ -277,7 +277,7 @@ TEST_CASE("what a Lorsa determines wins over what it came with", "[model]") {
   REQUIRE(config(64)["n_ctx"] == 64);
   REQUIRE(config(std::nullopt)["n_ctx"] == 32);
   REQUIRE(config(64)["hook_point_in"] == "blocks.6.other");
-  loaded.info.layer = 5;
+  loaded.info.site.layer = 5;
   REQUIRE(config(64)["hook_point_in"] == "blocks.5.ln1.hook_normalized");
 }
 

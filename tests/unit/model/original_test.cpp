@@ -106,7 +106,7 @@ TEST_CASE("the original's config.json becomes shape, scales and layer", "[model]
   REQUIRE(s.rope.layout == kernels::RopeLayout::kAdjacentPairs);
   REQUIRE(a.loaded.info.input_scale == std::sqrt(10.0) / 4.25);
   REQUIRE(a.loaded.info.target_scale == std::sqrt(10.0) / 2.5);
-  REQUIRE(a.loaded.info.layer == 3);
+  REQUIRE(a.loaded.info.site.layer == 3);
   REQUIRE(a.loaded.info.model_name == "EleutherAI/pythia-160m");
 
   const model::ImportedDictionary b = model::load_original(original("signed"));

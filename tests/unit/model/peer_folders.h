@@ -77,7 +77,7 @@ inline model::CheckpointInfo trained_info() {
   info.target_scale = 0.7123456789012345;
   info.model_name = "tiny";
   info.weights_sha256 = "abc";
-  info.layer = 3;
+  info.site.layer = 3;
   info.input_convention = "rms_normalized";
   info.training_json = R"({"tokens":12,"seconds":0.1})";
   return info;

@@ -222,6 +222,46 @@ TEST_CASE("an SAE with keys of attention is refused by name", "[train]") {
   REQUIRE_THROWS_WITH(train::validate(c), Catch::Contains("model.num_qk_heads"));
 }
 
+TEST_CASE("a transcoder learns what an MLP writes from what it reads", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30, Component::kMlp);
+  train::RunConfig c = make_config(dir.path(), "run");
+  make_sae(c);
+  c.model.kind = "transcoder";
+  c.model.top_k = 8;
+  c.train.tokens = 150 * kStepTokens;
+  run(c);
+  const model::LoadedDictionary final = model::load_checkpoint(fs::path(c.run.out) / "final");
+  REQUIRE(final.dictionary.shape().kind == "transcoder");
+  REQUIRE(final.info.site == Site{1, Component::kMlp});
+  REQUIRE(final.info.input_scale != final.info.target_scale);
+  const data::CacheReader cache(dir / "cache");
+  REQUIRE(cache.find_attention() == nullptr);
+  REQUIRE_THROWS_WITH(cache.attention(), Catch::Contains("layer 1, mlp"));
+  const data::Batch batch = cache.read(cache.rows(data::Side::kHeldout));
+  const at::Tensor scored = batch.scored_BT.unsqueeze(-1);
+  const at::Tensor t = batch.target_BTD.to(at::kFloat);
+  const at::Tensor mean = at::tensor(cache.manifest().target_mean, at::kDouble).to(at::kFloat);
+  const at::Tensor y = final.dictionary.reconstruct(batch.input_BTD.to(at::kFloat)).y_BTD;
+  const double fvu =
+      (((y - t).square() * scored).sum() / ((t - mean).square() * scored).sum()).item<double>();
+  REQUIRE(fvu < 0.7);
+}
+
+TEST_CASE("a kind is refused on a component that it does not stand for", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30, Component::kMlp);
+  train::RunConfig c = make_config(dir.path(), "run");
+  REQUIRE_THROWS_WITH(run(c), Catch::Contains("model.kind: lorsa stands for attention") &&
+                                  Catch::Contains("layer 1, mlp"));
+  test::write_tiny_cache(dir / "attention", 30);
+  make_sae(c);
+  c.model.kind = "transcoder";
+  c.data.cache = (dir / "attention").string();
+  REQUIRE_THROWS_WITH(run(c), Catch::Contains("model.kind: transcoder stands for mlp"));
+  REQUIRE_FALSE(fs::exists(c.run.out));
+}
+
 TEST_CASE("freeze: qk leaves what makes the pattern as it starts", "[train]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 30);

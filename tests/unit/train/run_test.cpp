@@ -61,7 +61,7 @@ TEST_CASE("a run lowers the loss and leaves the documented files", "[train]") {
   REQUIRE(lines.back()["top_k"] == 4);
   const model::LoadedDictionary final = model::load_checkpoint(fs::path(c.run.out) / "final");
   REQUIRE(final.info.normalization == model::Normalization::kFolded);
-  REQUIRE(final.info.layer == 1);
+  REQUIRE(final.info.site.layer == 1);
 }
 
 TEST_CASE("a run cut after a checkpoint and continued ends bitwise equal to one that was not",
