@@ -9,6 +9,7 @@
 #include "lorsa/core/stop_signal.h"
 #include "lorsa/eval/eval_page.h"
 #include "lorsa/eval/evaluate.h"
+#include "lorsa/eval/together.h"
 #include "lorsa/io/files.h"
 #include "main.h"
 #include "options.h"
@@ -21,6 +22,7 @@ struct Arguments {
   std::string out;
   std::string html;
   bool families = false;
+  bool together = false;
   bool quiet = false;
 };
 
@@ -44,6 +46,24 @@ lorsa::analysis::FamilyReport score_heads(const Arguments& arguments,
   return lorsa::analysis::head_families(options);
 }
 
+/// Checkpoints of several sites in their places at once.
+void run_together(const Arguments& arguments) {
+  const lorsa::eval::EvalOptions& options = arguments.options;
+  const lorsa::eval::InterventionOptions& edits = options.interventions;
+  LORSA_CHECK(arguments.html.empty() && !arguments.families && options.context_lengths.empty() &&
+                  !edits.ablate_heads && edits.steer.empty() && edits.prompts.empty() &&
+                  edits.prompts_file.empty(),
+              ConfigError,
+              "--together: leave out --html, --families, --context-lengths, --ablate-heads, "
+              "--steer, --prompt and --prompts, which are for checkpoints of one site");
+  const lorsa::eval::TogetherReport report = evaluate_replaced_together(
+      options, {arguments.checkpoints.begin(), arguments.checkpoints.end()});
+  std::cout << to_table(report) << std::flush;
+  if (!arguments.out.empty()) {
+    lorsa::io::write_json(arguments.out, to_json(report));
+  }
+}
+
 void run_eval(Arguments& arguments) {
   lorsa::eval::EvalOptions& options = arguments.options;
   if (arguments.quiet) {
@@ -57,6 +77,10 @@ void run_eval(Arguments& arguments) {
     }
   }
   const lorsa::StopSignal stop;
+  if (arguments.together) {
+    run_together(arguments);
+    return;
+  }
   for (const std::string& name : lorsa::analysis::family_names()) {
     edits.named_heads[name];  // known to the list's reader
   }
@@ -112,10 +136,12 @@ void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits
 void define(CLI::App& app, Arguments& arguments) {
   lorsa::eval::EvalOptions& options = arguments.options;
   app.add_option("CHECKPOINT", arguments.checkpoints,
-                 "Checkpoint folders (lorsa.json, model.safetensors) of one layer")
+                 "Checkpoint folders (lorsa.json, model.safetensors) of one site; with --together "
+                 "of several")
       ->required()
       ->check(lorsa::tools::filled("a folder"));
-  app.add_option("--cache", options.cache, "Activation cache of the same layer")
+  app.add_option("--cache", options.cache,
+                 "Activation cache of the same site; with --together of any site of the model")
       ->required()
       ->check(lorsa::tools::filled("a folder"));
   app.add_option("--model", options.model,
@@ -129,6 +155,9 @@ void define(CLI::App& app, Arguments& arguments) {
   app.add_flag("--families", arguments.families,
                "Score every head for nine families (induction, successor, arithmetic ...) on probe "
                "sequences; needs --model");
+  app.add_flag("--together", arguments.together,
+               "Replace the sites of all checkpoints at once and one at a time: what the language "
+               "model loses; needs --model");
   define_interventions(app, options.interventions);
   app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
       ->transform(lorsa::tools::count_from(0));

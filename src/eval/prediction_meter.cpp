@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <limits>
+
 #include "eval/next_tokens.h"
 
 namespace lorsa::eval {
@@ -33,7 +35,9 @@ void PredictionMeter::add_positions(const at::Tensor& position_n,
     replaced_[i].kl += divergence_sum(original, replaced);
   }
   zero_ += cross_entropy_sum(log_probabilities(logits.zero_ablated(position_n)), next_n);
-  mean_ += cross_entropy_sum(log_probabilities(logits.mean_ablated(position_n)), next_n);
+  mean_ += logits.mean_ablated
+               ? cross_entropy_sum(log_probabilities(logits.mean_ablated(position_n)), next_n)
+               : std::numeric_limits<double>::quiet_NaN();
 }
 
 std::vector<LanguageReport> PredictionMeter::reports() const {

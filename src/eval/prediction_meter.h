@@ -17,7 +17,7 @@ using LogitsAt = std::function<at::Tensor(const at::Tensor& position_n)>;
 struct RowLogits {
   LogitsAt original;
   LogitsAt zero_ablated;
-  LogitsAt mean_ablated;
+  LogitsAt mean_ablated;  ///< null: not measured, NaN in the report
   std::vector<LogitsAt> replaced;
 };
 

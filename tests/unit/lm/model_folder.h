@@ -2,10 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <stdexcept>
 #include <string>
 
 #include "lorsa/io/files.h"
@@ -55,17 +53,5 @@ class ModelFolder {
   TempDir dir_;
   std::filesystem::path path_;
 };
-
-/// The SmolLM2 folder that scripts/fetch_smollm2.sh makes.
-inline std::filesystem::path smollm2_folder() {
-  const char* folder = std::getenv("LORSA_TEST_MODEL");
-  if (folder == nullptr ||
-      !std::filesystem::exists(std::filesystem::path(folder) / "config.json")) {
-    throw std::runtime_error(
-        "LORSA_TEST_MODEL must name the SmolLM2 folder: run scripts/fetch_smollm2.sh, then set it "
-        "to quickstart/model (ctest does that)");
-  }
-  return folder;
-}
 
 }  // namespace lorsa::test
