@@ -4,10 +4,10 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: scripts/lint.sh [--all | FILES]
+usage: scripts/lint.sh [--all | --last N | FILES]
 
-Runs clang-tidy with .clang-tidy over FILES, or --all sources, or (default) the .cpp files changed since origin/main or,
-without one, by the last commit; about 8 s a file. Every file is read alone, without the precompiled header: one that lacks an
+Runs clang-tidy with .clang-tidy over FILES, or --all sources, or the N .cpp files that commits changed --last, or (default) the
+.cpp files changed since origin/main or, without one, by the last commit; about 8 s a file. Every file is read alone, without the precompiled header: one that lacks an
 include fails here. Looks in all sources for CUDA, NCCL and HDF5 calls whose result nobody reads. Configures build-lint/.
 TEXT
 }
@@ -18,6 +18,12 @@ build=build-lint
 case "${1:-}" in
   -h | --help) usage; exit 0 ;;
   --all) mapfile -t files < <(git ls-files 'src/*.cpp' 'tools/*.cpp') ;;
+  --last)
+    [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || { usage >&2; exit 2; }
+    # In the order of the commits, newest first; what was removed meanwhile is left out.
+    mapfile -t files < <(git log --format= --name-only --diff-filter=d -- 'src/*.cpp' 'tools/*.cpp' \
+      | awk '!seen[$0]++' | while read -r file; do [[ ! -e $file ]] || echo "$file"; done | sed -n "1,${2}p")
+    ;;
   -*) usage >&2; exit 2 ;;
   "")
     base=$(git rev-parse --verify --quiet origin/main || git rev-parse --verify --quiet HEAD~1 || git rev-parse HEAD)

@@ -10,8 +10,7 @@ at::Tensor WeightLoader::tensor(const std::string& name, const std::vector<int64
 
 Linear WeightLoader::linear(const std::string& name, int64_t out, int64_t in, bool has_bias) const {
   const std::string weight = name + ".weight";
-  const Linear linear(tensor(weight, {out, in}),
-                      has_bias ? tensor(name + ".bias", {out}) : at::Tensor());
+  Linear linear(tensor(weight, {out, in}), has_bias ? tensor(name + ".bias", {out}) : at::Tensor());
   if (linear.is_packed()) {
     weights_.release(weight);
   }

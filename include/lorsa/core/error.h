@@ -122,8 +122,8 @@ constexpr std::size_t num_placeholders(const char* format) {
 template <std::size_t N>
 struct MessageFormat {
   // Not explicit: messages begin with their text as it is.
-  consteval MessageFormat(const char* format)
-      : text(format) {  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  consteval MessageFormat(const char* format) : text(format) {
     if (num_placeholders(format) != N) {
       throw "a message takes as many values as it has {}";
     }
