@@ -27,15 +27,11 @@ void describe(config::Fields& fields, ExtractConfig& config) {
             "Folder that gets a folder for each site; unfinished ones are continued.")
       .required();
   fields.choice(
-      "store", config.out.store,
-      {{"input_and_target", data::StoreMode::kInputAndTarget}, {"input", data::StoreMode::kInput}},
+      "store", config.out.store, data::store_words(),
       "input halves the space: attention's output is then recomputed from the layer's weights "
       "when it is read.");
   fields.choice(
-      "dtype", config.out.dtype,
-      {{"bfloat16", data::StoreDtype::kBFloat16},
-       {"float32", data::StoreDtype::kFloat32},
-       {"int8", data::StoreDtype::kInt8}},
+      "dtype", config.out.dtype, data::dtype_words(),
       "What activations are stored in; int8 has a float32 scale per position and activation.");
   fields
       .bytes("shard_bytes", config.out.shard_bytes,

@@ -6,13 +6,19 @@
 
 namespace lorsa {
 
+const std::vector<std::pair<std::string, Component>>& component_words() {
+  static const std::vector<std::pair<std::string, Component>> words = {
+      {"attention", Component::kAttention}, {"mlp", Component::kMlp}};
+  return words;
+}
+
 std::string to_string(Component component) {
   return component == Component::kAttention ? "attention" : "mlp";
 }
 
 std::optional<Component> component_named(std::string_view name) {
-  for (const Component component : {Component::kAttention, Component::kMlp}) {
-    if (to_string(component) == name) {
+  for (const auto& [word, component] : component_words()) {
+    if (word == name) {
       return component;
     }
   }

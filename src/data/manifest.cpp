@@ -1,8 +1,6 @@
 #include "lorsa/data/manifest.h"
 
-#include <array>
 #include <cmath>
-#include <string_view>
 #include <utility>
 
 #include "core/file_content.h"
@@ -10,6 +8,7 @@
 #include "data/shard_format.h"
 #include "data/shard_record.h"
 #include "io/folder_kind.h"
+#include "io/words.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/files.h"
 
@@ -29,51 +28,8 @@ namespace {
 
 using io::Json;
 using io::member;
-
-template <typename Enum, size_t N>
-using Words = std::array<std::pair<std::string_view, Enum>, N>;
-
-constexpr Words<StoreMode, 2> kStoreWords = {
-    {{"input_and_target", StoreMode::kInputAndTarget}, {"input", StoreMode::kInput}}};
-constexpr Words<StoreDtype, 3> kDtypeWords = {{{"bfloat16", StoreDtype::kBFloat16},
-                                               {"float32", StoreDtype::kFloat32},
-                                               {"int8", StoreDtype::kInt8}}};
-constexpr Words<Component, 2> kComponentWords = {
-    {{"attention", Component::kAttention}, {"mlp", Component::kMlp}}};
-constexpr Words<kernels::RopeScaling, 3> kScalingWords = {
-    {{"none", kernels::RopeScaling::kNone},
-     {"linear", kernels::RopeScaling::kLinear},
-     {"llama3", kernels::RopeScaling::kLlama3}}};
-constexpr Words<kernels::RopeLayout, 2> kLayoutWords = {
-    {{"half_split", kernels::RopeLayout::kHalfSplit},
-     {"adjacent_pairs", kernels::RopeLayout::kAdjacentPairs}}};
-
-template <typename Enum, size_t N>
-std::string word_of(const Words<Enum, N>& words, Enum value) {
-  for (const auto& [word, known] : words) {
-    if (known == value) {
-      return std::string(word);
-    }
-  }
-  throw Error("an enum value without a word");
-}
-
-template <typename Enum, size_t N>
-Enum value_of(const Words<Enum, N>& words,
-              const Json& object,
-              const std::string& key,
-              const std::string& where) {
-  const auto text = member<std::string>(object, key, where);
-  std::string known_words;
-  for (const auto& [word, known] : words) {
-    if (word == text) {
-      return known;
-    }
-    known_words += formatted("{}{}", known_words.empty() ? "" : ", ", word);
-  }
-  throw FormatError(
-      formatted("{}: {}: expected one of {}, found \"{}\"", where, key, known_words, text));
-}
+using io::value_of;
+using io::word_of;
 
 template <typename T>
 std::vector<T> list(const Json& object, const std::string& key, const std::string& where) {
@@ -103,8 +59,8 @@ std::optional<int64_t> optional_id(const Json& object,
 Json rope_json(const kernels::RopeSpec& rope) {
   Json json = {{"rotary_dim", rope.rotary_dim},
                {"base", rope.base},
-               {"layout", word_of(kLayoutWords, rope.layout)},
-               {"scaling", word_of(kScalingWords, rope.scaling)}};
+               {"layout", word_of(kernels::rope_layout_words(), rope.layout)},
+               {"scaling", word_of(kernels::rope_scaling_words(), rope.scaling)}};
   if (rope.scaling != kernels::RopeScaling::kNone) {
     json["factor"] = rope.factor;
   }
@@ -120,8 +76,8 @@ kernels::RopeSpec rope_of(const Json& json, const std::string& where) {
   kernels::RopeSpec rope;
   rope.rotary_dim = count(json, "rotary_dim", where, 0);
   rope.base = member<double>(json, "base", where);
-  rope.layout = value_of(kLayoutWords, json, "layout", where);
-  rope.scaling = value_of(kScalingWords, json, "scaling", where);
+  rope.layout = value_of(kernels::rope_layout_words(), json, "layout", where);
+  rope.scaling = value_of(kernels::rope_scaling_words(), json, "scaling", where);
   if (rope.scaling != kernels::RopeScaling::kNone) {
     rope.factor = member<double>(json, "factor", where);
   }
@@ -224,12 +180,26 @@ void check_counts(const Manifest& manifest, const std::string& where) {
 
 }  // namespace
 
+const std::vector<std::pair<std::string, StoreMode>>& store_words() {
+  static const std::vector<std::pair<std::string, StoreMode>> words = {
+      {"input_and_target", StoreMode::kInputAndTarget}, {"input", StoreMode::kInput}};
+  return words;
+}
+
+const std::vector<std::pair<std::string, StoreDtype>>& dtype_words() {
+  static const std::vector<std::pair<std::string, StoreDtype>> words = {
+      {"bfloat16", StoreDtype::kBFloat16},
+      {"float32", StoreDtype::kFloat32},
+      {"int8", StoreDtype::kInt8}};
+  return words;
+}
+
 std::string to_string(StoreMode store) {
-  return word_of(kStoreWords, store);
+  return word_of(store_words(), store);
 }
 
 std::string to_string(StoreDtype dtype) {
-  return word_of(kDtypeWords, dtype);
+  return word_of(dtype_words(), dtype);
 }
 
 Json plan_json(const Manifest& manifest) {
@@ -303,11 +273,11 @@ Manifest read_manifest(const std::filesystem::path& folder) {
   manifest.weights_sha256 = member<std::string>(model, "weights_sha256", where + ": model");
   manifest.site.layer = count(json, "layer", where, 0);
   if (manifest.schema > 2) {
-    manifest.site.component = value_of(kComponentWords, json, "component", where);
+    manifest.site.component = value_of(component_words(), json, "component", where);
   }
   manifest.input_convention = member<std::string>(json, "input_convention", where);
-  manifest.store = value_of(kStoreWords, json, "store", where);
-  manifest.dtype = value_of(kDtypeWords, json, "dtype", where);
+  manifest.store = value_of(store_words(), json, "store", where);
+  manifest.dtype = value_of(dtype_words(), json, "dtype", where);
   manifest.context_length = count(json, "context_length", where, 1);
   manifest.d_model = count(json, "d_model", where, 1);
   manifest.rows_per_shard = count(json, "rows_per_shard", where, 1);

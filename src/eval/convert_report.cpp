@@ -1,6 +1,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "io/words.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/eval/convert.h"
@@ -9,31 +10,21 @@ namespace lorsa::eval {
 namespace {
 
 std::string activation_text(const model::DictionaryShape& shape) {
-  switch (shape.activation) {
-    case model::Activation::kTopK:
-      return formatted("topk, K {}", shape.top_k);
-    case model::Activation::kTopKSigned:
-      return formatted("topk_signed, K {}", shape.top_k);
-    case model::Activation::kBatchTopK:
-      return formatted("batchtopk, K {}", shape.top_k);
-    case model::Activation::kRelu:
-      return "relu";
-    case model::Activation::kJumpRelu:
-      return "jumprelu";
-  }
-  throw Error("unknown activation");
+  const std::string word = io::word_of(model::activation_words(), shape.activation);
+  const bool takes_k = shape.activation != model::Activation::kRelu &&
+                       shape.activation != model::Activation::kJumpRelu;
+  return takes_k ? formatted("{}, K {}", word, shape.top_k) : word;
 }
 
 std::string rope_text(const kernels::RopeSpec& rope) {
   if (rope.rotary_dim == 0) {
     return "no RoPE";
   }
-  const bool split = rope.layout == kernels::RopeLayout::kHalfSplit;
   const char* scaling = rope.scaling == kernels::RopeScaling::kNone     ? ""
                         : rope.scaling == kernels::RopeScaling::kLinear ? ", linear scaling"
                                                                         : ", llama3 scaling";
   return formatted("RoPE over {} dimensions ({}), base {}{}", rope.rotary_dim,
-                   split ? "half_split" : "adjacent_pairs", rope.base, scaling);
+                   io::word_of(kernels::rope_layout_words(), rope.layout), rope.base, scaling);
 }
 
 std::string normalization_text(const ConvertReport& report) {

@@ -1,12 +1,14 @@
 #include "model/checkpoint_json.h"
 
-#include <algorithm>
-
+#include "io/words.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/version.h"
 
 namespace lorsa::model {
 namespace {
+
+using io::value_of;
+using io::word_of;
 
 constexpr const char* kSchema = "lorsa-checkpoint-3";
 // Knew attention alone.
@@ -14,70 +16,30 @@ constexpr const char* kSecondSchema = "lorsa-checkpoint-2";
 // Knew topk and topk_signed, and no virtual keys.
 constexpr const char* kFirstSchema = "lorsa-checkpoint-1";
 
-template <typename Enum>
-using Words = std::vector<std::pair<std::string, Enum>>;
-
-const Words<Activation> kActivations = {{"topk", Activation::kTopK},
-                                        {"topk_signed", Activation::kTopKSigned},
-                                        {"batchtopk", Activation::kBatchTopK},
-                                        {"relu", Activation::kRelu},
-                                        {"jumprelu", Activation::kJumpRelu}};
-const Words<Normalization> kNormalizations = {{"scaled", Normalization::kScaled},
-                                              {"folded", Normalization::kFolded}};
-const Words<Component> kComponents = {{"attention", Component::kAttention},
-                                      {"mlp", Component::kMlp}};
-const Words<kernels::RopeScaling> kScalings = {{"none", kernels::RopeScaling::kNone},
-                                               {"linear", kernels::RopeScaling::kLinear},
-                                               {"llama3", kernels::RopeScaling::kLlama3}};
-const Words<kernels::RopeLayout> kLayouts = {
-    {"half_split", kernels::RopeLayout::kHalfSplit},
-    {"adjacent_pairs", kernels::RopeLayout::kAdjacentPairs}};
-
-template <typename Enum>
-std::string word_of(const Words<Enum>& words, Enum value) {
-  const auto found =
-      std::find_if(words.begin(), words.end(), [&](const auto& w) { return w.second == value; });
-  LORSA_CHECK(found != words.end(), Error, "an enumeration value without a word");
-  return found->first;
-}
-
-template <typename Enum>
-Enum value_of(const Words<Enum>& words,
-              const io::Json& object,
-              const std::string& key,
-              const std::string& where) {
-  const auto text = io::member<std::string>(object, key, where);
-  std::string expected;
-  for (const auto& [word, value] : words) {
-    if (word == text) {
-      return value;
-    }
-    expected += (expected.empty() ? "" : ", ") + word;
-  }
-  throw FormatError(formatted("{}: {}: expected one of {}; found {}", where, key, expected, text));
-}
+const io::Words<Normalization> kNormalizations = {{"scaled", Normalization::kScaled},
+                                                  {"folded", Normalization::kFolded}};
 
 io::Json rope_to_json(const kernels::RopeSpec& rope) {
   return {{"rotary_dim", rope.rotary_dim},
           {"base", rope.base},
-          {"scaling", word_of(kScalings, rope.scaling)},
+          {"scaling", word_of(kernels::rope_scaling_words(), rope.scaling)},
           {"factor", rope.factor},
           {"low_freq_factor", rope.low_freq_factor},
           {"high_freq_factor", rope.high_freq_factor},
           {"original_context", rope.original_context},
-          {"layout", word_of(kLayouts, rope.layout)}};
+          {"layout", word_of(kernels::rope_layout_words(), rope.layout)}};
 }
 
 kernels::RopeSpec rope_from_json(const io::Json& json, const std::string& where) {
   kernels::RopeSpec rope;
   rope.rotary_dim = io::member<int64_t>(json, "rotary_dim", where);
   rope.base = io::member<double>(json, "base", where);
-  rope.scaling = value_of(kScalings, json, "scaling", where);
+  rope.scaling = value_of(kernels::rope_scaling_words(), json, "scaling", where);
   rope.factor = io::member<double>(json, "factor", where);
   rope.low_freq_factor = io::member<double>(json, "low_freq_factor", where);
   rope.high_freq_factor = io::member<double>(json, "high_freq_factor", where);
   rope.original_context = io::member<int64_t>(json, "original_context", where);
-  rope.layout = value_of(kLayouts, json, "layout", where);
+  rope.layout = value_of(kernels::rope_layout_words(), json, "layout", where);
   return rope;
 }
 
@@ -93,7 +55,7 @@ io::Json checkpoint_json(const DictionaryShape& shape, const CheckpointInfo& inf
   json["num_qk_heads"] = shape.num_qk_heads;
   json["d_qk"] = shape.d_qk;
   json["top_k"] = shape.top_k;
-  json["activation"] = word_of(kActivations, shape.activation);
+  json["activation"] = word_of(activation_words(), shape.activation);
   json["attn_scale"] = shape.attn_scale;
   json["qk_norm"] = shape.qk_norm;
   json["qk_norm_eps"] = shape.qk_norm_eps;
@@ -126,7 +88,7 @@ DictionaryShape shape_of_json(const io::Json& json, const std::string& where) {
   shape.num_qk_heads = io::member<int64_t>(json, "num_qk_heads", where);
   shape.d_qk = io::member<int64_t>(json, "d_qk", where);
   shape.top_k = io::member<int64_t>(json, "top_k", where);
-  shape.activation = value_of(kActivations, json, "activation", where);
+  shape.activation = value_of(activation_words(), json, "activation", where);
   shape.attn_scale = io::member<double>(json, "attn_scale", where);
   shape.qk_norm = io::member<bool>(json, "qk_norm", where);
   shape.qk_norm_eps = io::member<double>(json, "qk_norm_eps", where);
@@ -156,7 +118,7 @@ CheckpointInfo info_of_json(const io::Json& json, const std::string& where) {
   info.weights_sha256 = io::member<std::string>(lm, "weights_sha256", lm_where);
   info.site.layer = io::member<int64_t>(lm, "layer", lm_where);
   if (io::member<std::string>(json, "schema", where) == kSchema) {
-    info.site.component = value_of(kComponents, lm, "component", lm_where);
+    info.site.component = value_of(component_words(), lm, "component", lm_where);
   }
   info.input_convention = io::member<std::string>(lm, "input_convention", lm_where);
   info.training_json = io::member<io::Json>(json, "training", where).dump();

@@ -40,6 +40,16 @@ void validate_attention(const DictionaryShape& s) {
 
 }  // namespace
 
+const std::vector<std::pair<std::string, Activation>>& activation_words() {
+  static const std::vector<std::pair<std::string, Activation>> words = {
+      {"topk", Activation::kTopK},
+      {"topk_signed", Activation::kTopKSigned},
+      {"batchtopk", Activation::kBatchTopK},
+      {"relu", Activation::kRelu},
+      {"jumprelu", Activation::kJumpRelu}};
+  return words;
+}
+
 void validate(const DictionaryShape& s) {
   LORSA_CHECK(s.d_model > 0 && s.num_ov_heads > 0, ConfigError,
               "model: sizes must be positive, found d_model = {}, num_ov_heads = {}", s.d_model,

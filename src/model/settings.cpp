@@ -46,12 +46,7 @@ void describe(config::Fields& f, DictionarySettings& m) {
           "OV heads K kept at every position (batchtopk: on average); relu and jumprelu take none.")
       .at_least(0);
   f.choice<Activation>(
-      "activation", m.activation,
-      {{"topk", Activation::kTopK},
-       {"topk_signed", Activation::kTopKSigned},
-       {"batchtopk", Activation::kBatchTopK},
-       {"relu", Activation::kRelu},
-       {"jumprelu", Activation::kJumpRelu}},
+      "activation", m.activation, activation_words(),
       "topk keeps the largest relu(z) |W_O| of a position, topk_signed the largest |z| |W_O|, "
       "batchtopk the largest of a batch, jumprelu those above the head's threshold.");
   f.number("attn_scale", m.attn_scale,

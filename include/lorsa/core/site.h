@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace lorsa {
 
@@ -20,10 +22,11 @@ struct Site {
   int64_t layer = 0;
   Component component = Component::kAttention;
 
-  auto operator<=>(const Site&) const = default;
+  auto operator<=>(const Site&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
-/// "attention", "mlp".
+/// The words for them: "attention", "mlp".
+[[nodiscard]] const std::vector<std::pair<std::string, Component>>& component_words();
 [[nodiscard]] std::string to_string(Component component);
 
 /// The component that to_string() would call `name`, if there is one.

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lorsa/core/site.h"
@@ -14,6 +15,10 @@ namespace lorsa::data {
 enum class StoreMode { kInputAndTarget, kInput };
 /// kInt8: every position of input and target has a float32 scale of its own (largest |x| / 127).
 enum class StoreDtype { kBFloat16, kFloat32, kInt8 };
+
+/// The words for them in configurations and manifests.
+[[nodiscard]] const std::vector<std::pair<std::string, StoreMode>>& store_words();
+[[nodiscard]] const std::vector<std::pair<std::string, StoreDtype>>& dtype_words();
 
 /// The word for it in configurations and manifests: "input_and_target", "input".
 [[nodiscard]] std::string to_string(StoreMode store);

@@ -44,6 +44,9 @@ enum class Activation {
   kJumpRelu     ///< scores above the head's threshold (Rajamanoharan et al. 2024)
 };
 
+/// The words for them in configurations and checkpoints.
+[[nodiscard]] const std::vector<std::pair<std::string, Activation>>& activation_words();
+
 /// Sizes and constants of a dictionary, letters as in docs/architecture.md. Features without
 /// attention (SAE, transcoder) take the place of OV heads; there S, E and all that belongs to
 /// attention are 0.
