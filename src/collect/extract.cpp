@@ -192,9 +192,7 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
   if (!job.complete() && job.rank.rank == 0) {
     check_space(job);
   }
-  if (config.run.threads > 0) {
-    set_num_threads(static_cast<int>(config.run.threads));
-  }
+  const NumThreads threads(config.run.threads);
   ExtractReport report;
   report.rank = job.rank;
   const lm::LanguageModel model = load_model(job);

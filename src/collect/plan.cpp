@@ -61,9 +61,7 @@ double measured_rate(const Job& job, const RowBatch& batch) {
 
 ExtractPlan plan_extraction(const ExtractConfig& config) {
   const Job job = prepare_job(config, {});
-  if (config.run.threads > 0) {
-    set_num_threads(static_cast<int>(config.run.threads));
-  }
+  const NumThreads threads(config.run.threads);
   const lm::Tokenizer tokenizer(config.model.path);
   ExtractPlan plan;
   const RowBatch batch = count_rows(job, tokenizer, plan);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -84,11 +85,17 @@ c10::Device resolve_device(const std::string& name, int64_t local_rank) {
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(*index));
 }
 
-void set_num_threads(int num_threads) {
-  LORSA_CHECK(num_threads >= 0, ConfigError,
+NumThreads::NumThreads(int64_t num_threads) : before_(at::get_num_threads()) {
+  LORSA_CHECK(num_threads >= 0 && num_threads <= std::numeric_limits<int>::max(), ConfigError,
               "threads: expected 0 (automatic) or a positive number, found {}", num_threads);
   if (num_threads > 0) {
-    at::set_num_threads(num_threads);
+    at::set_num_threads(static_cast<int>(num_threads));
+  }
+}
+
+NumThreads::~NumThreads() {
+  if (at::get_num_threads() != before_) {
+    at::set_num_threads(before_);
   }
 }
 

@@ -237,7 +237,7 @@ std::vector<EvalReport> evaluate_together(const EvalOptions& options,
   LORSA_CHECK(options.batch_sequences > 0, ConfigError,
               "--batch-sequences: expected a positive number, found {}", options.batch_sequences);
   const c10::Device device = resolve_device(options.device);
-  set_num_threads(static_cast<int>(options.threads));
+  const NumThreads threads(options.threads);
   Evaluation evaluation(options, checkpoints, device);
   evaluation.run();
   return evaluation.reports();

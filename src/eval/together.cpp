@@ -117,7 +117,7 @@ TogetherReport evaluate_replaced_together(const EvalOptions& options,
                                           const std::vector<std::filesystem::path>& checkpoints) {
   LORSA_CHECK(!options.model.empty(), ConfigError, "--together needs --model");
   const c10::Device device = resolve_device(options.device);
-  set_num_threads(static_cast<int>(options.threads));
+  const NumThreads threads(options.threads);
   const data::CacheReader cache(options.cache);
   const std::vector<int64_t> rows = heldout_rows(cache, options.max_rows);
   const std::string& expected = cache.manifest().weights_sha256;

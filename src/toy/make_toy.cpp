@@ -181,7 +181,7 @@ ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
     return *done;
   }
   check_corpus_size(config);
-  set_num_threads(static_cast<int>(config.run.threads));
+  const NumThreads threads(config.run.threads);
   const std::unique_ptr<Task> task = make_task(config.task);
   TargetModel model(config.model, static_cast<int64_t>(task->words().size()),
                     static_cast<uint64_t>(config.run.seed));

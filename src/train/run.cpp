@@ -294,7 +294,7 @@ TrainSummary train_members(const std::vector<RunConfig>& configs,
                            Progress::Visible progress) {
   const RunConfig& config = configs.front();
   const std::unique_ptr<dist::Communicator> communicator = meet(config);
-  set_num_threads(static_cast<int>(config.run.threads));
+  const NumThreads threads(config.run.threads);
   if (const auto done = finished_runs(configs)) {
     communicator->finish();
     return *done;

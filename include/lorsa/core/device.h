@@ -15,9 +15,19 @@ namespace lorsa {
 /// this machine does not have, ConfigError for any other text.
 [[nodiscard]] c10::Device resolve_device(const std::string& name, int64_t local_rank = 0);
 
-/// Threads that CPU kernels and LibTorch's CPU operators use from now on; 0 leaves LibTorch's
-/// choice.
-void set_num_threads(int num_threads);
+/// While it lives LibTorch computes with `num_threads` CPU threads, then with as many as before. 0
+/// leaves their number. The number is the whole process's: no two of these at once in different
+/// threads. Throws ConfigError for a negative number.
+class NumThreads {
+ public:
+  explicit NumThreads(int64_t num_threads);
+  ~NumThreads();
+  NumThreads(const NumThreads&) = delete;
+  NumThreads& operator=(const NumThreads&) = delete;
+
+ private:
+  int before_;
+};
 
 /// "cpu, 2 threads, <processor name>" or the CUDA device's name: for logs and environment.json.
 [[nodiscard]] std::string device_description(c10::Device device);

@@ -51,18 +51,23 @@ TEST_CASE("the CUDA plug-in loads where it was built", "[core]") {
 #endif
 }
 
-TEST_CASE("the number of threads can be set and is described", "[core]") {
+TEST_CASE("the number of threads is set for a while and described", "[core]") {
   const int before = at::get_num_threads();
-  lorsa::set_num_threads(1);
-  CHECK(at::get_num_threads() == 1);
-  CHECK_THAT(lorsa::device_description(c10::kCPU), StartsWith("cpu, 1 thread, "));
-  lorsa::set_num_threads(2);
-  CHECK(at::get_num_threads() == 2);
-  CHECK_THAT(lorsa::device_description(c10::kCPU), StartsWith("cpu, 2 threads, "));
-  lorsa::set_num_threads(0);
-  CHECK(at::get_num_threads() == 2);
-  CHECK_THROWS_AS(lorsa::set_num_threads(-1), lorsa::ConfigError);
-  lorsa::set_num_threads(before);
+  {
+    const lorsa::NumThreads one(1);
+    CHECK(at::get_num_threads() == 1);
+    CHECK_THAT(lorsa::device_description(c10::kCPU), StartsWith("cpu, 1 thread, "));
+    {
+      const lorsa::NumThreads two(2);
+      CHECK(at::get_num_threads() == 2);
+      CHECK_THAT(lorsa::device_description(c10::kCPU), StartsWith("cpu, 2 threads, "));
+      const lorsa::NumThreads unchanged(0);
+      CHECK(at::get_num_threads() == 2);
+    }
+    CHECK(at::get_num_threads() == 1);
+  }
+  CHECK(at::get_num_threads() == before);
+  CHECK_THROWS_AS(lorsa::NumThreads(-1), lorsa::ConfigError);
 }
 
 TEST_CASE("memory beyond the machine's is refused with what asks for it", "[core]") {
