@@ -124,7 +124,7 @@ void define(CLI::App& app, Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   return lorsa::tools::run_command(argc, argv, "lorsa-cache",
-                                   "Caches the inputs and outputs of a language model's attention "
-                                   "layers for training on them.",
+                                   "Caches what attention layers and MLPs of a language model read "
+                                   "and write, for training on it.",
                                    [&](CLI::App& app) { define(app, arguments); });
 }

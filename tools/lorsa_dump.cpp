@@ -123,7 +123,7 @@ void define(CLI::App& app, Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   return lorsa::tools::run_command(argc, argv, "lorsa-dump",
-                                   "Writes what each head of a Lorsa does: rate, strongest "
+                                   "Writes what each head or feature does: rate, strongest "
                                    "contexts with their sources, effect on the logits.",
                                    [&](CLI::App& app) { define(app, arguments); });
 }

@@ -26,8 +26,11 @@ struct Arguments {
   bool quiet = false;
 };
 
-/// Whether a LIST of heads names families: their heads are known once all are scored.
-bool names_families(const std::string& list) {
+/// Whether a LIST of heads, or the file that it names, names families: their heads are known once
+/// all are scored.
+bool names_families(const std::string& option) {
+  const bool is_file = option.starts_with('@') && std::filesystem::exists(option.substr(1));
+  const std::string list = is_file ? lorsa::io::read_text(option.substr(1)) : option;
   const std::vector<std::string>& names = lorsa::analysis::family_names();
   return std::any_of(names.begin(), names.end(),
                      [&](const std::string& name) { return list.find(name) != std::string::npos; });
@@ -52,10 +55,10 @@ void run_together(const Arguments& arguments) {
   const lorsa::eval::InterventionOptions& edits = options.interventions;
   LORSA_CHECK(arguments.html.empty() && !arguments.families && options.context_lengths.empty() &&
                   !edits.ablate_heads && edits.steer.empty() && edits.prompts.empty() &&
-                  edits.prompts_file.empty(),
+                  edits.prompts_file.empty() && !edits.random_control,
               ConfigError,
               "--together: leave out --html, --families, --context-lengths, --ablate-heads, "
-              "--steer, --prompt and --prompts, which are for checkpoints of one site");
+              "--steer, --random-control, --prompt and --prompts: they are for one site");
   const lorsa::eval::TogetherReport report = evaluate_replaced_together(
       options, {arguments.checkpoints.begin(), arguments.checkpoints.end()});
   std::cout << to_table(report) << std::flush;

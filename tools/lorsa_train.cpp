@@ -1,4 +1,4 @@
-// lorsa-train: train a Lorsa on one layer's activation cache.
+// lorsa-train: train a dictionary on one site's activation cache.
 
 #include <iostream>
 
@@ -40,9 +40,9 @@ int main(int argc, char** argv) {
   Arguments arguments;
   return lorsa::tools::run_command(
       argc, argv, "lorsa-train",
-      "Trains Low-Rank Sparse Attention on an activation cache. An interrupted run goes on when "
-      "the same command is "
-      "run again.\nExample: lorsa-train configs/smollm2-train.yaml --set train.tokens=1M",
+      "Trains Low-Rank Sparse Attention, an SAE or a transcoder on the activation cache of a site. "
+      "An interrupted run is resumed by the same command.\nExample: lorsa-train "
+      "configs/smollm2-train.yaml --set train.tokens=1M",
       [&](CLI::App& app) {
         lorsa::tools::add_config_arguments(app, arguments.config,
                                            lorsa::tools::config_keys<lorsa::train::RunConfig>());

@@ -158,6 +158,9 @@ PointStages StageReader::read(const GridPoint& point) const {
       cache.insert(cache.end(), {"model.path=model", "data.files=[corpus.npy]"});
     }
     stages.cache_settings = load(stages.cache, Stage::kCache, sweep.cache, cache);
+    LORSA_CHECK(stages.cache.components.size() == 1, ConfigError,
+                "{}: a sweep's cache has exactly one component, found components = {}", sweep.cache,
+                stages.cache_settings.yaml.at("components"));
     LORSA_CHECK(stages.cache.layers.size() == 1, ConfigError,
                 "{}: a sweep's cache has exactly one layer, found layers = {}", sweep.cache,
                 stages.cache_settings.yaml.at("layers"));

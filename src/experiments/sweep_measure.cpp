@@ -153,7 +153,7 @@ std::vector<Pair> pairs_of(const SweepConfig& config, const SweepPlan& plan) {
     for (size_t j = 0; j < plan.runs.size(); ++j) {
       const train::RunConfig& a = plan.runs[i].config;
       const train::RunConfig& b = plan.runs[j].config;
-      if (reads(i) == model::Hook::kInput && reads(j) == model::Hook::kOutput &&
+      if (a.model.num_qk_heads > 0 && reads(j) == model::Hook::kOutput &&
           a.data.cache == b.data.cache && a.run.seed == b.run.seed) {
         pairs.push_back({Pair::Kind::kErrors, i, j});
       }

@@ -48,7 +48,8 @@ void describe(config::Fields& f, InitConfig& c) {
   f.choice<OvInit>(
       "ov", c.ov, {{"random", OvInit::kRandom}, {"active_subspace", OvInit::kActiveSubspace}},
       "Start of W_V and W_O: random rows, or directions that the copied head reads and writes (an "
-      "SAE's encoder and decoder: directions in which the target varies).");
+      "SAE's or transcoder's encoder and decoder: directions in which what they read or write "
+      "varies).");
   f.boolean("norm_search", c.norm_search,
             "Scale W_V to the least loss on one batch (else to the target's variance).");
   f.number("jumprelu_threshold", c.jumprelu_threshold,

@@ -21,7 +21,7 @@ void describe(config::Fields& f, RunConfig& c) {
       .at_least(1.0);
 
   f.section("data", "What the run reads.");
-  f.text("cache", c.data.cache, "Folder of one layer's activation cache.").required();
+  f.text("cache", c.data.cache, "Folder of one site's activation cache.").required();
   f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step, over all ranks.")
       .between(1, 1'000'000);
   f.count("read_ahead_batches", c.data.read_ahead_batches,

@@ -42,11 +42,13 @@ struct InitSample {
 /// `active_subspace` (arXiv 2508.16929): rows w_v = U r, U the top directions of what the MHSA head
 /// reads on the sample, w_o what that head would write for w_v; both unit-norm. With norm_search
 /// W_V is scaled so that the sample's loss is least: the output is linear in that scale, so the
-/// search is exact; without it so that the output's variance matches the target's. b_D is the mean
-/// target. Thresholds are jumprelu_threshold, virtual keys N(0, 1/E).
+/// search is exact; without it, or where no positive scale lowers the loss, so that the output's
+/// variance matches the target's. b_D is the mean target. Thresholds are jumprelu_threshold,
+/// virtual keys N(0, 1/E).
 ///
 /// An SAE's encoder and decoder rows are alike and unit-norm (Gao et al. 2024), random or inside
 /// the directions that hold 95 % of the target's variance on the sample; its sample's input is the
+/// target. A transcoder's rows start apart: the encoder's so in the input, the decoder's so in the
 /// target.
 ///
 /// Throws ConfigError where sizes do not fit (E unlike A, fewer QK heads than MHSA heads, QK norm
