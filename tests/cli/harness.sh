@@ -7,6 +7,8 @@
 #   err_lines N            standard error has exactly N lines
 #   holds COMMAND...       demands that a test command succeeds
 #   tiny_configs TOKENS    writes cache.yaml and train.yaml: layer 1 of the tiny model in $golden, a training of TOKENS
+#   own_model FOLDER...    writes a model whose tokens are bytes (tiny_model.py)
+#   own_cache_config TOKENS HOLDOUT    writes cache.yaml: layer 0 of own_model in model/, rows of 16 tokens of corpus.jsonl
 #   need_chromium          ends the script with 77 (skipped) where there is none; $screenshots is a folder for pictures
 #   finish                 ends the script: 0 if every check held
 
@@ -37,6 +39,18 @@ run:    {out: run, device: cpu, threads: 1}
 data:   {cache: cache/layer-1, batch_sequences: 2}
 model:  {num_ov_heads: 48, num_qk_heads: 6, d_qk: 8, top_k: 4}
 train:  {tokens: $1}
+YAML
+}
+
+own_model() { python3 "$LORSA_SOURCE/tests/cli/tiny_model.py" "$@"; }
+
+own_cache_config() {
+  cat >cache.yaml <<YAML
+model: {path: model, dtype: float32}
+layers: [0]
+data: {files: [corpus.jsonl], context_length: 16, max_tokens: $1, holdout_fraction: $2}
+out: {path: cache, dtype: float32}
+run: {device: cpu, threads: 1}
 YAML
 }
 

@@ -44,6 +44,8 @@ run 2 lorsa-cache extract a.yaml --set data.context_length=many
 err_has "--set data.context_length"
 run 2 lorsa-cache extract a.yaml --set layers=[7]
 err_has "layers: 7: expected 0 to 2"
+run 2 lorsa-cache extract a.yaml --set components=[mpl]
+err_has "components: expected attention or mlp, found mpl"
 run 2 lorsa-cache extract a.yaml --set data.context_length=100
 err_has "data.context_length = 100 exceeds the 64 positions"
 holds test ! -e cache

@@ -116,6 +116,18 @@ holds cmp run/final/model.safetensors again/model.safetensors
 run 0 lorsa-eval again --cache cache/layer-1 --device cpu --threads 1 --quiet --out after.json
 holds diff <(grep -v '"checkpoint"' before.json) <(grep -v '"checkpoint"' after.json)
 
+begin "the Lorsa that a layer is"
+run 0 lorsa-convert "$golden/model" exact --from-mhsa 1
+out_has "^read .*model \(the attention of layer 1, float32\)"
+run 0 lorsa-eval exact --cache cache/layer-1 --device cpu --threads 1 --quiet --out exact.json
+holds python3 -c 'import json; assert json.load(open("exact.json"))["fvu"] < 1e-9'
+run 2 lorsa-convert "$golden/model" none --from-mhsa 3
+err_has "layer 3 is outside the 3 layers"
+run 2 lorsa-convert "$golden/model" none --from-mhsa 1 --from lorsa
+err_has "leave out --from"
+run 2 lorsa-convert "$golden/model" none --from-mhsa x
+holds test ! -e none
+
 begin "weights that were folded behind their config.json"
 python3 - <<'PYTHON'
 import json

@@ -24,7 +24,7 @@ err_lines 1
 
 begin "a report of one checkpoint"
 run 0 "${eval[@]}" run/final --max-rows 3 --batch-sequences 2 --threads 1 --device cpu --out one.json
-out_has "^run/final on .* layer 1, 3 held-out rows"
+out_has "^run/final on .* layer 1, attention, 3 held-out rows"
 out_has "^  attention_fidelity .* 6 MHSA heads and 3 rows"
 out_has "^  head_spread "
 err_lines 0
@@ -50,6 +50,32 @@ run 2 "${eval[@]}" "${model[@]}" run/final --context-lengths 32,65
 err_has "--context-lengths: 65 exceeds the 64 positions .* of .*model"
 run 2 "${eval[@]}" "${model[@]}" run/final --context-lengths 48 --max-rows 2
 err_has "a row of 48 tokens is made of 4 held-out rows of 16, found 2 in cache/layer-1 \(--max-rows\)"
+
+begin "several sites at once"
+run 0 lorsa-cache extract cache.yaml --quiet --set components=[mlp]
+sed 's/out: run/out: mlp/; s/layer-1/layer-1-mlp/; s/kind: sae/kind: transcoder/' sae.yaml | sed 's/out: sae/out: mlp/' >mlp.yaml
+run 0 lorsa-train mlp.yaml --quiet
+run 0 "${eval[@]}" "${model[@]}" run/final mlp/final --together --device cpu --threads 1 --out together.json
+out_has "^  layer 1, attention alone .* lorsa run/final"
+out_has "^  layer 1, mlp alone .* transcoder mlp/final"
+out_has "^  all together"
+err_lines 0
+run 0 "${eval[@]}" "${model[@]}" run/final --device cpu --threads 1 --out alone.json
+holds python3 -c 'import json
+together, alone = (json.load(open(name)) for name in ("together.json", "alone.json"))
+assert together["schema"] == "lorsa-eval-together-1" and len(together["alone"]) == 2
+assert abs(together["alone"][0]["ce_replaced"] - alone["ce_replaced"]) < 1e-6
+assert abs(together["alone"][0]["kl"] - alone["kl"]) < 1e-6'
+run 0 lorsa-eval mlp/final --cache cache/layer-1-mlp "${model[@]}" --device cpu --quiet
+out_has "^mlp/final on .* layer 1, mlp, "
+run 2 "${eval[@]}" "${model[@]}" run/final sae/final --together
+err_has "two checkpoints stand for layer 1, attention"
+run 2 "${eval[@]}" run/final --together
+err_has "together needs --model"
+run 2 "${eval[@]}" "${model[@]}" run/final --together --random-control
+err_has "leave out --html.*--random-control"
+run 2 "${eval[@]}" mlp/final
+err_has "site is layer 1, mlp, the cache.s layer 1, attention"
 
 begin "files that cannot be written or read"
 run 2 "${eval[@]}" run/final --max-rows 1 --html page.json

@@ -2,18 +2,11 @@
 # What people really have in the place of a file or a folder: every command says what it is, where, and what to do.
 source "$(dirname "$0")/harness.sh"
 
-tiny() { python3 "$LORSA_SOURCE/tests/cli/tiny_model.py" "$@"; }
 pointer() { printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize %d\n' 0 "$2" >"$1"; }
 
-tiny model
+own_model model
 for i in $(seq 40); do echo "{\"text\": \"document $i\"}"; done >corpus.jsonl
-cat >cache.yaml <<YAML
-model: {path: model, dtype: float32}
-layers: [0]
-data: {files: [corpus.jsonl], context_length: 16, max_tokens: 600, holdout_fraction: 0.2}
-out: {path: cache, dtype: float32}
-run: {device: cpu, threads: 1}
-YAML
+own_cache_config 600 0.2
 cat >train.yaml <<YAML
 run:   {out: run, device: cpu, threads: 1}
 data:  {cache: cache/layer-0, batch_sequences: 2}
@@ -30,16 +23,16 @@ run 0 lorsa-eval run/final --cache cache/layer-0 --model model/ --quiet
 mv cache made
 
 begin "Git LFS pointers"
-tiny lfs && pointer lfs/model.safetensors 269060552
+own_model lfs && pointer lfs/model.safetensors 269060552
 extract 3 lfs
 err_has "lfs/model.safetensors: expected a safetensors file, found a Git LFS pointer: the file itself, 269060552 bytes, was not fetched; run git lfs pull"
-tiny lfs && pointer lfs/tokenizer.json 2104556
+own_model lfs && pointer lfs/tokenizer.json 2104556
 extract 3 lfs
 err_has "lfs/tokenizer.json.*Git LFS pointer.*2104556 bytes.*git lfs pull"
-tiny lfs && pointer lfs/config.json 800
+own_model lfs && pointer lfs/config.json 800
 extract 3 lfs
 err_has "lfs/config.json.*Git LFS pointer"
-tiny lfs && pointer lfs/tokenizer_config.json 800
+own_model lfs && pointer lfs/tokenizer_config.json 800
 extract 3 lfs
 err_has "lfs/tokenizer_config.json.*Git LFS pointer"
 pointer pointer.jsonl 1000000
@@ -62,46 +55,46 @@ run 3 lorsa-eval run/final --cache made/layer-0 --model model --ablate-heads 0 -
 err_has "prompts.txt.*Git LFS pointer"
 
 begin "pages, answers and empty files"
-tiny page && printf '<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n' | tee page/model.safetensors >page/page.html
+own_model page && printf '<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n' | tee page/model.safetensors >page/page.html
 extract 3 page
 err_has 'page/model.safetensors: expected a safetensors file, found a web page \(HTML\) with the title "Sign in"'
-tiny answer && echo '{"error":"Access to model org/tiny is restricted."}' >answer/config.json
+own_model answer && echo '{"error":"Access to model org/tiny is restricted."}' >answer/config.json
 extract 3 answer
 err_has "answer/config.json: expected JSON, found the answer of a server.*restricted"
 echo "Entry not found" >answer/config.json
 extract 3 answer
 err_has "answer/config.json.*Entry not found"
-tiny empty && : >empty/model.safetensors
+own_model empty && : >empty/model.safetensors
 extract 3 empty
 err_has "empty/model.safetensors.*an empty file \(0 bytes\)"
-tiny empty && : >empty/tokenizer.json
+own_model empty && : >empty/tokenizer.json
 extract 3 empty
 err_has "empty/tokenizer.json.*an empty file \(0 bytes\)"
 
 begin "other formats and half downloads"
-tiny zip && python3 - <<'PY'
+own_model zip && python3 - <<'PY'
 import zipfile
 with zipfile.ZipFile("zip/model.safetensors", "w") as archive:
     archive.writestr("model/data.pkl", "x" * 100)
 PY
 extract 3 zip
 err_has "zip/model.safetensors.*found an archive of torch.save.*save_file"
-tiny packed && gzip -c model/model.safetensors >packed/model.safetensors
+own_model packed && gzip -c model/model.safetensors >packed/model.safetensors
 extract 3 packed
 err_has "packed/model.safetensors.*found gzip data; unpack it"
-tiny cut && head -c 9000 model/model.safetensors >cut/model.safetensors
+own_model cut && head -c 9000 model/model.safetensors >cut/model.safetensors
 extract 3 cut
 err_has "cut/model.safetensors: tensor .*a cut file\? Its header is that of $(stat -c %s model/model.safetensors) bytes, found 9000"
-tiny part && mv part/model.safetensors part/model.safetensors.crdownload
+own_model part && mv part/model.safetensors part/model.safetensors.crdownload
 extract 3 part
 err_has "found part/model.safetensors.crdownload: an unfinished download"
-tiny aria && : >aria/model.safetensors.aria2
+own_model aria && : >aria/model.safetensors.aria2
 extract 3 aria
 err_has "aria2 has not finished the download"
-tiny piped && rm piped/model.safetensors && mkfifo piped/model.safetensors
+own_model piped && rm piped/model.safetensors && mkfifo piped/model.safetensors
 extract 4 piped
 err_has "piped/model.safetensors: expected a regular file, found a pipe"
-tiny folder && rm folder/model.safetensors && mkdir folder/model.safetensors
+own_model folder && rm folder/model.safetensors && mkdir folder/model.safetensors
 extract 4 folder
 err_has "folder/model.safetensors: expected a regular file, found a folder"
 gzip -c corpus.jsonl >packed.jsonl
@@ -133,30 +126,30 @@ HF_HUB_CACHE=$PWD/nowhere extract 4 org/tiny
 err_has "org/tiny: .*hf download org/tiny --local-dir FOLDER"
 HF_HUB_CACHE=$PWD/hub extract 4 org/tiny
 err_has "its files on this machine are in .*/snapshots/2c3d"
-tiny torch && mv torch/model.safetensors torch/pytorch_model.bin
+own_model torch && mv torch/model.safetensors torch/pytorch_model.bin
 extract 3 torch
 err_has "found neither; found pytorch_model.bin.*save_pretrained"
 mkdir -p meta/original && : >meta/original/consolidated.00.pth && echo '{}' >meta/original/params.json
 extract 3 meta
 err_has "consolidated.00.pth, the makers' own layout"
-tiny sentencepiece && rm sentencepiece/tokenizer.json && : >sentencepiece/tokenizer.model
+own_model sentencepiece && rm sentencepiece/tokenizer.json && : >sentencepiece/tokenizer.model
 extract 3 sentencepiece
 err_has "tokenizer.json: found no such file; found tokenizer.model.*AutoTokenizer"
-tiny shards && mv shards/model.safetensors shards/model-00001-of-00003.safetensors
+own_model shards && mv shards/model.safetensors shards/model-00001-of-00003.safetensors
 extract 3 shards
 err_has "shards without their index \(model-00001-of-00003.safetensors\)"
 echo '{"weight_map": {"a": "model-00001-of-00003.safetensors", "b": "model-00002-of-00003.safetensors", "c": "model-00003-of-00003.safetensors"}}' \
   >shards/model.safetensors.index.json
 extract 3 shards
 err_has "expected 3 files, found all but 2: model-00002-of-00003.safetensors, model-00003-of-00003.safetensors"
-tiny both && cp both/model.safetensors both/model-00001-of-00001.safetensors
+own_model both && cp both/model.safetensors both/model-00001-of-00001.safetensors
 run 0 lorsa-cache extract cache.yaml --set model.path=both --quiet
 err_has "both/model.safetensors: is read; the shards beside it, model-00001-of-00001.safetensors, are not"
 rm -r cache
 mkdir adapter && echo '{}' >adapter/adapter_config.json && : >adapter/adapter_model.safetensors
 extract 3 adapter
 err_has "an adapter \(LoRA\) alone; merge it"
-tiny images 'text_config={}'
+own_model images 'text_config={}'
 extract 3 images
 err_has "whose text part is nested \(text_config\)"
 holds test ! -e cache

@@ -3,16 +3,8 @@
 # (token 6 + b is byte b) and looked for in the shard, whose tokens lie there as they are.
 . "$(dirname "$0")/harness.sh"
 
-model() { python3 "$LORSA_SOURCE/tests/cli/tiny_model.py" "$@"; }
-
+own_cache_config 4k 0
 # extract CODE OUT [--set ...]: a cache of corpus.jsonl in OUT/layer-0.
-cat >cache.yaml <<'YAML'
-model: {path: model, dtype: float32}
-layers: [0]
-data:  {files: [corpus.jsonl], context_length: 16, max_tokens: 4k, holdout_fraction: 0}
-out:   {path: cache, dtype: float32}
-run:   {device: cpu, threads: 1}
-YAML
 extract() {
   local code=$1 out=$2
   shift 2
@@ -53,7 +45,7 @@ done >corpus.jsonl
 sed 's/document/<|bos|>document/; s/enough/enough<|eos|>/' corpus.jsonl >own.jsonl
 
 begin "files that agree"
-model model
+own_model model
 extract 0 plain
 err_has "rows begin with <\|bos\|> \(id 3\), <\|eos\|> \(id 4\) between documents; not scored: 3, 4, 5"
 holds test "$(grep -cE 'contradicts|brings|names' err)" = 0
@@ -63,7 +55,7 @@ holds rows plain-rows 3 4 truncate "${texts[@]}"
 
 begin "config.json with its class' default ids"
 rm -r model
-model model bos_token_id=1 eos_token_id=2
+own_model model bos_token_id=1 eos_token_id=2
 extract 0 defaults
 err_has 'warning: model/config.json: bos_token_id = 1 \("<filler>"\) contradicts model/tokenizer_config.json: bos_token = 3 \("<\|bos\|>"\)'
 err_has 'warning: model/config.json: eos_token_id = 2 \("<spare>"\) contradicts model/tokenizer_config.json: eos_token = 4 \("<\|eos\|>"\)'
@@ -74,7 +66,7 @@ holds test "$(says defaults bos_id) $(says defaults separator_id)" = "3 4"
 
 begin "several ends"
 rm -r model
-model model 'eos_token_id=[4, 2]' 'gen:eos_token_id=[4, 1]'
+own_model model 'eos_token_id=[4, 2]' 'gen:eos_token_id=[4, 1]'
 extract 0 ends
 holds test "$(grep -c contradicts err)" = 0
 holds test "$(says ends unscored_ids)" = "[1, 2, 3, 4, 5]"
@@ -82,21 +74,21 @@ holds rows ends 3 4 pack "${texts[@]}"
 
 begin "a tokenizer without BOS"
 rm -r model
-model model tok:bos_token=null json:post_processor=null bos_token_id=1
+own_model model tok:bos_token=null json:post_processor=null bos_token_id=1
 extract 0 none
 err_has 'the tokenizer.s files name no bos_token: model/config.json: bos_token_id = 1 \("<filler>"\) counts'
 holds rows none 1 4 pack "${texts[@]}"
 
 begin "a token that the vocabulary lacks"
 rm -r model
-model model 'tok:bos_token="<s>"'
+own_model model 'tok:bos_token="<s>"'
 extract 3 absent
 err_has 'model/tokenizer_config.json: bos_token: "<s>" is not in the vocabulary'
 holds test ! -e absent
 
 begin "documents that begin with BOS and end with EOS"
 rm -r model
-model model
+own_model model
 for packing in pack truncate; do
   extract 0 "own-$packing" --set "data.packing=$packing" --set data.files=[own.jsonl]
   err_has "corpus: document 0 brings <\|bos\|> \(id 3\) itself at its beginning"

@@ -3,16 +3,9 @@
 # person gives reads like the plain one or is refused by name.
 . "$(dirname "$0")/harness.sh"
 
-tiny_model=$LORSA_SOURCE/tests/cli/tiny_model.py
-python3 "$tiny_model" model
+own_model model
 for i in $(seq 200); do echo "{\"text\": \"document $i has a few words\"}"; done >corpus.jsonl
-cat >cache.yaml <<YAML
-model: {path: model, dtype: float32}
-layers: [0]
-data: {files: [corpus.jsonl], context_length: 16, max_tokens: 4k, holdout_fraction: 0.2}
-out: {path: cache, dtype: float32}
-run: {device: cpu, threads: 1}
-YAML
+own_cache_config 4k 0.2
 cat >train.yaml <<YAML
 run: {out: run, device: cpu, threads: 1}
 data: {cache: cache/layer-0, batch_sequences: 4}
