@@ -6,28 +6,26 @@
 
 namespace lorsa::eval {
 
-Candidate::Candidate(const std::filesystem::path& checkpoint,
-                     model::LoadedDictionary&& dictionary,
-                     const data::Manifest& manifest)
-    : folder(checkpoint),
-      loaded(std::move(dictionary)),
+Candidate::Candidate(NamedDictionary&& named, const data::Manifest& manifest)
+    : name(std::move(named.name)),
+      dictionary(std::move(named.dictionary)),
       reconstruction(manifest.context_length, manifest.d_model),
-      usage(loaded.dictionary.shape().num_ov_heads) {}
+      usage(dictionary.shape().num_ov_heads) {}
 
 at::Tensor Candidate::add(const at::Tensor& input_BTD,
                           const at::Tensor& target_BTD,
                           const at::Tensor& scored_BT) {
   const model::Reconstruction out =
-      loaded.dictionary.reconstruct(loaded.dictionary.read_of(input_BTD, target_BTD));
+      dictionary.reconstruct(dictionary.read_of(input_BTD, target_BTD));
   reconstruction.add(out.y_BTD, target_BTD, scored_BT);
   usage.add(out.kept.value_PK, out.kept.head_PK, scored_BT.reshape({-1}));
   return out.y_BTD;
 }
 
 EvalReport Candidate::report(const kernels::Mhsa* layer) const {
-  const model::DictionaryShape& shape = loaded.dictionary.shape();
+  const model::DictionaryShape& shape = dictionary.shape();
   EvalReport report;
-  report.checkpoint = folder.string();
+  report.checkpoint = name;
   report.kind = shape.kind;
   report.top_k = shape.top_k;
   report.num_ov_heads = shape.num_ov_heads;
@@ -38,7 +36,7 @@ EvalReport Candidate::report(const kernels::Mhsa* layer) const {
     report.patterns = patterns->report();
   }
   if (layer != nullptr) {
-    report.spread = spread_of(output_shares(loaded.dictionary, *layer), report.usage.rate_H > 0);
+    report.spread = spread_of(output_shares(dictionary, *layer), report.usage.rate_H > 0);
   }
   return report;
 }

@@ -2,29 +2,26 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <filesystem>
 #include <memory>
+#include <string>
 
 #include "lorsa/data/manifest.h"
 #include "lorsa/eval/evaluate.h"
 #include "lorsa/eval/mhsa_comparison.h"
 #include "lorsa/metrics/reconstruction.h"
 #include "lorsa/metrics/usage.h"
-#include "lorsa/model/checkpoint.h"
 
 namespace lorsa::eval {
 
-/// One checkpoint and what is measured of it. Its meters borrow the Lorsa: it stays where it is.
+/// One dictionary and what is measured of it. Its meters borrow it: it stays where it is.
 struct Candidate {
-  std::filesystem::path folder;
-  model::LoadedDictionary loaded;
+  std::string name;
+  model::Dictionary dictionary;
   metrics::ReconstructionMeter reconstruction;
   metrics::UsageMeter usage;
   std::unique_ptr<PatternMeter> patterns;  ///< null: not measured
 
-  Candidate(const std::filesystem::path& checkpoint,
-            model::LoadedDictionary&& dictionary,
-            const data::Manifest& manifest);
+  Candidate(NamedDictionary&& named, const data::Manifest& manifest);
   Candidate(const Candidate&) = delete;
   Candidate& operator=(const Candidate&) = delete;
 

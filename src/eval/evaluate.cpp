@@ -41,26 +41,25 @@ std::unique_ptr<lm::LanguageModel> load_model(const EvalOptions& options,
 class Evaluation {
  public:
   Evaluation(const EvalOptions& options,
-             const std::vector<std::filesystem::path>& checkpoints,
+             data::CacheReader&& cache,
+             std::vector<NamedDictionary>&& dictionaries,
              c10::Device device)
       : options_(options),
         device_(device),
-        cache_(options.cache),
+        cache_(std::move(cache)),
         rows_(heldout_rows(cache_, options.max_rows)),
-        errors_(static_cast<int64_t>(checkpoints.size())) {
+        errors_(static_cast<int64_t>(dictionaries.size())) {
     if (cache_.find_attention() != nullptr) {
       layer_ = cache_.attention().to(device, at::kFloat);
     }
-    for (const std::filesystem::path& checkpoint : checkpoints) {
-      candidates_.push_back(std::make_unique<Candidate>(
-          checkpoint, load_for_cache(checkpoint, cache_, device), cache_.manifest()));
+    for (NamedDictionary& named : dictionaries) {
+      candidates_.push_back(std::make_unique<Candidate>(std::move(named), cache_.manifest()));
     }
     check_batch();
-    plan_ = plan_interventions(options, candidates_.front()->loaded.dictionary.shape(),
-                               cache_.manifest());
-    LORSA_CHECK(!plan_ || checkpoints.size() == 1, ConfigError,
+    plan_ = plan_interventions(options, candidates_.front()->dictionary.shape(), cache_.manifest());
+    LORSA_CHECK(!plan_ || candidates_.size() == 1, ConfigError,
                 "--ablate-heads and --steer: expected one CHECKPOINT, found {}",
-                checkpoints.size());
+                candidates_.size());
     language_model_ = load_model(options, device, cache_.manifest());
     check_context_lengths(options, language_model_.get(), cache_.manifest(), num_rows());
     make_meters();
@@ -96,7 +95,7 @@ class Evaluation {
     add_long_contexts(reports);
     if (plan_) {
       // All that is measured of the Lorsa as it was is measured.
-      candidates_.front()->loaded.dictionary.to_unit_form();
+      candidates_.front()->dictionary.to_unit_form();
       reports.front().interventions = carry_out(*plan_, reports.front().usage.rate_H);
     }
     return reports;
@@ -112,7 +111,7 @@ class Evaluation {
     const auto tokens =
         static_cast<double>(std::min(options_.batch_sequences, num_rows()) * context_length());
     for (const auto& candidate : candidates_) {
-      const model::DictionaryShape& shape = candidate->loaded.dictionary.shape();
+      const model::DictionaryShape& shape = candidate->dictionary.shape();
       check_memory(tokens * 4.0 * static_cast<double>(2 * shape.num_ov_heads + 4 * shape.d_model),
                    device_,
                    formatted("batches of {} rows (--batch-sequences)", options_.batch_sequences));
@@ -125,7 +124,7 @@ class Evaluation {
         at::tensor(manifest.target_mean, at::kDouble).to(at::kFloat).to(device_);
     std::vector<const model::Dictionary*> dictionaries;
     for (const auto& candidate : candidates_) {
-      const model::Dictionary& dictionary = candidate->loaded.dictionary;
+      const model::Dictionary& dictionary = candidate->dictionary;
       dictionaries.push_back(&dictionary);
       if (layer_ && dictionary.shape().num_qk_heads > 0 && options_.pattern_rows > 0) {
         candidate->patterns = std::make_unique<PatternMeter>(dictionary, *layer_);
@@ -166,7 +165,7 @@ class Evaluation {
 
   [[nodiscard]] InterventionReport carry_out(const InterventionPlan& plan,
                                              const at::Tensor& rate_H) const {
-    const EditedLayer layer{*language_model_, candidates_.front()->loaded.dictionary,
+    const EditedLayer layer{*language_model_, candidates_.front()->dictionary,
                             cache_.manifest().site};
     return intervene(plan,
                      {layer, cache_, rows_, rate_H, options_.batch_sequences, options_.progress});
@@ -194,7 +193,7 @@ class Evaluation {
   void add_long_contexts(std::vector<EvalReport>& reports) const {
     std::vector<const model::Dictionary*> dictionaries;
     for (const auto& candidate : candidates_) {
-      dictionaries.push_back(&candidate->loaded.dictionary);
+      dictionaries.push_back(&candidate->dictionary);
     }
     const data::Manifest& manifest = cache_.manifest();
     const RowStart start = manifest.prepend_bos ? RowStart::kBos : RowStart::kText;
@@ -225,6 +224,18 @@ class Evaluation {
   std::vector<at::Tensor> scored_;
 };
 
+std::vector<EvalReport> evaluate_on(const EvalOptions& options,
+                                    data::CacheReader&& cache,
+                                    std::vector<NamedDictionary>&& dictionaries,
+                                    c10::Device device) {
+  LORSA_CHECK(options.batch_sequences > 0, ConfigError,
+              "--batch-sequences: expected a positive number, found {}", options.batch_sequences);
+  const NumThreads threads(options.threads);
+  Evaluation evaluation(options, std::move(cache), std::move(dictionaries), device);
+  evaluation.run();
+  return evaluation.reports();
+}
+
 }  // namespace
 
 EvalReport evaluate(const EvalOptions& options) {
@@ -234,13 +245,36 @@ EvalReport evaluate(const EvalOptions& options) {
 std::vector<EvalReport> evaluate_together(const EvalOptions& options,
                                           const std::vector<std::filesystem::path>& checkpoints) {
   LORSA_CHECK(!checkpoints.empty(), ConfigError, "expected at least one checkpoint, found none");
-  LORSA_CHECK(options.batch_sequences > 0, ConfigError,
-              "--batch-sequences: expected a positive number, found {}", options.batch_sequences);
   const c10::Device device = resolve_device(options.device);
-  const NumThreads threads(options.threads);
-  Evaluation evaluation(options, checkpoints, device);
-  evaluation.run();
-  return evaluation.reports();
+  data::CacheReader cache(options.cache);
+  std::vector<NamedDictionary> dictionaries;
+  for (const std::filesystem::path& checkpoint : checkpoints) {
+    dictionaries.push_back(
+        {checkpoint.string(), load_for_cache(checkpoint, cache, device).dictionary});
+  }
+  return evaluate_on(options, std::move(cache), std::move(dictionaries), device);
+}
+
+std::vector<EvalReport> evaluate_dictionaries(const EvalOptions& options,
+                                              std::vector<NamedDictionary> dictionaries) {
+  LORSA_CHECK(!dictionaries.empty(), ConfigError, "expected at least one dictionary, found none");
+  const c10::Device device = resolve_device(options.device);
+  data::CacheReader cache(options.cache);
+  const data::Manifest& manifest = cache.manifest();
+  for (NamedDictionary& named : dictionaries) {
+    const model::DictionaryShape& shape = named.dictionary.shape();
+    const model::KindInfo& kind = named.dictionary.info();
+    LORSA_CHECK(shape.d_model == manifest.d_model, ConfigError,
+                "{}: d_model is {}, that of {} is {}", named.name, shape.d_model, options.cache,
+                manifest.d_model);
+    LORSA_CHECK(kind.component.value_or(manifest.site.component) == manifest.site.component,
+                ConfigError, "{}: {} does not stand for {}, which {} holds", named.name, kind.noun,
+                to_string(manifest.site), options.cache);
+    for (const auto& [name, tensor] : named.dictionary.weights().named()) {
+      *tensor = tensor->to(device, at::kFloat);
+    }
+  }
+  return evaluate_on(options, std::move(cache), std::move(dictionaries), device);
 }
 
 }  // namespace lorsa::eval

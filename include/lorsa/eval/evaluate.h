@@ -13,6 +13,7 @@
 #include "lorsa/io/json.h"
 #include "lorsa/metrics/reconstruction.h"
 #include "lorsa/metrics/usage.h"
+#include "lorsa/model/dictionary.h"
 
 namespace lorsa::eval {
 
@@ -101,6 +102,18 @@ struct EvalReport {
 /// ConfigError without checkpoints.
 [[nodiscard]] std::vector<EvalReport> evaluate_together(
     const EvalOptions& options, const std::vector<std::filesystem::path>& checkpoints);
+
+/// A dictionary that reads and writes raw activations (Dictionary::fold()), and what reports call
+/// it.
+struct NamedDictionary {
+  std::string name;
+  model::Dictionary dictionary;
+};
+
+/// evaluate_together() of dictionaries in memory, on `options.device`. Throws as it does, and
+/// ConfigError for one of another width than the cache's or that stands for another component.
+[[nodiscard]] std::vector<EvalReport> evaluate_dictionaries(
+    const EvalOptions& options, std::vector<NamedDictionary> dictionaries);
 
 /// Keys as docs/formats.md names them.
 [[nodiscard]] io::Json to_json(const EvalReport& report);
