@@ -78,7 +78,7 @@ std::string description(const DictionaryShape& s) {
 }
 
 Dictionary::Dictionary(DictionaryShape shape, DictionaryWeights weights)
-    : shape_(shape), weights_(std::move(weights)) {
+    : shape_(std::move(shape)), weights_(std::move(weights)) {
   if (shape_.num_qk_heads > 0 && shape_.attn_scale == 0.0) {
     shape_.attn_scale = std::sqrt(static_cast<double>(shape_.d_qk));
   }

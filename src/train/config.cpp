@@ -4,38 +4,9 @@
 
 namespace lorsa::train {
 
-void describe(config::Fields& f, RunConfig& c) {
-  f.section("run", "Where a run writes and what it runs on.");
-  f.text("out", c.run.out, "Run folder; an unfinished run there is continued.").required();
-  f.count("seed", c.run.seed, "Seed of initialisation and data order.").at_least(0);
-  f.text("device", c.run.device, "auto, cpu, cuda or cuda:N.");
-  f.choice<Precision>("precision", c.run.precision,
-                      {{"auto", Precision::kAuto},
-                       {"float32", Precision::kFloat32},
-                       {"bfloat16", Precision::kBFloat16}},
-                      "bfloat16 computes in it with float32 weights, sums and moments (on the CPU "
-                      "for checking: it is slower); auto is bfloat16 on CUDA, else float32.");
-  f.count("threads", c.run.threads, "CPU threads; 0 takes all cores.").between(0, 4096);
-  f.number("rank_timeout_s", c.run.rank_timeout_s,
-           "How long one of several ranks (torchrun, mpirun, srun) waits for another.")
-      .at_least(1.0);
+namespace {
 
-  f.section("data", "What the run reads.");
-  f.text("cache", c.data.cache, "Folder of one site's activation cache.").required();
-  f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step, over all ranks.")
-      .between(1, 1'000'000);
-  f.count("read_ahead_batches", c.data.read_ahead_batches,
-          "Batches read ahead of the training step.")
-      .between(1, 1000);
-  f.count("reader_threads", c.data.reader_threads, "Threads that read the cache.").between(1, 256);
-  f.count("seed", c.data.seed, "Seed of the data order; -1 takes run.seed.").at_least(-1);
-
-  f.section("model", "What is trained.");
-  model::describe(f, c.model);
-
-  f.section("init", "How the weights start.");
-  model::describe(f, c.init);
-
+void describe_training(config::Fields& f, RunConfig& c) {
   f.section("train", "The training loop.");
   f.count("tokens", c.train.tokens, "Tokens to train on, repeats of the cache included.")
       .required()
@@ -111,6 +82,43 @@ void describe(config::Fields& f, RunConfig& c) {
        {"jumprelu", FinalActivation::kJumpRelu}},
       "jumprelu gives final/ one threshold, the mean lowest kept score of late batches; auto does "
       "so for batchtopk.");
+}
+
+}  // namespace
+
+void describe(config::Fields& f, RunConfig& c) {
+  f.section("run", "Where a run writes and what it runs on.");
+  f.text("out", c.run.out, "Run folder; an unfinished run there is continued.").required();
+  f.count("seed", c.run.seed, "Seed of initialisation and data order.").at_least(0);
+  f.text("device", c.run.device, "auto, cpu, cuda or cuda:N.");
+  f.choice<Precision>("precision", c.run.precision,
+                      {{"auto", Precision::kAuto},
+                       {"float32", Precision::kFloat32},
+                       {"bfloat16", Precision::kBFloat16}},
+                      "bfloat16 computes in it with float32 weights, sums and moments (on the CPU "
+                      "for checking: it is slower); auto is bfloat16 on CUDA, else float32.");
+  f.count("threads", c.run.threads, "CPU threads; 0 takes all cores.").between(0, 4096);
+  f.number("rank_timeout_s", c.run.rank_timeout_s,
+           "How long one of several ranks (torchrun, mpirun, srun) waits for another.")
+      .at_least(1.0);
+
+  f.section("data", "What the run reads.");
+  f.text("cache", c.data.cache, "Folder of one site's activation cache.").required();
+  f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step, over all ranks.")
+      .between(1, 1'000'000);
+  f.count("read_ahead_batches", c.data.read_ahead_batches,
+          "Batches read ahead of the training step.")
+      .between(1, 1000);
+  f.count("reader_threads", c.data.reader_threads, "Threads that read the cache.").between(1, 256);
+  f.count("seed", c.data.seed, "Seed of the data order; -1 takes run.seed.").at_least(-1);
+
+  f.section("model", "What is trained.");
+  model::describe(f, c.model);
+
+  f.section("init", "How the weights start.");
+  model::describe(f, c.init);
+
+  describe_training(f, c);
 
   f.section("sweep", "Several Lorsas from one stream of batches, one for every combination.");
   f.count_list("num_ov_heads", c.sweep.num_ov_heads, "Values of model.num_ov_heads.");
