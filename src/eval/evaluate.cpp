@@ -12,6 +12,7 @@
 #include "eval/interventions.h"
 #include "eval/language_meter.h"
 #include "eval/long_context.h"
+#include "eval/replacement.h"
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
@@ -22,20 +23,6 @@
 
 namespace lorsa::eval {
 namespace {
-
-std::unique_ptr<lm::LanguageModel> load_model(const EvalOptions& options,
-                                              c10::Device device,
-                                              const data::Manifest& manifest) {
-  if (options.model.empty()) {
-    return nullptr;
-  }
-  auto model = std::make_unique<lm::LanguageModel>(options.model, device);
-  LORSA_CHECK(model->weights_sha256() == manifest.weights_sha256, ConfigError,
-              "{} is not the model that {} was extracted from: SHA-256 of its weights is {}, the "
-              "cache says {}",
-              options.model, options.cache, model->weights_sha256(), manifest.weights_sha256);
-  return model;
-}
 
 /// One pass over the held-out rows for all checkpoints.
 class Evaluation {
@@ -60,7 +47,9 @@ class Evaluation {
     LORSA_CHECK(!plan_ || candidates_.size() == 1, ConfigError,
                 "--ablate-heads and --steer: expected one CHECKPOINT, found {}",
                 candidates_.size());
-    language_model_ = load_model(options, device, cache_.manifest());
+    if (!options.model.empty()) {
+      language_model_ = load_model_of(options.model, cache_, device);
+    }
     check_context_lengths(options, language_model_.get(), cache_.manifest(), num_rows());
     make_meters();
   }
@@ -271,7 +260,8 @@ std::vector<EvalReport> evaluate_dictionaries(const EvalOptions& options,
                 ConfigError, "{}: {} does not stand for {}, which {} holds", named.name, kind.noun,
                 to_string(manifest.site), options.cache);
     for (const auto& [name, tensor] : named.dictionary.weights().named()) {
-      *tensor = tensor->to(device, at::kFloat);
+      // A copy: interventions bring weights into unit form, and the caller's stay as they are.
+      *tensor = tensor->to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     }
   }
   return evaluate_on(options, std::move(cache), std::move(dictionaries), device);

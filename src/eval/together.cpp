@@ -10,33 +10,13 @@
 
 #include "eval/cache_pass.h"
 #include "eval/prediction_meter.h"
+#include "eval/replacement.h"
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/model/checkpoint.h"
 
 namespace lorsa::eval {
-namespace {
-
-/// What a dictionary's output does in the place of its site's, at scored positions.
-lm::Edit edit_of(const Replacement& replacement, const at::Tensor& scored_BT1) {
-  const model::Dictionary* dictionary = replacement.dictionary;
-  return {replacement.site, [dictionary, scored_BT1](const at::Tensor& in, const at::Tensor& out) {
-            const at::Tensor& W = dictionary->weights().W_V;
-            const at::Tensor read = dictionary->read_of(in, out).to(W.device(), W.scalar_type());
-            const at::Tensor y = dictionary->reconstruct(read).y_BTD;
-            return at::where(scored_BT1, y.to(out.device(), out.scalar_type()), out);
-          }};
-}
-
-lm::Edit zeros_at(const Site& site, const at::Tensor& scored_BT1) {
-  return {site, [scored_BT1](const at::Tensor&, const at::Tensor& out) {
-            return at::where(scored_BT1, at::zeros_like(out), out);
-          }};
-}
-
-}  // namespace
-
 struct TogetherMeter::Impl {
   const lm::LanguageModel& model;
   std::vector<Replacement> replacements;
@@ -67,18 +47,16 @@ struct TogetherMeter::Impl {
     std::vector<lm::Edit> zeros;
     std::vector<at::Tensor> h_replaced;
     for (const Replacement& replacement : replacements) {
-      all.push_back(edit_of(replacement, scored_BT1));
-      zeros.push_back(zeros_at(replacement.site, scored_BT1));
+      all.push_back(replaced_by(replacement, scored_BT1));
+      zeros.push_back(replaced_by(replacement.site, at::zeros({1}), scored_BT1));
       h_replaced.push_back(model.final_hidden(from, {all.back()}));
     }
     h_replaced.push_back(model.final_hidden(from, all));
     const at::Tensor h_original = model.final_hidden(from);
     const at::Tensor h_zero = model.final_hidden(from, zeros);
     for (int64_t b = 0; b < tokens_BT.size(0); ++b) {
-      const auto logits_of = [&](const at::Tensor& hidden_BTD) -> LogitsAt {
-        return [this, row_TD = hidden_BTD[b]](const at::Tensor& position_n) {
-          return model.unembed(row_TD.index({position_n}));
-        };
+      const auto logits_of = [&](const at::Tensor& h_BTD) {
+        return logits_of_row(model, h_BTD[b]);
       };
       RowLogits logits{logits_of(h_original), logits_of(h_zero), nullptr, {}};
       for (const at::Tensor& hidden_BTD : h_replaced) {
@@ -132,16 +110,12 @@ TogetherReport evaluate_replaced_together(const EvalOptions& options,
       *tensor = tensor->to(device);
     }
   }
-  const lm::LanguageModel model(options.model, device);
-  LORSA_CHECK(model.weights_sha256() == expected, ConfigError,
-              "{} is not the model that {} was extracted from: SHA-256 of its weights is {}, the "
-              "cache says {}",
-              options.model, options.cache, model.weights_sha256(), expected);
+  const std::unique_ptr<lm::LanguageModel> model = load_model_of(options.model, cache, device);
   std::vector<Replacement> replacements;
   for (const model::LoadedDictionary& each : loaded) {
     replacements.push_back({each.info.site, &each.dictionary});
   }
-  TogetherMeter meter(model, std::move(replacements));
+  TogetherMeter meter(*model, std::move(replacements));
   const int64_t length = cache.manifest().context_length;
   Progress bar("evaluate together", static_cast<int64_t>(rows.size()) * length, "tokens", 0,
                options.progress);

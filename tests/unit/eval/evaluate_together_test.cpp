@@ -64,6 +64,14 @@ TEST_CASE("checkpoints judged together have the numbers that each has alone", "[
   REQUIRE_THROWS_AS(evaluate_together(options, {}), ConfigError);
 }
 
+TEST_CASE("dictionaries in memory are refused where they do not fit the cache", "[eval]") {
+  const Pair p;
+  CHECK_THROWS_AS(eval::evaluate_dictionaries(p.options, {}), ConfigError);
+  const eval::NamedDictionary narrow{"narrow", identity_sae(3, 2)};
+  CHECK_THROWS_WITH(eval::evaluate_dictionaries(p.options, {narrow}),
+                    Catch::Contains("narrow: d_model is 3"));
+}
+
 TEST_CASE("errors of checkpoints judged together are compared over all rows", "[eval]") {
   const Pair p;
   const std::vector<eval::EvalReport> reports = evaluate_together(p.options, p.checkpoints);

@@ -101,6 +101,17 @@ void require_same(const eval::EditEffect& found, const eval::EditEffect& expecte
 
 }  // namespace
 
+TEST_CASE("a dictionary in memory has its folder's numbers and stays as it is", "[eval]") {
+  EditsSetup s;
+  s.options.interventions.ablate_heads = "0";
+  const model::Dictionary own = model::load_folded(s.options.checkpoint).dictionary;
+  const at::Tensor W_O = own.weights().W_O.clone();
+  const std::vector<eval::EvalReport> reports =
+      eval::evaluate_dictionaries(s.options, {{s.options.checkpoint.string(), own}});
+  CHECK(to_json(reports.at(0)) == to_json(eval::evaluate(s.options)));
+  CHECK(at::equal(own.weights().W_O, W_O));
+}
+
 TEST_CASE("edits are measured on the held-out rows and on repeated tokens", "[eval]") {
   EditsSetup s;
   const int64_t acts = *s.acting().begin();
