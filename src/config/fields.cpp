@@ -179,6 +179,16 @@ Fields::Last Fields::text(const std::string& key, std::string& value, const std:
   return add(key, help, std::move(field), nullptr);
 }
 
+Fields::Last Fields::path(const std::string& key,
+                          std::filesystem::path& value,
+                          const std::string& help) {
+  Field field = scalar_field(
+      "path", value, [](const std::string& text) { return std::filesystem::path(text); },
+      [](const std::filesystem::path& path) { return print_text(path.string()); });
+  field.takes_quoted = true;
+  return add(key, help, std::move(field), nullptr);
+}
+
 Fields::Last Fields::text_list(const std::string& key,
                                std::vector<std::string>& value,
                                const std::string& help) {
@@ -229,6 +239,20 @@ Fields::Last Fields::add_choice(const std::string& key,
     return print_text(words[index]);
   };
   return add(key, help, std::move(field), nullptr);
+}
+
+void check_ranges(const Fields& fields, const Fields& defaults) {
+  for (size_t i = 0; i < fields.all().size(); ++i) {
+    const Field& field = fields.all()[i];
+    if (field.range.empty() || field.is_list || field.get() == defaults.all()[i].get()) {
+      continue;
+    }
+    try {
+      field.check(field.get());
+    } catch (const std::invalid_argument& error) {
+      throw ConfigError(formatted("`{}`: {}", field.key, error.what()));
+    }
+  }
 }
 
 }  // namespace lorsa::config

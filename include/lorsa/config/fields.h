@@ -75,6 +75,7 @@ class Fields {
   /// true or false, nothing else.
   Last boolean(const std::string& key, bool& value, const std::string& help);
   Last text(const std::string& key, std::string& value, const std::string& help);
+  Last path(const std::string& key, std::filesystem::path& value, const std::string& help);
   Last text_list(const std::string& key, std::vector<std::string>& value, const std::string& help);
   Last count_list(const std::string& key, std::vector<int64_t>& value, const std::string& help);
 
@@ -153,6 +154,20 @@ void load_text(Fields& fields,
                const std::string& text,
                const std::string& name,
                const std::vector<std::string>& overrides);
+
+/// Throws ConfigError naming the key, expected and found for a number outside its range that is not
+/// the default's.
+void check_ranges(const Fields& fields, const Fields& defaults);
+
+/// The same of a struct that a program filled.
+template <typename Options>
+void check_ranges_of(Options options) {
+  Options initial;
+  Fields fields, defaults;
+  describe(fields, options);
+  describe(defaults, initial);
+  check_ranges(fields, defaults);
+}
 
 /// The resolved configuration as YAML that load() accepts.
 [[nodiscard]] std::string to_yaml(const Fields& fields);
