@@ -189,15 +189,23 @@ void Dictionary::to_jumprelu(double threshold) {
   shape_.activation = Activation::kJumpRelu;
 }
 
-void Dictionary::to_unit_form() {
+Dictionary Dictionary::in_unit_form() const {
   const at::NoGradGuard no_grad;
   const at::Tensor norm_H = output_norms();
   // A head that writes nothing keeps a zero row and gets activation 0, which is
   // the length of what it writes.
   const at::Tensor divisor_H = at::where(norm_H > 0, norm_H, at::ones_like(norm_H));
-  weights_.W_V.mul_(norm_H.unsqueeze(1));
-  weights_.b_V.mul_(norm_H);
-  weights_.W_O.div_(divisor_H.unsqueeze(1));
+  DictionaryWeights weights = weights_;
+  weights.W_V = weights_.W_V * norm_H.unsqueeze(1);
+  weights.b_V = weights_.b_V * norm_H;
+  weights.W_O = weights_.W_O / divisor_H.unsqueeze(1);
+  return {shape_, std::move(weights)};
+}
+
+void Dictionary::to(c10::Device device, at::ScalarType dtype) {
+  for (const auto& [name, tensor] : weights_.named()) {
+    *tensor = tensor->to(device, dtype);
+  }
 }
 
 }  // namespace lorsa::model

@@ -277,9 +277,12 @@ class Dictionary {
   /// the folded model reads and writes raw activations.
   void fold(double input_scale, double target_scale);
 
-  /// W_V, b_V times |W_O|; W_O over |W_O|: activations become the lengths of the heads'
-  /// contributions.
-  void to_unit_form();
+  /// With W_V, b_V times |W_O| and W_O over |W_O|: activations are the lengths of the heads'
+  /// contributions. Shares all other tensors.
+  [[nodiscard]] Dictionary in_unit_form() const;
+
+  /// Moves the weights.
+  void to(c10::Device device, at::ScalarType dtype);
 
   /// Makes a topk or batchtopk Lorsa a jumprelu one with this threshold for all heads: the choice
   /// at a position does not depend on other heads and positions any more. Throws ConfigError for

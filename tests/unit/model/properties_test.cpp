@@ -101,12 +101,12 @@ TEST_CASE("the output does not change under W_V c, b_V c, W_O / c", "[model]") {
 
 TEST_CASE("the unit form keeps the output and makes activations the lengths of contributions",
           "[model]") {
-  model::Dictionary dictionary = make_lorsa(model::Activation::kTopK, 3);
+  const model::Dictionary original = make_lorsa(model::Activation::kTopK, 3);
   const at::Tensor x = random_input();
-  const model::Reconstruction before = dictionary.reconstruct(x);
+  const model::Reconstruction before = original.reconstruct(x);
   const at::Tensor lengths =
-      before.kept.value_PK * dictionary.output_norms().index({before.kept.head_PK.to(at::kLong)});
-  dictionary.to_unit_form();
+      before.kept.value_PK * original.output_norms().index({before.kept.head_PK.to(at::kLong)});
+  const model::Dictionary dictionary = original.in_unit_form();
   const model::Reconstruction after = dictionary.reconstruct(x);
   REQUIRE(relative_error(after.y_BTD, before.y_BTD) < 1e-12);
   REQUIRE(relative_error(after.kept.value_PK, lengths) < 1e-12);
