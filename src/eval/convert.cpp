@@ -5,9 +5,7 @@
 
 #include "eval/readings.h"
 #include "lorsa/core/error.h"
-#include "lorsa/core/log.h"
 #include "lorsa/core/progress.h"
-#include "lorsa/data/cache_reader.h"
 #include "lorsa/io/files.h"
 #include "lorsa/io/pending_folder.h"
 #include "lorsa/lm/language_model.h"
@@ -36,16 +34,18 @@ bool holds_only_checkpoint_files(const fs::path& folder) {
   return true;
 }
 
-void check_output(const ConvertOptions& options) {
-  const fs::path out = io::without_trailing_slash(options.output);
+enum class Existing { kRefuse, kReplace };
+
+void check_output(const fs::path& input, const fs::path& output, Existing existing) {
+  const fs::path out = io::without_trailing_slash(output);
   LORSA_CHECK(!out.empty() && out.filename() != "." && out.filename() != "..", ConfigError,
-              "OUTPUT: \"{}\" names no new folder", options.output);
+              "OUTPUT: \"{}\" names no new folder", output);
   if (fs::exists(out) && !(fs::is_directory(out) && fs::is_empty(out))) {
     std::error_code unused;
-    LORSA_CHECK(!fs::equivalent(options.input, out, unused), ConfigError,
+    LORSA_CHECK(!fs::equivalent(input, out, unused), ConfigError,
                 "{}: is the input; give another OUTPUT", out);
-    LORSA_CHECK(options.existing == ConvertOptions::Existing::kReplace, ConfigError,
-                "{}: exists; give another OUTPUT, or --force to replace it", out);
+    LORSA_CHECK(existing == Existing::kReplace, ConfigError,
+                "{}: exists; give another OUTPUT, or `force` to replace it", out);
     LORSA_CHECK(holds_only_checkpoint_files(out), ConfigError,
                 "{}: holds more than a checkpoint's files: it is not replaced; give another OUTPUT",
                 out);
@@ -57,25 +57,24 @@ void check_output(const ConvertOptions& options) {
   }
 }
 
-model::ImportedDictionary read_input(const ConvertOptions& options, CheckpointKind from) {
+model::ImportedDictionary read_input(const fs::path& input, CheckpointKind from, ReadAs read_as) {
   switch (from) {
     case CheckpointKind::kOwn: {
-      model::LoadedDictionary loaded = model::load_checkpoint(options.input);
+      model::LoadedDictionary loaded = model::load_checkpoint(input);
       const bool folded = loaded.info.normalization == Normalization::kFolded;
       return {std::move(loaded), std::nullopt, folded ? "folded" : "scaled", true, "float32", {}};
     }
     case CheckpointKind::kLlamascopium:
-      return model::load_llamascopium(options.input, options.read_as);
+      return model::load_llamascopium(input, read_as);
     case CheckpointKind::kOriginal:
-      return model::load_original(options.input, options.read_as);
+      return model::load_original(input, read_as);
   }
   throw Error("unknown kind of checkpoint");
 }
 
-model::ImportedDictionary read_layer(const ConvertOptions& options) {
-  const int64_t layer = *options.mhsa_layer;
+model::ImportedDictionary read_layer(const fs::path& model, int64_t layer) {
   const lm::LanguageModel language(
-      options.input, c10::Device(c10::kCPU),
+      model, c10::Device(c10::kCPU),
       {.dtype = "float32", .num_layers = layer + 1, .head = lm::Head::kSkip});
   const kernels::Mhsa attention = language.attention(layer);
   model::CheckpointInfo info;
@@ -87,23 +86,22 @@ model::ImportedDictionary read_layer(const ConvertOptions& options) {
   return {{model::of_attention(attention), info}, std::nullopt, "raw weights", true, "float32", {}};
 }
 
-void check_options(const ConvertOptions& options, CheckpointKind from, CheckpointKind to) {
-  if (options.mhsa_layer) {
-    LORSA_CHECK(!options.from && options.read_as == ReadAs::kStated && options.cache.empty(),
-                ConfigError,
-                "--from-mhsa: INPUT is a language model: leave out --from, --normalization and "
-                "--cache");
+void validate(const ConvertOptions& options, CheckpointKind from, CheckpointKind to) {
+  if (options.mhsa_layer >= 0) {
+    LORSA_CHECK(
+        !options.from && options.read_as == ReadAs::kStated && options.cache.empty(), ConfigError,
+        "`from_mhsa`: INPUT is a language model: leave out `from`, `normalization` and `cache`");
   }
   LORSA_CHECK(to != CheckpointKind::kOriginal, ConfigError,
-              "--to: original: the original repository's files are read, not written");
+              "`to`: original: the original repository's files are read, not written");
   LORSA_CHECK(
       from != CheckpointKind::kOwn || options.read_as == ReadAs::kStated, ConfigError,
-      "--normalization: {} is a lorsa checkpoint, which states its normalization for certain",
+      "`normalization`: {} is a lorsa checkpoint, which states its normalization for certain",
       options.input);
   LORSA_CHECK(from != CheckpointKind::kOwn || options.cache.empty(), ConfigError,
-              "--cache: {} is a lorsa checkpoint: judge it with lorsa-eval", options.input);
-  LORSA_CHECK(to == CheckpointKind::kLlamascopium || !options.n_ctx, ConfigError,
-              "--n-ctx: only llamascopium's files have it");
+              "`cache`: {} is a lorsa checkpoint: judge it with lorsa-eval", options.input);
+  LORSA_CHECK(to == CheckpointKind::kLlamascopium || options.n_ctx == 0, ConfigError,
+              "`n_ctx`: only llamascopium's files have it");
 }
 
 /// Makes the checkpoint one of the cache's layer.
@@ -114,7 +112,7 @@ void take_identity(const fs::path& folder,
   const auto refuse_unless = [&](bool equal, const char* what, const auto& ours,
                                  const auto& theirs) {
     LORSA_CHECK(equal, ConfigError,
-                "--cache: {} is not of the checkpoint's layer: its {} is {}, the checkpoint's {}",
+                "`cache`: {} is not of the checkpoint's layer: its {} is {}, the checkpoint's {}",
                 folder, what, theirs, ours);
   };
   const int64_t width = imported.loaded.dictionary.shape().d_model;
@@ -137,71 +135,110 @@ const char* word(Normalization normalization) {
 }
 
 /// What the input leaves open about its normalization.
-void warn_about_reading(const ConvertOptions& options,
+void warn_about_reading(ReadAs read_as,
                         const model::ImportedDictionary& imported,
                         ConvertReport& report) {
   if (report.readings && report.readings->better() != report.info.normalization) {
     report.warnings.push_back(formatted(
-        "the weights are read as {}, but reconstruct the cache better as {}: see --normalization",
+        "the weights are read as {}, but reconstruct the cache better as {}: see `normalization`",
         word(report.info.normalization), word(report.readings->better())));
   }
-  if (!report.readings && options.read_as == ReadAs::kStated && !imported.certain) {
+  if (!report.readings && read_as == ReadAs::kStated && !imported.certain) {
     report.warnings.push_back(
         formatted("{}: says dataset-wise, which llamascopium also writes for weights that it "
-                  "folded afterwards: --cache tells, --normalization folded corrects",
+                  "folded afterwards: `cache` tells, `normalization` folded corrects",
                   report.input));
   }
 }
 
 /// The mask of a long context is larger than many disks: known before anything is written.
-void check_space(const ConvertOptions& options,
-                 const model::LoadedDictionary& loaded,
+void check_space(const model::LoadedDictionary& loaded,
+                 std::optional<int64_t> n_ctx,
                  ConvertReport& report) {
-  report.bytes = model::llamascopium_bytes(loaded.dictionary, loaded.info, options.n_ctx);
-  const auto free = static_cast<double>(io::free_bytes(options.output));
+  report.bytes = model::llamascopium_bytes(loaded.dictionary, loaded.info, n_ctx);
+  const auto free = static_cast<double>(io::free_bytes(report.output));
   LORSA_CHECK(report.bytes <= free, IoError,
               "{}: the disk cannot hold the checkpoint: {} needed, most of it for llamascopium's "
-              "mask of n_ctx x n_ctx bytes; {} free; a smaller --n-ctx needs less",
-              options.output, format_bytes(report.bytes), format_bytes(free));
+              "mask of n_ctx x n_ctx bytes; {} free; a smaller `n_ctx` needs less",
+              report.output, format_bytes(report.bytes), format_bytes(free));
 }
 
-void write_output(const ConvertOptions& options,
+void write_output(const fs::path& output,
                   CheckpointKind to,
-                  const model::LoadedDictionary& loaded) {
-  io::remove_tree(io::beside(io::without_trailing_slash(options.output), ".tmp"));
-  io::PendingFolder folder(options.output);
+                  const model::LoadedDictionary& loaded,
+                  std::optional<int64_t> n_ctx) {
+  io::remove_tree(io::beside(io::without_trailing_slash(output), ".tmp"));
+  io::PendingFolder folder(output);
   if (to == CheckpointKind::kOwn) {
     model::save_checkpoint(folder.path(), loaded.dictionary, loaded.info);
   } else {
-    model::save_llamascopium(folder.path(), loaded.dictionary, loaded.info, options.n_ctx);
+    model::save_llamascopium(folder.path(), loaded.dictionary, loaded.info, n_ctx);
   }
   folder.commit();
 }
 
 }  // namespace
 
+void describe(config::Fields& f, ConvertOptions& o) {
+  using Kind = std::optional<CheckpointKind>;
+  f.choice<Kind>(
+      "from", o.from,
+      {{"auto", std::nullopt},
+       {"lorsa", CheckpointKind::kOwn},
+       {"llamascopium", CheckpointKind::kLlamascopium},
+       {"original", CheckpointKind::kOriginal}},
+      "What INPUT is: auto (by its files), lorsa, llamascopium, or original (final.pth).");
+  f.count("from_mhsa", o.mhsa_layer,
+          "INPUT is a language model's folder: write the Lorsa that is the attention of this "
+          "layer, with every direction of every head as an OV head and all of them kept.")
+      .between(0, 9999);
+  f.choice<Kind>("to", o.to,
+                 {{"auto", std::nullopt},
+                  {"lorsa", CheckpointKind::kOwn},
+                  {"llamascopium", CheckpointKind::kLlamascopium}},
+                 "What to write: lorsa, llamascopium, or auto (lorsa for others' checkpoints and "
+                 "layers, llamascopium for lorsa's).");
+  f.choice<ReadAs>(
+      "normalization", o.read_as,
+      {{"stated", ReadAs::kStated}, {"scaled", ReadAs::kScaled}, {"folded", ReadAs::kFolded}},
+      "Read others' weights as scaled or folded ones, whatever the files state.");
+  f.path("cache", o.cache,
+         "Activation cache of the layer: judges both normalizations, and tells the new checkpoint "
+         "which language model and layer it belongs to.");
+  f.count("n_ctx", o.n_ctx,
+          "Longest context of a llamascopium checkpoint (as INPUT says, else 2048); its file holds "
+          "a mask of N x N bytes: 4 MiB at 2048, 1 GiB at 32768, 16 GiB at 131072.")
+      .between(1, 0x7FFFFFFF);
+  f.boolean("force", o.force, "Replace an OUTPUT that holds a checkpoint.");
+  f.boolean("dry_run", o.dry_run, "Read, check and judge; write nothing.");
+}
+
 ConvertReport convert(const ConvertOptions& options) {
-  const CheckpointKind from = options.from         ? *options.from
-                              : options.mhsa_layer ? CheckpointKind::kOwn
-                                                   : model::detect_kind(options.input);
-  const bool is_own_checkpoint = from == CheckpointKind::kOwn && !options.mhsa_layer;
+  const bool is_layer = options.mhsa_layer >= 0;
+  const CheckpointKind from = options.from ? *options.from
+                              : is_layer   ? CheckpointKind::kOwn
+                                           : model::detect_kind(options.input);
+  const bool is_own_checkpoint = from == CheckpointKind::kOwn && !is_layer;
   const CheckpointKind to =
       options.to.value_or(is_own_checkpoint ? CheckpointKind::kLlamascopium : CheckpointKind::kOwn);
-  check_options(options, from, to);
-  check_output(options);
-  model::ImportedDictionary imported =
-      options.mhsa_layer ? read_layer(options) : read_input(options, from);
-
+  const auto n_ctx = options.n_ctx > 0 ? std::optional(options.n_ctx) : std::nullopt;
+  validate(options, from, to);
+  config::check_ranges_of(options);
+  check_output(options.input, options.output,
+               options.force ? Existing::kReplace : Existing::kRefuse);
+  model::ImportedDictionary imported = is_layer ? read_layer(options.input, options.mhsa_layer)
+                                                : read_input(options.input, from, options.read_as);
   ConvertReport report;
   if (!options.cache.empty()) {
-    const data::CacheReader cache(options.cache);
-    take_identity(options.cache, cache.manifest(), imported);
-    report.readings = judge_readings(imported, cache);
+    study::Study study("cpu");
+    study.open_cache(options.cache);
+    take_identity(options.cache, study.cache().manifest(), imported);
+    report.readings = judge_readings(imported, study);
   }
   report.from = from;
   report.to = to;
-  report.source = options.mhsa_layer ? formatted("the attention of layer {}", *options.mhsa_layer)
-                                     : to_string(from);
+  report.source =
+      is_layer ? formatted("the attention of layer {}", options.mhsa_layer) : to_string(from);
   report.input = options.input.string();
   report.output = options.output.string();
   report.shape = imported.loaded.dictionary.shape();
@@ -209,18 +246,15 @@ ConvertReport convert(const ConvertOptions& options) {
   report.stated = imported.stated;
   report.dtype = imported.dtype;
   report.warnings = imported.remarks;
-  warn_about_reading(options, imported, report);
-  for (const std::string& warning : report.warnings) {
-    log_warning("{}", warning);
-  }
+  warn_about_reading(options.read_as, imported, report);
   if (to == CheckpointKind::kLlamascopium) {
     // Refuses what cannot be said there, before anything is written and without writing, too.
-    static_cast<void>(model::llamascopium_config(imported.loaded.dictionary, imported.loaded.info,
-                                                 options.n_ctx));
-    check_space(options, imported.loaded, report);
+    static_cast<void>(
+        model::llamascopium_config(imported.loaded.dictionary, imported.loaded.info, n_ctx));
+    check_space(imported.loaded, n_ctx, report);
   }
-  if (options.write == ConvertOptions::Write::kYes) {
-    write_output(options, to, imported.loaded);
+  if (!options.dry_run) {
+    write_output(options.output, to, imported.loaded, n_ctx);
     report.written = true;
   }
   return report;

@@ -4,6 +4,7 @@
 
 #include "eval/page_parts.h"
 #include "lorsa/core/error.h"
+#include "lorsa/eval/metrics.h"
 #include "lorsa/io/files.h"
 #include "metrics/page.h"
 #include "metrics/report_page.h"
@@ -30,6 +31,13 @@ void write_eval_page(const io::Json& reports, const std::filesystem::path& out) 
   for (io::Json& report : data["reports"]) {
     check_report(report);
     metrics::make_valid_utf8(report);
+  }
+  data["metrics"] = io::Json::array();
+  for (const Metric& metric : eval_metrics()) {
+    data["metrics"].push_back({{"name", metric.name},
+                               {"unit", metric.unit},
+                               {"better", to_string(metric.better)},
+                               {"meaning", metric.meaning}});
   }
   std::string script(metrics::kChartsScript);
   script.append(metrics::kPlotsScript).append(kEvalScript);

@@ -91,7 +91,7 @@ std::vector<int64_t> parse_heads(std::string_view text,
   const std::string list =
       text.starts_with('@') ? io::read_text(text.substr(1)) : std::string(text);
   const std::string option =
-      text.starts_with('@') ? formatted("--ablate-heads {}", text) : "--ablate-heads";
+      text.starts_with('@') ? formatted("`ablate_heads` {}", text) : "`ablate_heads`";
   HeadList heads(option, num_heads, named);
   size_t begin = list.find_first_not_of(kSeparators);
   while (begin != std::string::npos) {
@@ -108,8 +108,8 @@ HeadEdit parse_steer(std::string_view text, int64_t num_heads) {
   const auto value =
       equal == std::string_view::npos ? std::nullopt : number<double>(text.substr(equal + 1));
   LORSA_CHECK(head && value && std::isfinite(*value), ConfigError,
-              "--steer: expected HEAD=VALUE with a finite number, found '{}'", text);
-  check_head("--steer", *head, num_heads);
+              "`steer`: expected HEAD=VALUE with a finite number, found '{}'", text);
+  check_head("`steer`", *head, num_heads);
   return {*head, *value};
 }
 
@@ -122,10 +122,10 @@ HeadEdits join_edits(const std::vector<int64_t>& ablated, const std::vector<Head
   std::set<int64_t> seen;
   for (const HeadEdit& edit : steered) {
     LORSA_CHECK(!zeroed.contains(edit.head), ConfigError,
-                "--ablate-heads and --steer: expected different heads, found {} in both",
+                "`ablate_heads` and `steer`: expected different heads, found {} in both",
                 edit.head);
     LORSA_CHECK(seen.insert(edit.head).second, ConfigError,
-                "--steer: expected every head once, found {} twice", edit.head);
+                "`steer`: expected every head once, found {} twice", edit.head);
     edits.push_back(edit);
   }
   return edits;

@@ -17,31 +17,28 @@
 namespace lorsa::eval {
 namespace {
 
-void check_options(const EvalOptions& options) {
-  const InterventionOptions& o = options.interventions;
+void check_edits(const InterventionOptions& o, const study::Study& study) {
   const bool prompts = !o.prompts.empty() || !o.prompts_file.empty();
-  LORSA_CHECK(o.any_edits() || (!prompts && !o.random_control), ConfigError, "{}",
-              prompts ? "--prompt and --prompts need --ablate-heads or --steer"
-                      : "--random-control needs --ablate-heads");
-  LORSA_CHECK(!o.any_edits() || !options.model.empty(), ConfigError,
-              "--ablate-heads and --steer need --model: their effect is the language model's");
+  LORSA_CHECK(o.any_edits() || (!prompts && !o.random_control), ConfigError, "{} `ablate_heads`{}",
+              prompts ? "`prompt` and `prompts` need" : "`random_control` needs",
+              prompts ? " or `steer`" : "");
+  LORSA_CHECK(!o.any_edits() || study.has_model(), ConfigError,
+              "`ablate_heads` and `steer` need `model`: their effect is the language model's");
+  LORSA_CHECK(!o.any_edits() || study.members().size() == 1, ConfigError,
+              "`ablate_heads` and `steer`: expected one CHECKPOINT, found {}",
+              study.members().size());
   LORSA_CHECK(!o.random_control || o.steer.empty(), ConfigError,
-              "--random-control compares ablated heads with others: expected --ablate-heads alone, "
-              "found --steer too");
-  LORSA_CHECK(o.prompt_tokens >= 1, ConfigError,
-              "--prompt-tokens: expected a positive number, found {}", o.prompt_tokens);
+              "`random_control` compares ablated heads with others: leave out `steer`");
 }
 
-std::vector<std::string> all_prompts(const InterventionOptions& options) {
-  std::vector<std::string> prompts = options.prompts;
-  if (options.prompts_file.empty()) {
-    return prompts;
+std::vector<std::string> all_prompts(std::vector<std::string> prompts,
+                                     const std::filesystem::path& file) {
+  if (!file.empty()) {
+    const std::vector<std::string> lines = filled_lines(io::read_text(file));
+    LORSA_CHECK(!lines.empty(), ConfigError,
+                "`prompts` {}: expected a prompt on every line, found none", file);
+    prompts.insert(prompts.end(), lines.begin(), lines.end());
   }
-  for (std::string& line : filled_lines(io::read_text(options.prompts_file))) {
-    prompts.push_back(std::move(line));
-  }
-  LORSA_CHECK(prompts.size() > options.prompts.size(), ConfigError,
-              "--prompts {}: expected a prompt on every line, found none", options.prompts_file);
   return prompts;
 }
 
@@ -52,7 +49,7 @@ InterventionPlan::Prompt tokenized(const std::string& text,
                                    const data::Manifest& manifest) {
   const size_t invalid = find_invalid_utf8(text);
   LORSA_CHECK(invalid == std::string::npos, ConfigError,
-              "--prompt: expected UTF-8, found something else at byte {} of '{}'", invalid,
+              "`prompt`: expected UTF-8, found something else at byte {} of '{}'", invalid,
               replace_invalid_utf8(text));
   std::vector<int32_t> tokens;
   const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
@@ -70,7 +67,7 @@ InterventionPlan::Prompt tokenized(const std::string& text,
     prompt.edited_T.logical_and_(prompt.tokens_T != id);
   }
   LORSA_CHECK(prompt.edited_T.any().item<bool>(), ConfigError,
-              "--prompt: expected a text with tokens, found '{}'", text);
+              "`prompt`: expected a text with tokens, found '{}'", text);
   return prompt;
 }
 
@@ -83,7 +80,7 @@ RandomControl draw_control(const std::vector<int64_t>& ablated, const at::Tensor
     }
   }
   LORSA_CHECK(candidates.size() >= ablated.size(), ConfigError,
-              "--random-control: expected at least {} heads that act on the held-out rows beside "
+              "`random_control`: expected at least {} heads that act on the held-out rows beside "
               "the ablated ones, found {}",
               ablated.size(), candidates.size());
   RandomControl control;
@@ -108,28 +105,6 @@ RowsEffect in_rows(std::vector<EditEffect> effects) {
   rows.edited = effects.front();
   rows.control.assign(effects.begin() + 1, effects.end());
   return rows;
-}
-
-std::vector<EditEffect> measure_heldout(const InterventionInputs& inputs,
-                                        const std::vector<HeadEdits>& sets) {
-  EditMeter meter(inputs.layer, sets);
-  const auto num_rows = static_cast<int64_t>(inputs.rows.size());
-  const int64_t context = inputs.cache.manifest().context_length;
-  Progress bar("intervene", num_rows * context, "tokens", 0, inputs.progress);
-  for (int64_t first = 0; first < num_rows; first += inputs.batch_sequences) {
-    if (StopSignal::requested()) {
-      throw Interrupted(
-          formatted("stopped after {} of {} rows of the interventions; nothing was written", first,
-                    num_rows));
-    }
-    const int64_t last = std::min(first + inputs.batch_sequences, num_rows);
-    const data::Batch batch =
-        inputs.cache.read({inputs.rows.begin() + first, inputs.rows.begin() + last});
-    meter.add(scored_rows(batch.tokens_BT, batch.scored_BT));
-    bar.update(last * context);
-  }
-  bar.finish();
-  return meter.report();
 }
 
 template <typename Value>
@@ -161,7 +136,8 @@ std::vector<EditEffect> measure_prompt_text(const InterventionPlan& plan,
 
 PromptReport measure(const InterventionPlan& plan,
                      const InterventionPlan::Prompt& prompt,
-                     const EditedLayer& layer) {
+                     const EditedLayer& layer,
+                     const lm::Tokenizer& tokenizer) {
   PromptReport report;
   report.prompt = prompt.text;
   report.num_tokens = prompt.tokens_T.numel();
@@ -170,7 +146,7 @@ PromptReport measure(const InterventionPlan& plan,
   const PromptEffect& effect = report.effect;
   for (const auto* list : {&effect.before, &effect.after, &effect.changed}) {
     for (const TokenShift& shift : *list) {
-      report.token_text.emplace(shift.token, plan.tokenizer.token_text(shift.token));
+      report.token_text.emplace(shift.token, tokenizer.token_text(shift.token));
     }
   }
   return report;
@@ -194,27 +170,41 @@ double RowsEffect::kl_ratio() const {
   return over_positive(edited.kl, control_kl());
 }
 
-std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
-                                                   const model::DictionaryShape& shape,
-                                                   const data::Manifest& manifest) {
-  check_options(options);
-  const InterventionOptions& o = options.interventions;
+void describe(config::Fields& f, InterventionOptions& o) {
+  f.text("ablate_heads", o.ablate_heads,
+         "What the language model loses without these heads (3,17,40-60, a family such as "
+         "induction, or @FILE), on held-out rows and on repeated random tokens.");
+  f.text_list("steer", o.steer, "HEAD=VALUE: the same with a head's activation set to a value.");
+  f.boolean("random_control", o.random_control,
+            "Compare the ablated heads with five draws of as many other acting ones.");
+  f.text_list("prompt", o.prompts, "Loss on this text and next tokens, before and after.");
+  f.path("prompts", o.prompts_file,
+         "A text file with one prompt a line; blanks at the end of a line are left out.");
+  f.count("prompt_tokens", o.prompt_tokens, "Tokens listed of a prompt.").at_least(1);
+}
+
+std::optional<InterventionPlan> plan_interventions(const study::Study& study,
+                                                   const InterventionOptions& o) {
+  check_edits(o, study);
   if (!o.any_edits()) {
     return std::nullopt;
   }
-  InterventionPlan plan(options.model);
-  if (o.ablate_heads) {
-    plan.ablated = parse_heads(*o.ablate_heads, shape.num_ov_heads, o.named_heads);
+  const int64_t num_heads = study.members().front().dictionary.shape().num_ov_heads;
+  const data::Manifest& manifest = study.cache().manifest();
+  const lm::Tokenizer& tokenizer = study.tokenizer();
+  InterventionPlan plan;
+  if (!o.ablate_heads.empty()) {
+    plan.ablated = parse_heads(o.ablate_heads, num_heads, o.named_heads);
   }
   for (const std::string& text : o.steer) {
-    plan.steered.push_back(parse_steer(text, shape.num_ov_heads));
+    plan.steered.push_back(parse_steer(text, num_heads));
   }
   plan.edits = join_edits(plan.ablated, plan.steered);
   // A copy twice and BOS are to fit into the contexts that the Lorsa has seen.
   plan.repeat.period = std::min(plan.repeat.period, (manifest.context_length - 1) / 2);
   plan.repeat.bos = manifest.prepend_bos;
-  for (const std::string& text : all_prompts(o)) {
-    plan.prompts.push_back(tokenized(text, plan.tokenizer, manifest));
+  for (const std::string& text : all_prompts(o.prompts, o.prompts_file)) {
+    plan.prompts.push_back(tokenized(text, tokenizer, manifest));
   }
   const auto brought = std::count_if(plan.prompts.begin(), plan.prompts.end(),
                                      [](const auto& each) { return each.brought_bos; });
@@ -222,33 +212,43 @@ std::optional<InterventionPlan> plan_interventions(const EvalOptions& options,
     log_info(
         "{} of {} prompts bring BOS {} themselves: left out there, for the cache's rows begin with "
         "one",
-        brought, plan.prompts.size(), plan.tokenizer.token_text(*plan.tokenizer.bos_id()));
+        brought, plan.prompts.size(), tokenizer.token_text(*tokenizer.bos_id()));
   }
   plan.prompt_tokens = o.prompt_tokens;
   plan.random_control = o.random_control;
   return plan;
 }
 
-InterventionReport intervene(const InterventionPlan& plan, const InterventionInputs& inputs) {
+InterventionReport intervene(const InterventionPlan& plan,
+                             const study::Study& study,
+                             const std::vector<int64_t>& rows,
+                             const at::Tensor& rate_H,
+                             const study::PassOptions& pass) {
+  const model::Dictionary dictionary = study.members().front().dictionary.in_unit_form();
+  const EditedLayer layer{study.model(), dictionary, study.cache().manifest().site};
   InterventionReport report;
   report.ablated = plan.ablated;
   report.steered = plan.steered;
   report.repeat = plan.repeat;
   std::vector<HeadEdits> sets = {plan.edits};
   if (plan.random_control) {
-    report.control = draw_control(plan.ablated, inputs.rate_H);
+    report.control = draw_control(plan.ablated, rate_H);
     for (const std::vector<int64_t>& draw : report.control.draws) {
       sets.push_back(join_edits(draw, {}));
     }
   }
-  report.heldout = in_rows(measure_heldout(inputs, sets));
+  EditMeter heldout(layer, sets);
+  study::for_each_batch(study, "intervene", rows, pass, [&](const study::StudyBatch& batch) {
+    heldout.add(scored_rows(batch.stored().tokens_BT, batch.stored().scored_BT));
+  });
+  report.heldout = in_rows(heldout.report());
   report.repeated = in_rows(
-      measure_edit_sets(inputs.layer, sets, repeated_random_tokens(plan.tokenizer, plan.repeat)));
+      measure_edit_sets(layer, sets, repeated_random_tokens(study.tokenizer(), plan.repeat)));
   for (const InterventionPlan::Prompt& prompt : plan.prompts) {
-    report.prompts.push_back(measure(plan, prompt, inputs.layer));
+    report.prompts.push_back(measure(plan, prompt, layer, study.tokenizer()));
   }
   if (!plan.prompts.empty()) {
-    report.prompt_text = in_rows(measure_prompt_text(plan, inputs.layer, sets));
+    report.prompt_text = in_rows(measure_prompt_text(plan, layer, sets));
   }
   return report;
 }

@@ -2,15 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "lorsa/data/cache_reader.h"
-#include "lorsa/eval/evaluate.h"
 #include "lorsa/eval/interventions.h"
-#include "lorsa/lm/tokenizer.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::eval {
 
@@ -23,12 +20,9 @@ struct InterventionPlan {
     bool brought_bos = false;  ///< the text began with BOS itself
   };
 
-  explicit InterventionPlan(const std::filesystem::path& model) : tokenizer(model) {}
-
   std::vector<int64_t> ablated;
   std::vector<HeadEdit> steered;
   HeadEdits edits;
-  lm::Tokenizer tokenizer;
   RepeatOptions repeat;
   std::vector<Prompt> prompts;
   int64_t prompt_tokens = 0;
@@ -36,24 +30,18 @@ struct InterventionPlan {
 };
 
 /// None if nothing is to be edited. Throws ConfigError naming options that miss each other or
-/// contradict each other, heads that the Lorsa lacks and empty prompts.
+/// contradict each other, for a study without a model or with several members, heads that its
+/// member lacks and empty prompts.
 [[nodiscard]] std::optional<InterventionPlan> plan_interventions(
-    const EvalOptions& options,
-    const model::DictionaryShape& shape,
-    const data::Manifest& manifest);
+    const study::Study& study, const InterventionOptions& options);
 
-/// What the plan is carried out on.
-struct InterventionInputs {
-  EditedLayer layer;
-  const data::CacheReader& cache;
-  const std::vector<int64_t>& rows;  ///< held-out rows of the cache
-  const at::Tensor& rate_H;          ///< how often heads act at their scored positions
-  int64_t batch_sequences = 0;
-  Progress::Visible progress = Progress::Visible::kYes;
-};
-
-/// Honours StopSignal with Interrupted. Throws ConfigError if fewer heads act than a control needs.
+/// Carries a plan out on the study's member, on held-out `rows` of its cache; rate_H: how often
+/// heads act at their scored positions. Honours StopSignal with Interrupted. Throws ConfigError if
+/// fewer heads act than a control needs.
 [[nodiscard]] InterventionReport intervene(const InterventionPlan& plan,
-                                           const InterventionInputs& inputs);
+                                           const study::Study& study,
+                                           const std::vector<int64_t>& rows,
+                                           const at::Tensor& rate_H,
+                                           const study::PassOptions& pass);
 
 }  // namespace lorsa::eval

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lorsa/core/error.h"
 #include "lorsa/core/stop_signal.h"
@@ -10,6 +11,33 @@
 
 namespace lorsa::eval {
 namespace {
+
+RowStart start_of(const study::Study& study) {
+  return study.cache().manifest().prepend_bos ? RowStart::kBos : RowStart::kText;
+}
+
+void check_lengths(const study::Study& study,
+                   const std::vector<int64_t>& lengths,
+                   int64_t num_rows,
+                   int64_t max_rows) {
+  LORSA_CHECK(study.has_model(), ConfigError,
+              "`context_lengths` needs `model`: a cache holds no activations of longer rows");
+  const int64_t longest = study.model().config().max_positions;
+  const int64_t row_length = study.cache().manifest().context_length;
+  for (const int64_t length : lengths) {
+    LORSA_CHECK(length >= 2, ConfigError, "`context_lengths`: expected 2 or more, found {}",
+                length);
+    LORSA_CHECK(length <= longest, ConfigError,
+                "`context_lengths`: {} exceeds the {} positions (max_position_embeddings) of {}",
+                length, longest, study.model_folder());
+    const int64_t needed = rows_for(length, row_length, start_of(study));
+    LORSA_CHECK(needed <= num_rows, ConfigError,
+                "`context_lengths`: a row of {} tokens is made of {} held-out rows of {}, found {} "
+                "in {}{}",
+                length, needed, row_length, num_rows, study.cache().folder(),
+                max_rows > 0 ? " (`max_rows`)" : "");
+  }
+}
 
 LongContextReport report_of(const metrics::ReconstructionMeter& meter, const LongRows& rows) {
   LongContextReport report;
@@ -23,6 +51,45 @@ LongContextReport report_of(const metrics::ReconstructionMeter& meter, const Lon
   }
   return report;
 }
+
+class LongContexts : public Measure {
+ public:
+  LongContexts(const study::Study& study,
+               std::vector<int64_t> lengths,
+               const study::PassOptions& pass)
+      : study_(study), lengths_(std::move(lengths)), pass_(pass) {}
+
+  void add(const study::StudyBatch& batch) override {
+    tokens_.push_back(batch.stored().tokens_BT);
+    scored_.push_back(batch.stored().scored_BT);
+  }
+
+  void fill(std::vector<EvalReport>& reports) override {
+    const int64_t row_length = study_.cache().manifest().context_length;
+    std::vector<const model::Dictionary*> dictionaries;
+    for (const study::Member& member : study_.members()) {
+      dictionaries.push_back(&member.dictionary);
+    }
+    for (const int64_t length : lengths_) {
+      // As many tokens a batch as in the pass over the cache.
+      const int64_t per_batch = std::max<int64_t>(1, pass_.batch_sequences * row_length / length);
+      const LongRows rows = join_rows(at::cat(tokens_), at::cat(scored_), length, start_of(study_));
+      const std::vector<LongContextReport> found =
+          judge_long_rows(study_.model(), study_.cache().manifest().site, dictionaries, rows,
+                          per_batch, pass_.progress);
+      for (size_t i = 0; i < reports.size(); ++i) {
+        reports[i].long_contexts.push_back(found[i]);
+      }
+    }
+  }
+
+ private:
+  const study::Study& study_;
+  std::vector<int64_t> lengths_;
+  study::PassOptions pass_;
+  std::vector<at::Tensor> tokens_;
+  std::vector<at::Tensor> scored_;
+};
 
 }  // namespace
 
@@ -50,28 +117,6 @@ LongRows join_rows(const at::Tensor& tokens_BT,
   return {joined(tokens_BT), joined(scored_BT)};
 }
 
-void check_context_lengths(const EvalOptions& options,
-                           const lm::LanguageModel* model,
-                           const data::Manifest& manifest,
-                           int64_t num_rows) {
-  LORSA_CHECK(options.context_lengths.empty() || model != nullptr, ConfigError,
-              "--context-lengths needs --model: a cache holds no activations of longer rows");
-  for (const int64_t length : options.context_lengths) {
-    LORSA_CHECK(length >= 2, ConfigError, "--context-lengths: expected 2 or more, found {}",
-                length);
-    LORSA_CHECK(length <= model->config().max_positions, ConfigError,
-                "--context-lengths: {} exceeds the {} positions (max_position_embeddings) of {}",
-                length, model->config().max_positions, options.model);
-    const int64_t needed = rows_for(length, manifest.context_length,
-                                    manifest.prepend_bos ? RowStart::kBos : RowStart::kText);
-    LORSA_CHECK(
-        needed <= num_rows, ConfigError,
-        "--context-lengths: a row of {} tokens is made of {} held-out rows of {}, found {} in {}{}",
-        length, needed, manifest.context_length, num_rows, options.cache,
-        options.max_rows > 0 ? " (--max-rows)" : "");
-  }
-}
-
 std::vector<LongContextReport> judge_long_rows(
     const lm::LanguageModel& model,
     const Site& site,
@@ -96,10 +141,10 @@ std::vector<LongContextReport> judge_long_rows(
     const lm::SiteActivations taps =
         model.activations(rows.tokens_nT.slice(0, first, last), {site}).front();
     const at::Tensor target_BTD = taps.output_BTD.to(at::kFloat);
-    for (size_t i = 0; i < dictionaries.size(); ++i) {
-      const at::Tensor read_BTD =
-          dictionaries[i]->read_of(taps.input_BTD, target_BTD).to(at::kFloat);
-      meters[i].add(dictionaries[i]->reconstruct(read_BTD).y_BTD, target_BTD, scored_BT);
+    for (size_t i = 0; i < meters.size(); ++i) {
+      const model::Dictionary& dictionary = *dictionaries[i];
+      const at::Tensor read_BTD = dictionary.read_of(taps.input_BTD, target_BTD).to(at::kFloat);
+      meters[i].add(dictionary.reconstruct(read_BTD).y_BTD, target_BTD, scored_BT);
     }
     bar.update(last * length);
   }
@@ -108,6 +153,17 @@ std::vector<LongContextReport> judge_long_rows(
   std::transform(meters.begin(), meters.end(), std::back_inserter(reports),
                  [&](const auto& meter) { return report_of(meter, rows); });
   return reports;
+}
+
+std::unique_ptr<Measure> measure_long_contexts(const study::Study& study,
+                                               const std::vector<int64_t>& lengths,
+                                               const std::vector<int64_t>& rows,
+                                               const study::PassOptions& pass) {
+  if (lengths.empty()) {
+    return nullptr;
+  }
+  check_lengths(study, lengths, static_cast<int64_t>(rows.size()), pass.max_rows);
+  return std::make_unique<LongContexts>(study, lengths, pass);
 }
 
 }  // namespace lorsa::eval

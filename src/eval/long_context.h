@@ -5,11 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "lorsa/core/progress.h"
-#include "lorsa/data/manifest.h"
-#include "lorsa/eval/evaluate.h"
-#include "lorsa/lm/language_model.h"
-#include "lorsa/model/dictionary.h"
+#include "eval/measures.h"
 
 namespace lorsa::eval {
 
@@ -32,14 +28,8 @@ enum class RowStart { kBos, kText };
                                  int64_t length,
                                  RowStart start);
 
-/// Throws ConfigError for context lengths that `options.model` (null: none was given) or
-/// `num_rows` rows of the cache do not allow.
-void check_context_lengths(const EvalOptions& options,
-                           const lm::LanguageModel* model,
-                           const data::Manifest& manifest,
-                           int64_t num_rows);
-
-/// One report for each of `lorsas`, which read `layer` of the model and lie on its device.
+/// One report for each of `dictionaries`, which stand for `site` of the model and lie on its
+/// device.
 [[nodiscard]] std::vector<LongContextReport> judge_long_rows(
     const lm::LanguageModel& model,
     const Site& site,
@@ -47,5 +37,13 @@ void check_context_lengths(const EvalOptions& options,
     const LongRows& rows,
     int64_t rows_per_batch,
     Progress::Visible progress);
+
+/// LongContextReports of rows of these lengths, made of the study's held-out `rows` as they pass;
+/// null without lengths. Throws ConfigError for lengths that the study's model (or that there is
+/// none) or the number of rows do not allow.
+[[nodiscard]] std::unique_ptr<Measure> measure_long_contexts(const study::Study& study,
+                                                             const std::vector<int64_t>& lengths,
+                                                             const std::vector<int64_t>& rows,
+                                                             const study::PassOptions& pass);
 
 }  // namespace lorsa::eval

@@ -4,32 +4,11 @@
 
 #include <utility>
 
+#include "eval/measures.h"
 #include "lorsa/core/error.h"
-#include "lorsa/metrics/reconstruction.h"
-#include "lorsa/metrics/usage.h"
 
 namespace lorsa::eval {
 namespace {
-
-struct Judged {
-  double fvu = 0.0;
-  double l0 = 0.0;
-};
-
-Judged judge(const model::Dictionary& dictionary,
-             const data::CacheReader& cache,
-             const std::vector<int64_t>& rows) {
-  const data::Manifest& manifest = cache.manifest();
-  metrics::ReconstructionMeter reconstruction(manifest.context_length, manifest.d_model);
-  metrics::UsageMeter usage(dictionary.shape().num_ov_heads);
-  for (const int64_t row : rows) {
-    const data::Batch batch = cache.read({row});
-    const model::Reconstruction out = dictionary.reconstruct(batch.input_BTD.to(at::kFloat));
-    reconstruction.add(out.y_BTD, batch.target_BTD.to(at::kFloat), batch.scored_BT);
-    usage.add(out.kept.value_PK, out.kept.head_PK, batch.scored_BT.reshape({-1}));
-  }
-  return {reconstruction.report().fvu, usage.report().l0};
-}
 
 model::Dictionary folded_copy(const model::Dictionary& dictionary, const model::Scales& scales) {
   model::DictionaryWeights weights = dictionary.weights();
@@ -48,23 +27,31 @@ model::Normalization Readings::better() const {
                                                 : model::Normalization::kFolded;
 }
 
-Readings judge_readings(const model::ImportedDictionary& imported, const data::CacheReader& cache) {
+Readings judge_readings(const model::ImportedDictionary& imported, study::Study& study) {
+  const data::CacheReader& cache = study.cache();
   const auto& heldout = cache.rows(data::Side::kHeldout);
   std::vector<int64_t> rows = heldout.empty() ? cache.rows(data::Side::kAll) : heldout;
   LORSA_CHECK(!rows.empty(), ConfigError, "{} holds no rows", cache.folder());
   if (static_cast<int64_t>(rows.size()) > kReadingRows) {
     rows.resize(kReadingRows);
   }
+  study.add("folded", imported.loaded.dictionary);
+  if (imported.scales) {
+    study.add("scaled", folded_copy(imported.loaded.dictionary, *imported.scales));
+  }
+  const std::unique_ptr<Measure> outputs = measure_outputs(study);
+  study::for_each_batch(study, "read", rows,
+                        {.batch_sequences = 1, .progress = Progress::Visible::kNo},
+                        [&](const study::StudyBatch& batch) { outputs->add(batch); });
+  std::vector<EvalReport> reports(study.members().size());
+  outputs->fill(reports);
   Readings readings;
   readings.num_rows = static_cast<int64_t>(rows.size());
-  const Judged folded = judge(imported.loaded.dictionary, cache, rows);
-  readings.fvu_folded = folded.fvu;
-  readings.l0_folded = folded.l0;
+  readings.fvu_folded = reports[0].reconstruction.fvu;
+  readings.l0_folded = reports[0].usage.l0;
   if (imported.scales) {
-    const Judged scaled =
-        judge(folded_copy(imported.loaded.dictionary, *imported.scales), cache, rows);
-    readings.fvu_scaled = scaled.fvu;
-    readings.l0_scaled = scaled.l0;
+    readings.fvu_scaled = reports[1].reconstruction.fvu;
+    readings.l0_scaled = reports[1].usage.l0;
   }
   return readings;
 }

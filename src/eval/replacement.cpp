@@ -1,8 +1,7 @@
 #include "eval/replacement.h"
 
 #include <ATen/ATen.h>
-
-#include "lorsa/core/error.h"
+#include <ATen/core/grad_mode.h>
 
 namespace lorsa::eval {
 
@@ -23,23 +22,39 @@ lm::Edit replaced_by(const Site& site, const at::Tensor& value, const at::Tensor
           }};
 }
 
-std::function<at::Tensor(const at::Tensor&)> logits_of_row(const lm::LanguageModel& model,
-                                                           const at::Tensor& row_TD) {
-  return [&model, row_TD](const at::Tensor& position_n) {
-    return model.unembed(row_TD.index({position_n}));
-  };
-}
-
-std::unique_ptr<lm::LanguageModel> load_model_of(const std::filesystem::path& folder,
-                                                 const data::CacheReader& cache,
-                                                 c10::Device device) {
-  auto model = std::make_unique<lm::LanguageModel>(folder, device);
-  const std::string& expected = cache.manifest().weights_sha256;
-  LORSA_CHECK(model->weights_sha256() == expected, ConfigError,
-              "{} is not the model that {} was extracted from: SHA-256 of its weights is {}, the "
-              "cache says {}",
-              folder, cache.folder(), model->weights_sha256(), expected);
-  return model;
+void add_predictions(const lm::LanguageModel& model,
+                     int64_t first_layer,
+                     const at::Tensor& tokens_BT,
+                     const at::Tensor& scored_BT,
+                     const std::function<ReplacedRuns(const at::Tensor& scored_BT1)>& edits,
+                     PredictionMeter& predictions) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor scored_BT1 = scored_BT.to(model.device()).unsqueeze(-1);
+  const ReplacedRuns runs = edits(scored_BT1);
+  const lm::Residual from = model.residual_before(tokens_BT, first_layer);
+  const at::Tensor h_original = model.final_hidden(from);
+  const at::Tensor h_zero = model.final_hidden(from, runs.zero_ablated);
+  const bool has_mean = !runs.mean_ablated.empty();
+  const at::Tensor h_mean = has_mean ? model.final_hidden(from, runs.mean_ablated) : at::Tensor();
+  std::vector<at::Tensor> h_replaced;
+  for (const std::vector<lm::Edit>& replaced : runs.replaced) {
+    h_replaced.push_back(model.final_hidden(from, replaced));
+  }
+  for (int64_t b = 0; b < tokens_BT.size(0); ++b) {
+    const auto logits_of = [&](const at::Tensor& hidden_BTD) -> LogitsAt {
+      return [&model, row_TD = hidden_BTD[b]](const at::Tensor& position_n) {
+        return model.unembed(row_TD.index({position_n}));
+      };
+    };
+    RowLogits logits{logits_of(h_original), logits_of(h_zero), nullptr, {}};
+    if (has_mean) {
+      logits.mean_ablated = logits_of(h_mean);
+    }
+    for (const at::Tensor& hidden_BTD : h_replaced) {
+      logits.replaced.push_back(logits_of(hidden_BTD));
+    }
+    predictions.add_row(tokens_BT[b], scored_BT1[b].squeeze(-1), logits);
+  }
 }
 
 }  // namespace lorsa::eval

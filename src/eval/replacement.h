@@ -2,11 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <filesystem>
 #include <functional>
-#include <memory>
+#include <vector>
 
-#include "lorsa/data/cache_reader.h"
+#include "eval/prediction_meter.h"
 #include "lorsa/eval/together.h"
 #include "lorsa/lm/language_model.h"
 
@@ -22,13 +21,21 @@ namespace lorsa::eval {
                                    const at::Tensor& value,
                                    const at::Tensor& scored_BT1);
 
-/// Logits of a row at positions, from the final norm's outputs [T, D]. `model` is borrowed.
-[[nodiscard]] std::function<at::Tensor(const at::Tensor&)> logits_of_row(
-    const lm::LanguageModel& model, const at::Tensor& row_TD);
+/// Edits of one batch: what every run of the language model puts in the place of which outputs.
+struct ReplacedRuns {
+  std::vector<lm::Edit> zero_ablated;
+  std::vector<lm::Edit> mean_ablated;  ///< empty: not measured
+  std::vector<std::vector<lm::Edit>> replaced;
+};
 
-/// The model in `folder`. Throws ConfigError unless `cache` was extracted from it.
-[[nodiscard]] std::unique_ptr<lm::LanguageModel> load_model_of(const std::filesystem::path& folder,
-                                                               const data::CacheReader& cache,
-                                                               c10::Device device);
+/// Runs the model untouched and under all edits, which `edits` makes of scored_BT1, and adds the
+/// predictions. No edit may lie below `first_layer`: the blocks below it run once for all. tokens
+/// [B, T], scored [B, T] bool.
+void add_predictions(const lm::LanguageModel& model,
+                     int64_t first_layer,
+                     const at::Tensor& tokens_BT,
+                     const at::Tensor& scored_BT,
+                     const std::function<ReplacedRuns(const at::Tensor& scored_BT1)>& edits,
+                     PredictionMeter& predictions);
 
 }  // namespace lorsa::eval

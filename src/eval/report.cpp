@@ -5,7 +5,7 @@
 #include <iterator>
 #include <vector>
 
-#include "lorsa/eval/evaluate.h"
+#include "lorsa/eval/metrics.h"
 
 namespace lorsa::eval {
 namespace {
@@ -80,36 +80,24 @@ io::Json to_json(const EvalReport& r) {
   json["top_k"] = r.top_k;
   json["num_rows"] = r.num_rows;
   json["num_tokens"] = r.reconstruction.num_tokens;
-  json["fvu"] = r.reconstruction.fvu;
-  json["explained_variance"] = r.reconstruction.explained_variance;
-  json["mse"] = r.reconstruction.mse;
-  json["l2_error_ratio"] = r.reconstruction.l2_error_ratio;
-  json["cosine"] = r.reconstruction.cosine;
-  json["l0"] = r.usage.l0;
-  json["dead_fraction"] = r.usage.dead_fraction;
+  for (const Metric& metric : eval_metrics()) {
+    if (const std::optional<double> value = metric.of(r)) {
+      json[metric.name] = io::finite_or_null(*value);
+    }
+  }
   json["dead_window_tokens"] = r.usage.num_tokens;
-  json["rare_fraction"] = r.usage.rare_fraction;
-  json["dense_fraction"] = r.usage.dense_fraction;
   json["firing_rate_histogram"] = {{"log10_edges", r.usage.histogram_edges},
                                    {"heads", r.usage.histogram_counts}};
   if (r.language) {
     json["num_predictions"] = r.language->num_predictions;
-    json["ce_original"] = r.language->ce_original;
-    json["ce_replaced"] = r.language->ce_replaced;
-    json["ce_zero_ablated"] = r.language->ce_zero_ablated;
-    json["ce_mean_ablated"] = r.language->ce_mean_ablated;
-    json["ce_recovered"] = r.language->ce_recovered;
-    json["kl"] = r.language->kl;
   }
   if (r.interventions) {
     json["interventions"] = to_json(*r.interventions);
   }
   if (r.patterns) {
-    json["attention_fidelity"] = r.patterns->fidelity;
     json["attention"] = attention_json(*r.patterns);
   }
   if (r.spread) {
-    json["head_spread"] = r.spread->head_spread;
     json["largest_output_share"] = {{"one_head_share", kOneHeadShare},
                                     {"num_heads", r.spread->num_heads},
                                     {"heads", r.spread->histogram_counts}};

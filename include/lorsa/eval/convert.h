@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/config/fields.h"
 #include "lorsa/model/interchange.h"
 
 namespace lorsa::eval {
@@ -16,18 +17,17 @@ struct ConvertOptions {
   std::optional<model::CheckpointKind> from;  ///< nothing: what the input's files are
   std::optional<model::CheckpointKind>
       to;  ///< nothing: lorsa for others', llamascopium for lorsa's
-  /// INPUT is a language model's folder: write the Lorsa that is this layer's attention.
-  std::optional<int64_t> mhsa_layer;
+  /// INPUT is a language model's folder: write the Lorsa that is this layer's attention; -1: it is
+  /// a checkpoint.
+  int64_t mhsa_layer = -1;
   model::ReadAs read_as = model::ReadAs::kStated;
-  std::filesystem::path cache;   ///< of the layer, for others' checkpoints; empty: none
-  std::optional<int64_t> n_ctx;  ///< as save_llamascopium() takes it
-
-  enum class Existing { kRefuse, kReplace };
-  Existing existing = Existing::kRefuse;  ///< kReplace replaces a folder that holds a checkpoint
-
-  enum class Write { kYes, kNo };
-  Write write = Write::kYes;  ///< kNo does everything else
+  std::filesystem::path cache;  ///< of the layer, for others' checkpoints; empty: none
+  int64_t n_ctx = 0;            ///< as save_llamascopium() takes it; 0: none
+  bool force = false;           ///< replaces a folder that holds a checkpoint
+  bool dry_run = false;         ///< does everything but write
 };
+
+void describe(config::Fields& fields, ConvertOptions& options);
 
 /// How well the weights reconstruct the layer, read as scaled and as folded ones.
 struct Readings {
@@ -66,9 +66,10 @@ struct ConvertReport {
 /// With `mhsa_layer` the input is no checkpoint but a language model's folder, and what is written
 /// is model::of_attention() of that layer.
 ///
-/// Throws ConfigError for options that contradict each other or the input, for an output that
-/// exists, and for a cache of another layer; IoError for more than the disk can hold, before
-/// anything is written; FormatError and IoError as the readers and writers do.
+/// Warnings are in the report. Throws ConfigError for options that contradict each other or the
+/// input, for an output that exists, and for a cache of another layer; IoError for more than the
+/// disk can hold, before anything is written; FormatError and IoError as the readers and writers
+/// do.
 [[nodiscard]] ConvertReport convert(const ConvertOptions& options);
 
 inline constexpr int64_t kReadingRows = 8;

@@ -1,19 +1,18 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "lorsa/core/progress.h"
+#include "lorsa/config/fields.h"
 #include "lorsa/core/site.h"
 #include "lorsa/eval/interventions.h"
 #include "lorsa/eval/mhsa_comparison.h"
 #include "lorsa/io/json.h"
 #include "lorsa/metrics/reconstruction.h"
 #include "lorsa/metrics/usage.h"
-#include "lorsa/model/dictionary.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::eval {
 
@@ -56,19 +55,15 @@ struct SharedError {
   double explained = 0.0;
 };
 
+/// What evaluate() measures.
 struct EvalOptions {
-  std::filesystem::path checkpoint;
-  std::filesystem::path cache;
-  std::filesystem::path model;  ///< empty: no language model metrics
-  std::string device = "auto";
-  int64_t batch_sequences = 4;
-  int64_t max_rows = 0;                  ///< 0: all held-out rows
-  int64_t pattern_rows = 16;             ///< of them, at most so many for PatternReport; 0: none
-  std::vector<int64_t> context_lengths;  ///< of LongContextReports; needs `model`
-  int64_t threads = 0;
-  Progress::Visible progress = Progress::Visible::kYes;
-  InterventionOptions interventions;  ///< edits of heads; they need `model` and one checkpoint
+  study::PassOptions pass;
+  int64_t pattern_rows = 16;  ///< of the held-out rows, at most so many for PatternReport; 0: none
+  std::vector<int64_t> context_lengths;  ///< of LongContextReports; they need a model
+  InterventionOptions interventions;     ///< edits of heads; they need a model and one member
 };
+
+void describe(config::Fields& fields, EvalOptions& options);
 
 struct EvalReport {
   std::string checkpoint;
@@ -84,45 +79,27 @@ struct EvalReport {
   std::optional<LanguageReport> language;
   std::optional<PatternReport> patterns;         ///< of a Lorsa
   std::optional<SpreadReport> spread;            ///< of attention sites
-  std::vector<LongContextReport> long_contexts;  ///< in the order of the options
+  std::vector<LongContextReport> long_contexts;  ///< in the order of EvalOptions::context_lengths
   std::optional<InterventionReport> interventions;
   std::vector<SharedError> shared_errors;  ///< of several checkpoints: with each, itself included
 };
 
-/// Judges a checkpoint on the held-out rows of a cache.
+/// Judges a study's members on the held-out rows of its cache, in one pass for all measures and
+/// members; with a model also by what the language model loses.
 ///
-/// Throws ConfigError naming both sides if checkpoint, cache and model do not belong together
-/// (width, layer, weights), if the cache has no held-out rows or too few for a context length, for
-/// a context length without a model or beyond the model's positions, and if interventions cannot be
-/// carried out. Honours StopSignal with Interrupted.
-[[nodiscard]] EvalReport evaluate(const EvalOptions& options);
-
-/// Judges several checkpoints of one layer in one pass over the rows, all of them in memory, and
-/// compares their errors; `options.checkpoint` is not looked at. Throws as evaluate() does, and
-/// ConfigError without checkpoints.
-[[nodiscard]] std::vector<EvalReport> evaluate_together(
-    const EvalOptions& options, const std::vector<std::filesystem::path>& checkpoints);
-
-/// A dictionary that reads and writes raw activations (Dictionary::fold()), and what reports call
-/// it.
-struct NamedDictionary {
-  std::string name;
-  model::Dictionary dictionary;
-};
-
-/// evaluate_together() of dictionaries in memory, on `options.device`. Throws as it does, and
-/// ConfigError for one of another width than the cache's or that stands for another component.
-[[nodiscard]] std::vector<EvalReport> evaluate_dictionaries(
-    const EvalOptions& options, std::vector<NamedDictionary> dictionaries);
+/// Throws ConfigError naming both sides if a member stands for another site than the cache, if the
+/// cache has no held-out rows or too few for a context length, for a context length without a model
+/// or beyond the model's positions, and if interventions cannot be carried out. Honours StopSignal
+/// with Interrupted.
+[[nodiscard]] std::vector<EvalReport> evaluate(const study::Study& study,
+                                               const EvalOptions& options);
 
 /// Keys as docs/formats.md names them.
 [[nodiscard]] io::Json to_json(const EvalReport& report);
 
-/// A table for the terminal.
-[[nodiscard]] std::string to_table(const EvalReport& report);
-
-/// Several checkpoints side by side, one column each; metrics that one of them lacks are left
-/// empty. One report is to_table(). Throws Error without reports.
+/// A table for the terminal: several reports side by side, one column each, metrics that one of
+/// them lacks left empty; of one report the metrics' meaning behind them. Throws Error without
+/// reports.
 [[nodiscard]] std::string to_table(const std::vector<EvalReport>& reports);
 
 }  // namespace lorsa::eval

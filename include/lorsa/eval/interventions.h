@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "lorsa/config/fields.h"
 #include "lorsa/eval/head_list.h"
 #include "lorsa/eval/intervene.h"
 #include "lorsa/eval/probes.h"
@@ -14,18 +14,21 @@
 
 namespace lorsa::eval {
 
-/// Which heads evaluate() edits and what it compares; without edits it does nothing of this.
+/// Which heads are edited and what is compared; without edits nothing of this is done.
 struct InterventionOptions {
-  std::optional<std::string> ablate_heads;  ///< a LIST as parse_heads() takes it
-  std::vector<std::string> steer;           ///< each "HEAD=VALUE"
-  NamedHeads named_heads;                   ///< names that the list may use
-  bool random_control = false;              ///< also ablate as many other heads, see RandomControl
+  std::string ablate_heads;        ///< a LIST as parse_heads() takes it; empty: none
+  std::vector<std::string> steer;  ///< each "HEAD=VALUE"
+  NamedHeads named_heads;          ///< names that the list may use
+  bool random_control = false;     ///< also ablate as many other heads, see RandomControl
   std::vector<std::string> prompts;
   std::filesystem::path prompts_file;  ///< more prompts, one a line: filled_lines()
   int64_t prompt_tokens = 10;          ///< length of a prompt's token lists
 
-  [[nodiscard]] bool any_edits() const { return ablate_heads || !steer.empty(); }
+  [[nodiscard]] bool any_edits() const { return !ablate_heads.empty() || !steer.empty(); }
 };
+
+/// Without a section: keys are option names.
+void describe(config::Fields& fields, InterventionOptions& options);
 
 /// Draws of as many heads as are ablated, uniformly from those that act at some scored position of
 /// the held-out rows and are not ablated themselves.

@@ -3,16 +3,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "lorsa/core/site.h"
-#include "lorsa/eval/evaluate.h"
 #include "lorsa/io/json.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/model/dictionary.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::eval {
 
@@ -71,12 +70,10 @@ class TogetherMeter {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Judges checkpoints of several sites of one language model in their places, on the held-out rows
-/// of a cache: of any of the sites, for only its tokens are read. Of `options` it takes cache,
-/// model, device, batch_sequences, max_rows, threads and progress. Throws ConfigError as
-/// TogetherMeter and for checkpoints or a cache of another language model.
-[[nodiscard]] TogetherReport evaluate_replaced_together(
-    const EvalOptions& options, const std::vector<std::filesystem::path>& checkpoints);
+/// Judges a study's members in their sites' places on the held-out rows of its first cache: of any
+/// site, for only its tokens are read. Throws ConfigError as TogetherMeter and without a model.
+[[nodiscard]] TogetherReport evaluate_together(const study::Study& study,
+                                               const study::PassOptions& pass);
 
 /// Keys as docs/formats.md names them.
 [[nodiscard]] io::Json to_json(const TogetherReport& report);

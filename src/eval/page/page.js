@@ -135,12 +135,26 @@ function plotOperands() {
 
 // ---- The rest of the page
 
+function meaning({unit, better, meaning: words}) {
+  return (unit ? unit + ": " : "") + words + (better ? "; " + better + " is better" : "");
+}
+
+// The run with the best value, where several have one.
+function best({name, better}) {
+  const values = runs.map((run) => run.report[name]).map((value) => (typeof value === "number" ? value : null));
+  const known = values.filter((value) => value !== null);
+  if (known.length < 2 || !better) return -1;
+  return values.indexOf(better === "lower" ? Math.min(...known) : Math.max(...known));
+}
+
 function fillNumbers() {
   const plain = (value) => value === null || typeof value === "number" || typeof value === "string";
   const keys = unionKeys(runs.map((run) => run.report)).filter((key) => !NOT_IN_TABLE.has(key)
     && runs.every((run) => !Object.hasOwn(run.report, key) || plain(run.report[key])));
   const text = (value) => (typeof value === "string" ? value : digits(value, 5));
-  const rows = keys.map((key) => [key, runs.map((run) => (Object.hasOwn(run.report, key) ? text(run.report[key]) : null))]);
+  const described = new Map(data.metrics.map((metric) => [metric.name, metric]));
+  const rows = keys.map((key) => [key, runs.map((run) => (Object.hasOwn(run.report, key) ? text(run.report[key]) : null)),
+    described.has(key) ? meaning(described.get(key)) : "", described.has(key) ? best(described.get(key)) : -1]);
   const contexts = runs[0].report.long_contexts || [];
   contexts.forEach((context, i) => rows.push(["fvu at " + context.context_length,
     runs.map((run) => (run.report.long_contexts?.[i] ? digits(run.report.long_contexts[i].fvu, 5) : null))]));

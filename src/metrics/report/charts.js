@@ -323,11 +323,12 @@ function table(target, columns, rows) {
   const thead = element("thead");
   thead.append(head);
   const body = element("tbody");
-  for (const [name, values] of rows) {
+  for (const [name, values, title, best] of rows) {
     const row = element("tr");
     const label = element("th", "", name);
     label.scope = "row";
-    row.append(label, ...values.map((value) => element("td", value === null ? "faint" : "", value === null ? "–" : value)));
+    row.title = title || "";
+    row.append(label, ...values.map((value, i) => element("td", value === null ? "faint" : i === best ? "best" : "", value === null ? "–" : value)));
     body.append(row);
   }
   target.append(thead, body);

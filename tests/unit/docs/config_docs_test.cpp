@@ -2,6 +2,7 @@
 
 #include "lorsa/collect/extract_config.h"
 #include "lorsa/config/fields.h"
+#include "lorsa/eval/metrics.h"
 #include "lorsa/experiments/sweep_config.h"
 #include "lorsa/io/files.h"
 #include "lorsa/toy/config.h"
@@ -35,15 +36,32 @@ std::string config_page() {
          keys_of<experiments::SweepConfig>();
 }
 
+std::string metrics_page() {
+  return "# Metrics\n\n"
+         "What lorsa-eval reports of a dictionary, generated from the metrics' descriptions in the "
+         "code (`LORSA_UPDATE_DOCS=1 build/bin/test_docs` rewrites it). The formulas stand in the "
+         "docstrings of `include/lorsa/metrics/` and `include/lorsa/eval/`; `src/eval/metrics.cpp` "
+         "has the list. Reports, tables and pages name them alike.\n\n" +
+         eval::metrics_markdown();
+}
+
+void require_page(const std::string& name, const std::string& page) {
+  const auto path = test::source_dir() / "docs" / name;
+  const char* update = std::getenv("LORSA_UPDATE_DOCS");
+  if (update != nullptr && std::string(update) == "1") {
+    io::write_file(path, page);
+  }
+  REQUIRE(io::read_file(path) == page);
+}
+
 }  // namespace
 
 TEST_CASE("docs/config.md is what the field descriptions say", "[docs]") {
-  const auto path = test::source_dir() / "docs" / "config.md";
-  const char* update = std::getenv("LORSA_UPDATE_DOCS");
-  if (update != nullptr && std::string(update) == "1") {
-    io::write_file(path, config_page());
-  }
-  REQUIRE(io::read_file(path) == config_page());
+  require_page("config.md", config_page());
+}
+
+TEST_CASE("docs/metrics.md is what the metrics say of themselves", "[docs]") {
+  require_page("metrics.md", metrics_page());
 }
 
 TEST_CASE("the configurations in configs/ are accepted", "[docs]") {

@@ -53,24 +53,28 @@ model::Dictionary tiny_lorsa() {
 TEST_CASE("the reading that reproduces the layer is the better one", "[eval]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 20);
-  const data::CacheReader cache(dir / "cache");
+  const auto judged = [&](const model::ImportedDictionary& each) {
+    study::Study study("cpu");
+    study.open_cache(dir / "cache");
+    return eval::judge_readings(each, study);
+  };
   const model::Scales scales{1.7, 0.4};
   const model::LoadedDictionary exact{test::exact_lorsa(test::tiny_attention()),
                                       model::CheckpointInfo()};
   model::ImportedDictionary imported{exact, scales, "inference", true, "float32", {}};
-  const eval::Readings folded = eval::judge_readings(imported, cache);
+  const eval::Readings folded = judged(imported);
   REQUIRE(folded.num_rows == 4);
   REQUIRE(folded.fvu_folded < 1e-9);
   REQUIRE(*folded.fvu_scaled > 0.1);
   REQUIRE(folded.better() == Normalization::kFolded);
   imported.loaded.dictionary.fold(1.0 / scales.input, 1.0 / scales.target);
-  const eval::Readings scaled = eval::judge_readings(imported, cache);
+  const eval::Readings scaled = judged(imported);
   REQUIRE(*scaled.fvu_scaled < 1e-9);
   REQUIRE(scaled.fvu_folded > 0.1);
   REQUIRE(scaled.l0_scaled == 24.0);
   REQUIRE(scaled.better() == Normalization::kScaled);
   imported.scales.reset();
-  REQUIRE_FALSE(eval::judge_readings(imported, cache).fvu_scaled);
+  REQUIRE_FALSE(judged(imported).fvu_scaled);
 }
 
 TEST_CASE("convert goes to lorsa and back by default", "[eval]") {
@@ -81,7 +85,7 @@ TEST_CASE("convert goes to lorsa and back by default", "[eval]") {
   REQUIRE(report.to == CheckpointKind::kOwn);
   REQUIRE(report.written);
   REQUIRE(report.warnings.size() == 1);
-  test::require_parts(report.warnings[0], {"dataset-wise", "--cache", "--normalization folded"});
+  test::require_parts(report.warnings[0], {"dataset-wise", "`cache`", "`normalization` folded"});
   test::require_parts(report_text(report),
                       {"llamascopium, float32", "128 OV heads", "topk, K 8", "half_split",
                        "scaled, input by 0.581165", "stated: dataset-wise", "wrote"});
@@ -124,7 +128,7 @@ TEST_CASE("with a cache a checkpoint learns its language model and both readings
                                                                         : model::ReadAs::kScaled;
   const eval::ConvertReport other = eval::convert(options);
   REQUIRE(other.warnings.size() == 1);
-  test::require_parts(other.warnings[0], {"reconstruct the cache better as", "--normalization"});
+  test::require_parts(other.warnings[0], {"reconstruct the cache better as", "`normalization`"});
 }
 
 TEST_CASE("a cache of another layer or model is refused by both values", "[eval]") {
@@ -153,20 +157,20 @@ TEST_CASE("options that contradict the input are refused", "[eval]") {
   options.output = dir / "out";
   SECTION("a reading of our own checkpoint") {
     options.read_as = model::ReadAs::kFolded;
-    test::require_parts(refusal(options), {"--normalization", (dir / "ours").string()});
+    test::require_parts(refusal(options), {"`normalization`", (dir / "ours").string()});
   }
   SECTION("a cache for our own checkpoint") {
     options.cache = dir / "cache";
-    test::require_parts(refusal(options), {"--cache", "lorsa-eval"});
+    test::require_parts(refusal(options), {"`cache`", "lorsa-eval"});
   }
   SECTION("the original as target") {
     options.to = CheckpointKind::kOriginal;
-    test::require_parts(refusal(options), {"--to", "not written"});
+    test::require_parts(refusal(options), {"`to`", "not written"});
   }
   SECTION("a context length for our own format") {
     options.to = CheckpointKind::kOwn;
     options.n_ctx = 5;
-    test::require_parts(refusal(options), {"--n-ctx"});
+    test::require_parts(refusal(options), {"`n_ctx`"});
   }
   SECTION("no name for the output") {
     options.output = ".";
@@ -181,9 +185,9 @@ TEST_CASE("an output folder is replaced on demand and only if it is a checkpoint
   static_cast<void>(eval::convert(options));
   const std::string before = io::read_file(dir / "out/lorsa.json");
   options.input = test::golden("interchange/jumprelu");
-  test::require_parts(refusal(options), {(dir / "out").string(), "exists", "--force"});
+  test::require_parts(refusal(options), {(dir / "out").string(), "exists", "`force`"});
   REQUIRE(io::read_file(dir / "out/lorsa.json") == before);
-  options.existing = ConvertOptions::Existing::kReplace;
+  options.force = true;
   static_cast<void>(eval::convert(options));
   REQUIRE(io::read_file(dir / "out/lorsa.json") != before);
   REQUIRE_FALSE(fs::exists(dir / "out.old"));
@@ -214,7 +218,7 @@ TEST_CASE("a full disk leaves no folder, and an older one as it was", "[eval]") 
   static_cast<void>(eval::convert(options));
   const std::string before = io::read_file(dir / "out/model.safetensors");
   options.input = test::golden("interchange/folded");
-  options.existing = ConvertOptions::Existing::kReplace;
+  options.force = true;
   {
     const test::FileSizeLimit limit(10000);
     REQUIRE_THROWS_AS(eval::convert(options), IoError);
@@ -231,7 +235,7 @@ TEST_CASE("a full disk leaves no folder, and an older one as it was", "[eval]") 
 TEST_CASE("a dry run reports, refuses and writes nothing", "[eval]") {
   const test::TempDir dir;
   ConvertOptions options = from_peer("original-signed", dir / "out");
-  options.write = ConvertOptions::Write::kNo;
+  options.dry_run = true;
   const eval::ConvertReport report = eval::convert(options);
   REQUIRE_FALSE(report.written);
   test::require_parts(report_text(report),
@@ -252,7 +256,7 @@ TEST_CASE("a mask that no disk holds is refused before anything is written", "[e
     return test::message_of<IoError>([&] { static_cast<void>(eval::convert(options)); });
   };
   test::require_parts(refused(),
-                      {(dir / "peer").string(), "4.0 EiB needed", "n_ctx x n_ctx", "--n-ctx"});
+                      {(dir / "peer").string(), "4.0 EiB needed", "n_ctx x n_ctx", "`n_ctx`"});
   REQUIRE_FALSE(fs::exists(dir / "peer"));
   REQUIRE_FALSE(fs::exists(dir / "peer.tmp"));
   options.n_ctx = 3000;
@@ -262,7 +266,7 @@ TEST_CASE("a mask that no disk holds is refused before anything is written", "[e
   // Reading compares the mask with the one that config.json makes, piece by piece.
   options.input = dir / "peer";
   options.output = dir / "back";
-  options.n_ctx = std::nullopt;
+  options.n_ctx = 0;
   static_cast<void>(eval::convert(options));
   REQUIRE(io::read_file(dir / "back" / "lorsa.json").find("3000") != std::string::npos);
 }

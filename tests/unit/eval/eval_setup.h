@@ -6,12 +6,12 @@
 #include <string>
 
 #include "lorsa/data/cache_writer.h"
-#include "lorsa/eval/evaluate.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/model/checkpoint.h"
 #include "support/lorsa_oracle.h"
 #include "support/test.h"
 #include "support/tiny_cache.h"
+#include "unit/eval/eval_call.h"
 
 namespace lorsa::test {
 
@@ -51,22 +51,21 @@ struct Setup {
     return test::exact_lorsa(model.attention(kLayer));
   }
 
-  /// Options to judge it alone, with the language model.
-  [[nodiscard]] eval::EvalOptions save(const model::Dictionary& dictionary,
-                                       const std::string& name = "checkpoint") const {
+  /// A call that judges it alone, with the language model.
+  [[nodiscard]] EvalCall save(const model::Dictionary& dictionary,
+                              const std::string& name = "checkpoint") const {
     model::CheckpointInfo info;
     info.model_name = "tiny";
     info.weights_sha256 = model.weights_sha256();
     info.site.layer = kLayer;
     info.input_convention = "rms_normalized";
     model::save_checkpoint(dir / name, dictionary, info);
-    eval::EvalOptions options;
+    EvalCall options;
     options.checkpoint = dir / name;
     options.cache = dir / "cache";
     options.model = test::golden("lm/tiny-plain");
-    options.device = "cpu";
-    options.batch_sequences = 3;
-    options.progress = Progress::Visible::kNo;
+    options.pass.batch_sequences = 3;
+    options.pass.progress = Progress::Visible::kNo;
     return options;
   }
 

@@ -35,7 +35,7 @@ struct Pair {
   Setup setup;
   model::Dictionary dictionary = random_lorsa(setup);
   model::Dictionary sae = identity_sae(dictionary.shape().d_model, 4);
-  eval::EvalOptions options;
+  test::EvalCall options;
   std::vector<std::filesystem::path> checkpoints;
 
   Pair() {
@@ -49,32 +49,31 @@ struct Pair {
 
 TEST_CASE("checkpoints judged together have the numbers that each has alone", "[eval]") {
   const Pair p;
-  eval::EvalOptions options = p.options;
+  test::EvalCall options = p.options;
   options.context_lengths = {30};
-  const std::vector<eval::EvalReport> together = evaluate_together(options, p.checkpoints);
+  const std::vector<eval::EvalReport> together = test::evaluate_all(options, p.checkpoints);
   REQUIRE(together.size() == 2);
   for (size_t i = 0; i < 2; ++i) {
     options.checkpoint = p.checkpoints[i];
-    io::Json alone = to_json(eval::evaluate(options));
+    io::Json alone = to_json(test::evaluate(options));
     io::Json one = to_json(together[i]);
     REQUIRE(one.erase("shared_errors") == 1);
     CHECK(one == alone);
     CHECK(alone["long_contexts"][0]["num_rows"] == 1);
   }
-  REQUIRE_THROWS_AS(evaluate_together(options, {}), ConfigError);
+  REQUIRE_THROWS_AS(test::evaluate_all(options, {}), ConfigError);
 }
 
 TEST_CASE("dictionaries in memory are refused where they do not fit the cache", "[eval]") {
   const Pair p;
-  CHECK_THROWS_AS(eval::evaluate_dictionaries(p.options, {}), ConfigError);
-  const eval::NamedDictionary narrow{"narrow", identity_sae(3, 2)};
-  CHECK_THROWS_WITH(eval::evaluate_dictionaries(p.options, {narrow}),
-                    Catch::Contains("narrow: d_model is 3"));
+  study::Study study = test::study_of(p.options, {});
+  CHECK_THROWS_WITH(study.add("narrow", identity_sae(3, 2)),
+                    Catch::Contains("narrow and cache") && Catch::Contains("d_model is 3"));
 }
 
 TEST_CASE("errors of checkpoints judged together are compared over all rows", "[eval]") {
   const Pair p;
-  const std::vector<eval::EvalReport> reports = evaluate_together(p.options, p.checkpoints);
+  const std::vector<eval::EvalReport> reports = test::evaluate_all(p.options, p.checkpoints);
   const data::CacheReader cache(p.setup.dir / "cache");
   const data::Batch batch = cache.read(cache.rows(data::Side::kHeldout));
   metrics::ErrorCorrelationMeter meter(2);
@@ -99,9 +98,9 @@ TEST_CASE("errors of checkpoints judged together are compared over all rows", "[
 
 TEST_CASE("patterns are compared on the first rows and of a Lorsa alone", "[eval]") {
   const Pair p;
-  eval::EvalOptions options = p.options;
+  test::EvalCall options = p.options;
   options.pattern_rows = 2;
-  const std::vector<eval::EvalReport> reports = evaluate_together(options, p.checkpoints);
+  const std::vector<eval::EvalReport> reports = test::evaluate_all(options, p.checkpoints);
   REQUIRE(reports[0].patterns);
   REQUIRE_FALSE(reports[1].patterns);
   CHECK(reports[0].patterns->num_rows == 2);
@@ -133,17 +132,17 @@ TEST_CASE("patterns are compared on the first rows and of a Lorsa alone", "[eval
 
   options.pattern_rows = 0;
   options.checkpoint = p.checkpoints[0];
-  const io::Json without = to_json(eval::evaluate(options));
+  const io::Json without = to_json(test::evaluate(options));
   CHECK_FALSE(without.contains("attention"));
   CHECK_FALSE(without.contains("attention_fidelity"));
 }
 
 TEST_CASE("the layer's own heads are not spread and a random direction is", "[eval]") {
   const Setup s;
-  const eval::EvalReport exact = eval::evaluate(s.save(s.exact()));
+  const eval::EvalReport exact = test::evaluate(s.save(s.exact()));
   CHECK(exact.spread->head_spread == 0.0);
   CHECK(exact.spread->histogram_counts.back() == exact.spread->num_heads);
-  const eval::EvalReport random = eval::evaluate(s.save(random_lorsa(s), "random"));
+  const eval::EvalReport random = test::evaluate(s.save(random_lorsa(s), "random"));
   CHECK(random.spread->head_spread > 0.9);
   const auto acting = (random.usage.rate_H > 0).sum().item<int64_t>();
   CHECK(random.spread->num_heads == acting);
@@ -155,9 +154,9 @@ TEST_CASE("the layer's own heads are not spread and a random direction is", "[ev
 
 TEST_CASE("a context of the cache's own length has the fvu of the cache", "[eval]") {
   const Pair p;
-  eval::EvalOptions options = p.options;
+  test::EvalCall options = p.options;
   options.context_lengths = {kContext, 2 * kContext};
-  const std::vector<eval::EvalReport> reports = evaluate_together(options, p.checkpoints);
+  const std::vector<eval::EvalReport> reports = test::evaluate_all(options, p.checkpoints);
   for (const eval::EvalReport& report : reports) {
     REQUIRE(report.long_contexts.size() == 2);
     CHECK(report.long_contexts[0].num_rows == 4);
@@ -171,23 +170,23 @@ TEST_CASE("a context of the cache's own length has the fvu of the cache", "[eval
 TEST_CASE("context lengths that cannot be had are refused before any row is read", "[eval]") {
   const Pair p;
   const auto message = [&](int64_t length, const std::string& model) {
-    eval::EvalOptions options = p.options;
+    test::EvalCall options = p.options;
     options.context_lengths = {length};
     options.model = model;
-    return test::message_of<ConfigError>([&] { (void)evaluate_together(options, p.checkpoints); });
+    return test::message_of<ConfigError>([&] { (void)test::evaluate_all(options, p.checkpoints); });
   };
   const std::string model = p.options.model.string();
-  test::require_parts(message(20, ""), {"--context-lengths", "--model"});
-  test::require_parts(message(257, model), {"--context-lengths: 257", "256 positions", model});
+  test::require_parts(message(20, ""), {"`context_lengths`", "`model`"});
+  test::require_parts(message(257, model), {"`context_lengths`: 257", "256 positions", model});
   test::require_parts(message(46, model), {"5 held-out rows of 12", "found 4", "cache"});
   test::require_parts(message(1, model), {"2 or more", "found 1"});
 }
 
 TEST_CASE("a table of several checkpoints ends with what their errors share", "[eval]") {
   const Pair p;
-  eval::EvalOptions options = p.options;
+  test::EvalCall options = p.options;
   options.context_lengths = {30};
-  const std::vector<eval::EvalReport> reports = evaluate_together(options, p.checkpoints);
+  const std::vector<eval::EvalReport> reports = test::evaluate_all(options, p.checkpoints);
   std::istringstream lines(to_table(reports));
   std::string line;
   std::vector<double> row;
@@ -216,8 +215,9 @@ TEST_CASE("a table of several checkpoints ends with what their errors share", "[
     }
   }
   CHECK(found == 3);
-  const std::string alone = to_table(reports[0]);
-  for (const char* part : {"attention_fidelity", "head_spread", "fvu at 30", "mass on token 0"}) {
+  const std::string alone = eval::to_table({reports[0]});
+  for (const char* part :
+       {"attention_fidelity", "head_spread", "fvu at 30", "qk_first_token_mass"}) {
     CHECK_THAT(alone, Catch::Contains(part));
   }
 }

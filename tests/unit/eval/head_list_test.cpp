@@ -38,21 +38,21 @@ TEST_CASE("a list comes from a file", "[eval]") {
   REQUIRE_THROWS_AS(eval::parse_heads(formatted("@{}", (dir / "absent")), 64, {}), IoError);
   io::write_file(dir / "wrong.txt", "5 64\n");
   test::require_parts(refused(formatted("@{}", (dir / "wrong.txt"))),
-                      {"--ablate-heads @", "wrong.txt", "0 to 63", "found 64"});
+                      {"`ablate_heads` @", "wrong.txt", "0 to 63", "found 64"});
 }
 
 TEST_CASE("what a list may not hold is refused by option, expected and found", "[eval]") {
-  test::require_parts(refused("64"), {"--ablate-heads: expected heads from 0 to 63, found 64"});
-  test::require_parts(refused("60-64"), {"--ablate-heads", "found 64"});
-  test::require_parts(refused("3,3"), {"--ablate-heads: expected every head once, found 3 twice"});
+  test::require_parts(refused("64"), {"`ablate_heads`: expected heads from 0 to 63, found 64"});
+  test::require_parts(refused("60-64"), {"`ablate_heads`", "found 64"});
+  test::require_parts(refused("3,3"), {"`ablate_heads`: expected every head once, found 3 twice"});
   test::require_parts(refused("2-5,4"), {"found 4 twice"});
   test::require_parts(refused("induction,3"), {"found 3 as a number and under a name"});
   test::require_parts(refused("inductoin"),
                       {"found 'inductoin'", "known names: induction, previous-token"});
-  test::require_parts(refused(", "), {"--ablate-heads: expected at least one head, found none"});
+  test::require_parts(refused(", "), {"`ablate_heads`: expected at least one head, found none"});
   for (const char* item :
        {"5-3", "-5", "5-", "3x", "1.5", "0x3", "1-2-3", "99999999999999999999"}) {
-    test::require_parts(refused(item), {"--ablate-heads", formatted("found '{}'", item)});
+    test::require_parts(refused(item), {"`ablate_heads`", formatted("found '{}'", item)});
   }
   test::require_parts(
       test::message_of<ConfigError>([] { (void)eval::parse_heads("sink", 64, {}); }),
@@ -69,10 +69,10 @@ TEST_CASE("a head is steered to a finite number", "[eval]") {
   };
   for (const char* text :
        {"12", "12=", "=3", "12=x", "12=1.5 ", "a=1", "12=nan", "12=inf", "12=1e999", "1=2=3", ""}) {
-    test::require_parts(wrong(text), {"--steer: expected HEAD=VALUE with a finite number",
+    test::require_parts(wrong(text), {"`steer`: expected HEAD=VALUE with a finite number",
                                       formatted("found '{}'", text)});
   }
-  test::require_parts(wrong("64=1"), {"--steer: expected heads from 0 to 63, found 64"});
+  test::require_parts(wrong("64=1"), {"`steer`: expected heads from 0 to 63, found 64"});
 }
 
 TEST_CASE("a head is ablated or steered, once", "[eval]") {
@@ -85,9 +85,9 @@ TEST_CASE("a head is ablated or steered, once", "[eval]") {
   test::require_parts(test::message_of<ConfigError>([] {
                         (void)eval::join_edits({3, 5}, {{5, 1.0}});
                       }),
-                      {"--ablate-heads and --steer", "found 5 in both"});
+                      {"`ablate_heads` and `steer`", "found 5 in both"});
   test::require_parts(test::message_of<ConfigError>([] {
                         (void)eval::join_edits({}, {{4, 1.0}, {4, 1.0}});
                       }),
-                      {"--steer", "found 4 twice"});
+                      {"`steer`", "found 4 twice"});
 }

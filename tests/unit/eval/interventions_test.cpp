@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "eval_call.h"
 #include "lorsa/core/error.h"
 #include "lorsa/data/cache_writer.h"
 #include "lorsa/eval/evaluate.h"
@@ -29,7 +30,7 @@ struct EditsSetup : TinyEdits {
   test::TempDir dir;
   eval::ProbeRows heldout;
   model::Dictionary unit_form = made();
-  eval::EvalOptions options;
+  test::EvalCall options;
 
   EditsSetup() {
     data::Manifest plan = test::tiny_plan(model.config().d_model, kEditsContext);
@@ -60,9 +61,8 @@ struct EditsSetup : TinyEdits {
     options.checkpoint = dir / "checkpoint";
     options.cache = dir / "cache";
     options.model = test::golden("collect/model");
-    options.device = "cpu";
-    options.batch_sequences = 3;
-    options.progress = Progress::Visible::kNo;
+    options.pass.batch_sequences = 3;
+    options.pass.progress = Progress::Visible::kNo;
   }
 
   [[nodiscard]] model::Dictionary made() const {
@@ -88,7 +88,7 @@ struct EditsSetup : TinyEdits {
   }
 
   [[nodiscard]] std::string refused() const {
-    return test::message_of<ConfigError>([&] { (void)eval::evaluate(options); });
+    return test::message_of<ConfigError>([&] { (void)test::evaluate(options); });
   }
 };
 
@@ -106,9 +106,10 @@ TEST_CASE("a dictionary in memory has its folder's numbers and stays as it is", 
   s.options.interventions.ablate_heads = "0";
   const model::Dictionary own = model::load_folded(s.options.checkpoint).dictionary;
   const at::Tensor W_O = own.weights().W_O.clone();
-  const std::vector<eval::EvalReport> reports =
-      eval::evaluate_dictionaries(s.options, {{s.options.checkpoint.string(), own}});
-  CHECK(to_json(reports.at(0)) == to_json(eval::evaluate(s.options)));
+  study::Study study = test::study_of(s.options, {});
+  study.add(s.options.checkpoint.string(), own);
+  const std::vector<eval::EvalReport> reports = eval::evaluate(study, s.options);
+  CHECK(to_json(reports.at(0)) == to_json(test::evaluate(s.options)));
   CHECK(at::equal(own.weights().W_O, W_O));
 }
 
@@ -117,7 +118,7 @@ TEST_CASE("edits are measured on the held-out rows and on repeated tokens", "[ev
   const int64_t acts = *s.acting().begin();
   s.options.interventions.ablate_heads = formatted("{}", acts);
   s.options.interventions.steer = {formatted("{}=1.25", acts + 1)};
-  const eval::EvalReport r = eval::evaluate(s.options);
+  const eval::EvalReport r = test::evaluate(s.options);
   const eval::HeadEdits edits = {{acts, 0.0}, {acts + 1, 1.25}};
   REQUIRE(r.interventions);
   REQUIRE(std::abs(r.interventions->heldout.edited.rise()) > 1e-4);
@@ -141,7 +142,7 @@ TEST_CASE("the control ablates as many other heads that act on the held-out rows
   s.options.interventions.named_heads = {{"some", heads}};
   s.options.interventions.ablate_heads = "some";
   s.options.interventions.random_control = true;
-  const eval::EvalReport r = eval::evaluate(s.options);
+  const eval::EvalReport r = test::evaluate(s.options);
   const eval::RandomControl& control = r.interventions->control;
   REQUIRE(r.interventions->ablated == heads);
   REQUIRE(control.num_candidates == static_cast<int64_t>(acting.size()) - 4);
@@ -162,7 +163,7 @@ TEST_CASE("the control ablates as many other heads that act on the held-out rows
   REQUIRE(std::set<std::vector<int64_t>>(control.draws.begin(), control.draws.end()).size() > 1);
   REQUIRE(r.interventions->heldout.control_rise() == Approx(sum / 5).margin(1e-6));
   REQUIRE(r.interventions->repeated.control.size() == 5);
-  REQUIRE(eval::evaluate(s.options).interventions->control.draws == control.draws);
+  REQUIRE(test::evaluate(s.options).interventions->control.draws == control.draws);
 }
 
 TEST_CASE("ratios are those to the control's means, if these are positive", "[eval]") {
@@ -187,7 +188,7 @@ TEST_CASE("prompts begin with BOS and come from options and a file", "[eval]") {
   o.prompts = {"birds under an"};
   o.prompts_file = s.dir / "prompts.txt";
   o.prompt_tokens = 3;
-  const eval::EvalReport r = eval::evaluate(s.options);
+  const eval::EvalReport r = test::evaluate(s.options);
   const std::vector<eval::PromptReport>& prompts = r.interventions->prompts;
   REQUIRE(prompts.size() == 3);
   REQUIRE(prompts[1].prompt == "old bridge");
@@ -216,7 +217,7 @@ TEST_CASE("a prompt that brings its own BOS gets no second one", "[eval]") {
   o.steer = {formatted("{}=2", *s.acting().begin())};
   o.prompts = {"birds under an", "<|endoftext|>birds under an",
                "<|endoftext|><|endoftext|>birds under an"};
-  const eval::EvalReport r = eval::evaluate(s.options);
+  const eval::EvalReport r = test::evaluate(s.options);
   const std::vector<eval::PromptReport>& prompts = r.interventions->prompts;
   REQUIRE(prompts.size() == 3);
   REQUIRE(prompts[0].effect.kl > 1e-6);
@@ -226,8 +227,8 @@ TEST_CASE("a prompt that brings its own BOS gets no second one", "[eval]") {
   }
   o.prompts = {"<|endoftext|>"};
   test::require_parts(
-      test::message_of<ConfigError>([&] { static_cast<void>(eval::evaluate(s.options)); }),
-      {"--prompt: expected a text with tokens"});
+      test::message_of<ConfigError>([&] { static_cast<void>(test::evaluate(s.options)); }),
+      {"`prompt`: expected a text with tokens"});
 }
 
 TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", "[eval]") {
@@ -238,7 +239,7 @@ TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", 
   o.ablate_heads = formatted("{}", acts);
   o.random_control = true;
   o.prompts = {"birds under an old bridge", "the river sang"};
-  const eval::InterventionReport r = *eval::evaluate(s.options).interventions;
+  const eval::InterventionReport r = *test::evaluate(s.options).interventions;
   const lm::Tokenizer tokenizer(s.options.model);
   const auto effect = [&](const std::string& prompt, int64_t head) {
     std::vector<int32_t> ids = tokenizer.encode(prompt, lm::SpecialTokens::kNone);
@@ -264,13 +265,13 @@ TEST_CASE("the loss of prompts is that of their own tokens, each prompt alone", 
 
 TEST_CASE("the report holds interventions under its key and the table shows them", "[eval]") {
   EditsSetup s;
-  REQUIRE_FALSE(to_json(eval::evaluate(s.options)).contains("interventions"));
+  REQUIRE_FALSE(to_json(test::evaluate(s.options)).contains("interventions"));
   const std::set<int64_t> acting = s.acting();
   eval::InterventionOptions& o = s.options.interventions;
   o.ablate_heads = formatted("{}", *acting.begin());
   o.random_control = true;
   o.prompts = {"two\nlines"};
-  const eval::EvalReport r = eval::evaluate(s.options);
+  const eval::EvalReport r = test::evaluate(s.options);
   const io::Json json = to_json(r)["interventions"];
   REQUIRE(json["ablated_heads"] == io::Json{*acting.begin()});
   REQUIRE(json["steered_heads"].empty());
@@ -282,7 +283,7 @@ TEST_CASE("the report holds interventions under its key and the table shows them
   REQUIRE(json["prompt_text"]["control_kls"].size() == 5);
   REQUIRE(json["prompts"][0]["most_probable_before"].size() == 10);
   REQUIRE(json["prompts"][0]["most_changed"][0]["text"].is_string());
-  const std::string table = to_table(r);
+  const std::string table = eval::to_table({r});
   REQUIRE_THAT(table, Catch::Contains("interventions: 1 head ablated"));
   REQUIRE_THAT(table,
                Catch::Contains("held-out rows") && Catch::Contains("repeated, 2 x 7 tokens"));
@@ -295,26 +296,26 @@ TEST_CASE("interventions that cannot be carried out are refused by option", "[ev
   eval::InterventionOptions& o = s.options.interventions;
   SECTION("no edits for prompts") {
     o.prompts = {"the"};
-    test::require_parts(s.refused(), {"--prompt", "need --ablate-heads or --steer"});
+    test::require_parts(s.refused(), {"`prompt`", "need `ablate_heads` or `steer`"});
   }
   SECTION("no edits for a control") {
     o.random_control = true;
-    test::require_parts(s.refused(), {"--random-control needs --ablate-heads"});
+    test::require_parts(s.refused(), {"`random_control` needs `ablate_heads`"});
   }
   SECTION("no model") {
     o.ablate_heads = "1";
     s.options.model.clear();
-    test::require_parts(s.refused(), {"--ablate-heads and --steer need --model"});
+    test::require_parts(s.refused(), {"`ablate_heads` and `steer` need `model`"});
   }
   SECTION("a control of steered heads") {
     o.ablate_heads = "1";
     o.steer = {"2=1"};
     o.random_control = true;
-    test::require_parts(s.refused(), {"--random-control", "found --steer too"});
+    test::require_parts(s.refused(), {"`random_control`", "leave out `steer`"});
   }
   SECTION("a list without heads") {
-    o.ablate_heads = "";
-    test::require_parts(s.refused(), {"--ablate-heads: expected at least one head, found none"});
+    o.ablate_heads = " ,";
+    test::require_parts(s.refused(), {"`ablate_heads`: expected at least one head, found none"});
   }
   SECTION("a head in both") {
     o.ablate_heads = "1,2";
@@ -325,19 +326,19 @@ TEST_CASE("interventions that cannot be carried out are refused by option", "[ev
     o.ablate_heads = formatted("0-{}", s.unit_form.shape().num_ov_heads - 1);
     o.random_control = true;
     test::require_parts(s.refused(),
-                        {"--random-control",
+                        {"`random_control`",
                          formatted("at least {}", s.unit_form.shape().num_ov_heads), "found 0"});
   }
   SECTION("prompts without text") {
     o.ablate_heads = "1";
     o.prompts = {""};
-    test::require_parts(s.refused(), {"--prompt: expected a text with tokens, found ''"});
+    test::require_parts(s.refused(), {"`prompt`: expected a text with tokens, found ''"});
     o.prompts.clear();
     io::write_file(s.dir / "empty.txt", "\n\n");
     o.prompts_file = s.dir / "empty.txt";
-    test::require_parts(s.refused(), {"--prompts", "empty.txt", "found none"});
+    test::require_parts(s.refused(), {"`prompts`", "empty.txt", "found none"});
     o.prompts_file.clear();
     o.prompt_tokens = 0;
-    test::require_parts(s.refused(), {"--prompt-tokens", "found 0"});
+    test::require_parts(s.refused(), {"`prompt_tokens`", "found 0"});
   }
 }

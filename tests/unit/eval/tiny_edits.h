@@ -27,9 +27,7 @@ struct TinyEdits {
     if (activation == model::Activation::kJumpRelu) {
       w.log_threshold = at::full({shape.num_ov_heads}, -1.0);
     }
-    model::Dictionary made(shape, w);
-    made.to_unit_form();
-    return made;
+    return model::Dictionary(shape, w).in_unit_form();
   }
 
   [[nodiscard]] model::Dictionary sae() const {
@@ -38,9 +36,7 @@ struct TinyEdits {
     shape.d_model = model.config().d_model;
     shape.num_ov_heads = 40;
     shape.top_k = 5;
-    model::Dictionary made(shape, random_weights(shape, at::kFloat));
-    made.to_unit_form();
-    return made;
+    return model::Dictionary(shape, random_weights(shape, at::kFloat)).in_unit_form();
   }
 
   /// Random rows that begin with BOS; predictions that count and positions to edit are drawn too.

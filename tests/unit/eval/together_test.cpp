@@ -57,9 +57,12 @@ TEST_CASE("layers replaced by the Lorsas that they are lose nothing", "[eval]") 
     model::save_checkpoint(folder, model::of_attention(s.model.attention(layer)), info);
     return folder;
   };
-  eval::EvalOptions options = s.save(s.exact());
+  test::EvalCall options = s.save(s.exact());
   const std::vector<std::filesystem::path> checkpoints = {save(1), save(0)};
-  const eval::TogetherReport report = eval::evaluate_replaced_together(options, checkpoints);
+  const auto together = [&](const std::vector<std::filesystem::path>& folders) {
+    return eval::evaluate_together(test::study_of(options, folders), options.pass);
+  };
+  const eval::TogetherReport report = together(checkpoints);
   CHECK(report.num_rows == 4);
   CHECK(report.together.ce == Approx(report.ce_original).epsilon(1e-5));
   CHECK(report.together.kl < 1e-6);
@@ -72,10 +75,9 @@ TEST_CASE("layers replaced by the Lorsas that they are lose nothing", "[eval]") 
   for (const char* part : {"layer 1, attention alone", "all together", "2 sites"}) {
     CHECK_THAT(to_table(report), Catch::Contains(part));
   }
-  CHECK_THROWS_WITH(eval::evaluate_replaced_together(options, {checkpoints[0], checkpoints[0]}),
+  CHECK_THROWS_WITH(together({checkpoints[0], checkpoints[0]}),
                     Catch::Contains("two checkpoints stand for layer 1, attention"));
-  CHECK_THROWS_AS(eval::evaluate_replaced_together(options, {}), ConfigError);
+  CHECK_THROWS_AS(together({}), ConfigError);
   options.model.clear();
-  CHECK_THROWS_WITH(eval::evaluate_replaced_together(options, checkpoints),
-                    Catch::Contains("--model"));
+  CHECK_THROWS_WITH(together(checkpoints), Catch::Contains("expected a language model"));
 }
