@@ -32,13 +32,13 @@ struct Abandon {
 
 class Pass {
  public:
-  Pass(const DumpInputs& in, const DumpOptions& options, PassState& state, DelphiExport* delphi)
-      : in_(in), options_(options), state_(state), delphi_(delphi) {}
+  Pass(const DumpInputs& in, PassState& state, DelphiExport* delphi)
+      : in_(in), state_(state), delphi_(delphi) {}
 
   bool run(const std::function<void()>& after_batch) {
-    Progress progress(
-        "activations", static_cast<int64_t>(in_.rows.size()) * in_.cache.manifest().context_length,
-        "tokens", state_.rows_done * in_.cache.manifest().context_length, options_.progress);
+    const int64_t length = in_.manifest().context_length;
+    Progress progress("activations", static_cast<int64_t>(in_.rows.size()) * length, "tokens",
+                      state_.rows_done * length, in_.progress);
     bool complete = false;
     {
       const std::jthread reader([this, first = state_.rows_done] { read_rows(first); });
@@ -58,9 +58,10 @@ class Pass {
   void read_rows(int64_t first) {
     try {
       const auto num_rows = static_cast<int64_t>(in_.rows.size());
-      for (int64_t begin = first; begin < num_rows; begin += options_.batch_rows) {
-        const int64_t end = std::min(num_rows, begin + options_.batch_rows);
-        if (!batches_.push(in_.cache.read({in_.rows.begin() + begin, in_.rows.begin() + end}))) {
+      for (int64_t begin = first; begin < num_rows; begin += in_.batch_rows) {
+        const int64_t end = std::min(num_rows, begin + in_.batch_rows);
+        if (!batches_.push(
+                in_.study.cache().read({in_.rows.begin() + begin, in_.rows.begin() + end}))) {
           return;
         }
       }
@@ -72,14 +73,14 @@ class Pass {
 
   /// False if it was stopped.
   bool forward() {
-    const model::Dictionary& dictionary = in_.loaded.dictionary;
+    const model::Dictionary& dictionary = in_.dictionary;
     while (std::optional<data::Batch> batch = batches_.pop()) {
       if (StopSignal::requested()) {
         return false;
       }
       const auto start = Clock::now();
       const at::Tensor& read = dictionary.read_of(batch->input_BTD, batch->target_BTD);
-      model::Reading reading = dictionary.read(read.to(in_.device, at::kFloat));
+      model::Reading reading = dictionary.read(read.to(in_.study.device(), at::kFloat));
       // Copying waits for a CUDA device, so the time is the pass's.
       reading.kept = {reading.kept.value_PK.to(at::kCPU), reading.kept.head_PK.to(at::kCPU)};
       forward_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
@@ -95,13 +96,12 @@ class Pass {
     try {
       while (const std::optional<ReadBatch> read = readings_.pop()) {
         state_.collector.add(read->reading.kept, read->batch.scored_BT, read->batch.rows);
-        fill_contexts(in_.loaded.dictionary, read->reading, read->batch,
-                      state_.collector.take_fresh());
+        fill_contexts(in_.dictionary, read->reading, read->batch, state_.collector.take_fresh());
         if (delphi_ != nullptr) {
           delphi_->add(read->reading.kept, read->batch.scored_BT, read->batch.tokens_BT);
         }
         state_.rows_done += static_cast<int64_t>(read->batch.rows.size());
-        progress.update(state_.rows_done * in_.cache.manifest().context_length);
+        progress.update(state_.rows_done * in_.manifest().context_length);
         after_batch();
       }
     } catch (...) {
@@ -111,7 +111,6 @@ class Pass {
   }
 
   const DumpInputs& in_;
-  const DumpOptions& options_;
   PassState& state_;
   DelphiExport* delphi_;
   collect::BoundedQueue<data::Batch> batches_{1};
@@ -123,11 +122,10 @@ class Pass {
 }  // namespace
 
 bool run_activation_pass(const DumpInputs& in,
-                         const DumpOptions& options,
                          PassState& state,
                          DelphiExport* delphi,
                          const std::function<void()>& after_batch) {
-  Pass pass(in, options, state, delphi);
+  Pass pass(in, state, delphi);
   return pass.run(after_batch);
 }
 

@@ -24,7 +24,6 @@ struct PassState {
 /// when `state` (and the export) are as they are to be behind a batch. On a stop signal the pass
 /// ends behind the batches that are on their way and gives false; true at the end.
 [[nodiscard]] bool run_activation_pass(const DumpInputs& in,
-                                       const DumpOptions& options,
                                        PassState& state,
                                        DelphiExport* delphi,
                                        const std::function<void()>& after_batch);

@@ -71,10 +71,10 @@ DelphiExport::DelphiExport(const DelphiPlan& plan, const std::vector<int64_t>& w
             plan.num_heads > kNarrow * plan.num_splits),
       split_of_head_(static_cast<size_t>(plan.num_heads)) {
   LORSA_CHECK(!fs::exists(final_) || is_export(final_), ConfigError,
-              "{}: exists and is no export of heads; give another --delphi", final_);
+              "{}: exists and is no export of heads; give another `delphi`", final_);
   const fs::path pending = pending_path(plan);
   LORSA_CHECK(!fs::exists(pending) || is_leftover_export(pending), ConfigError,
-              "{}: is in the way and holds other files; remove it or give another --delphi",
+              "{}: is in the way and holds other files; remove it or give another `delphi`",
               pending);
   if (written.empty()) {
     io::remove_tree(pending);
@@ -114,7 +114,7 @@ void DelphiExport::open(std::ofstream& file, const fs::path& path, int64_t bytes
     std::error_code error;
     const auto found = fs::file_size(path, error);
     LORSA_CHECK(!error && found >= static_cast<uintmax_t>(bytes), FormatError,
-                "{}: expected at least {} bytes; begin anew with --restart", path, bytes);
+                "{}: expected at least {} bytes; begin anew with `restart`", path, bytes);
     fs::resize_file(path, static_cast<uintmax_t>(bytes));
   }
   file.open(path, std::ios::binary | (bytes > 0 ? std::ios::app : std::ios::trunc));

@@ -42,13 +42,13 @@ DumpFolder::DumpFolder(const fs::path& out, Start start) : final_(io::without_tr
               "out: \"{}\" names no new folder", out);
   if (fs::exists(final_)) {
     LORSA_CHECK(fs::is_directory(final_) && (fs::is_empty(final_) || is_dump(final_)), ConfigError,
-                "{}: exists and is no dump of heads (no {} of one); give another --out", final_,
+                "{}: exists and is no dump of heads (no {} of one); give another `out`", final_,
                 kDumpIndex);
   }
   for (const char* suffix : {".tmp", ".old"}) {
     const fs::path path = io::beside(final_, suffix);
     LORSA_CHECK(!fs::exists(path) || is_leftover_dump(path), ConfigError,
-                "{}: is in the way and holds other files; remove it or give another --out", path);
+                "{}: is in the way and holds other files; remove it or give another `out`", path);
   }
   const fs::path pending = io::beside(final_, ".tmp");
   if (start == Start::kRestart || !fs::exists(pending / "pass.state")) {

@@ -1,30 +1,36 @@
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
-#include "lorsa/analysis/dump.h"
-#include "lorsa/data/cache_reader.h"
-#include "lorsa/lm/language_model.h"
-#include "lorsa/lm/tokenizer.h"
-#include "lorsa/model/checkpoint.h"
+#include "lorsa/analysis/head_contexts.h"
+#include "lorsa/core/progress.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::analysis {
 
-/// What a dump reads, checked against each other.
-struct DumpInputs {
-  model::LoadedDictionary loaded;  ///< folded, in unit form, on `device`
-  data::CacheReader cache;
-  lm::LanguageModel model;  ///< without its blocks: only the unembedding is needed
-  lm::Tokenizer tokenizer;
-  std::vector<int64_t> rows;  ///< to dump, ascending
-  c10::Device device;
+/// How a dump goes over rows.
+struct RowsOfDump {
+  int64_t max_rows = 0;  ///< spread over the cache; 0: all
+  int64_t batch_rows = 8;
+  Progress::Visible progress = Progress::Visible::kYes;
 };
 
-/// Opens everything. Throws ConfigError for options out of range and for parts that do not belong
-/// together, naming both.
-[[nodiscard]] DumpInputs open_inputs(const DumpOptions& options);
+/// What a dump reads.
+struct DumpInputs {
+  /// Of a study with one member and its cache and model. Throws ConfigError for contexts that no
+  /// memory holds.
+  DumpInputs(study::Study all, CollectorOptions contexts, const RowsOfDump& wanted);
 
-/// `wanted` of the rows 0 .. available-1, spread evenly; all of them for 0 or more than there are.
-[[nodiscard]] std::vector<int64_t> spread_rows(int64_t available, int64_t wanted);
+  study::Study study;
+  model::Dictionary dictionary;  ///< the member in unit form
+  CollectorOptions collector;    ///< with the member's number of heads
+  std::vector<int64_t> rows;     ///< to dump, ascending
+  int64_t batch_rows = 0;
+  Progress::Visible progress;
+
+  [[nodiscard]] const data::Manifest& manifest() const { return study.cache().manifest(); }
+};
 
 }  // namespace lorsa::analysis

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kSchema = "lorsa-dump-state-1";
 constexpr size_t kMostSplits = 1 << 20;
-constexpr const char* kRestart = "run the same command again, or discard that dump with --restart";
+constexpr const char* kRestart = "run the same command again, or discard that dump with `restart`";
 
 void check_identity(const io::Json& saved, const io::Json& now, const std::string& where) {
   for (const auto& [key, value] : now.items()) {
@@ -24,23 +24,24 @@ void check_identity(const io::Json& saved, const io::Json& now, const std::strin
 
 }  // namespace
 
-io::Json pass_identity(const DumpInputs& in, const DumpOptions& options) {
+io::Json pass_identity(const DumpInputs& in, const std::optional<DelphiPlan>& delphi) {
+  const std::filesystem::path checkpoint = in.study.members().front().name;
   io::Json json;
   json["schema"] = kSchema;
   json["lorsa_version"] = version();
-  json["checkpoint"] = io::file_xxh3(options.checkpoint / "model.safetensors");
-  json["checkpoint_json"] = io::file_xxh3(options.checkpoint / "lorsa.json");
-  json["cache"] = io::file_xxh3(options.cache / "manifest.json");
+  json["checkpoint"] = io::file_xxh3(checkpoint / "model.safetensors");
+  json["checkpoint_json"] = io::file_xxh3(checkpoint / "lorsa.json");
+  json["cache"] = io::file_xxh3(in.study.cache().folder() / "manifest.json");
   json["rows"] = in.rows.size();
-  json["contexts"] = options.num_contexts;
-  json["quantile contexts"] = options.num_quantiles;
-  json["non-firing contexts"] = options.num_non_firing;
-  json["window"] = options.window_tokens;
-  json["seed"] = options.seed;
-  json["batch rows"] = options.batch_rows;
-  json["delphi"] = options.delphi.string();
-  json["delphi splits"] = options.delphi.empty() ? 0 : options.num_delphi_splits;
-  json["device"] = in.device.str();
+  json["contexts"] = in.collector.num_contexts;
+  json["quantile contexts"] = in.collector.num_quantiles;
+  json["non-firing contexts"] = in.collector.num_non_firing;
+  json["window"] = in.collector.window_tokens;
+  json["seed"] = in.collector.seed;
+  json["batch rows"] = in.batch_rows;
+  json["delphi"] = delphi ? delphi->folder.string() : "";
+  json["delphi splits"] = delphi ? delphi->num_splits : 0;
+  json["device"] = in.study.device().str();
   return json;
 }
 
@@ -74,7 +75,7 @@ void load_state(const DumpFolder& folder, const io::Json& identity, PassState& s
     in >> count;
   }
   LORSA_CHECK(in.get() == '\n', FormatError, "{}: is damaged: {}", where, kRestart);
-  state.collector.load(in, where + " (--restart discards it)");
+  state.collector.load(in, where + " (`restart` discards it)");
 }
 
 }  // namespace lorsa::analysis

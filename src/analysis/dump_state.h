@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "analysis/activation_pass.h"
 #include "analysis/dump_folder.h"
 #include "lorsa/io/json.h"
@@ -7,7 +9,7 @@
 namespace lorsa::analysis {
 
 /// All that the result of a pass depends on: options, checkpoint, cache, program.
-[[nodiscard]] io::Json pass_identity(const DumpInputs& in, const DumpOptions& options);
+[[nodiscard]] io::Json pass_identity(const DumpInputs& in, const std::optional<DelphiPlan>& delphi);
 
 /// Replaces the folder's saved state by `state`, whole or not at all. Throws IoError.
 void save_state(DumpFolder& folder, const io::Json& identity, const PassState& state);

@@ -8,11 +8,8 @@
 #include <set>
 #include <sstream>
 
-#include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
-#include "lorsa/data/cache_reader.h"
 #include "lorsa/eval/mhsa_comparison.h"
-#include "lorsa/model/checkpoint.h"
 
 namespace lorsa::analysis {
 namespace {
@@ -20,21 +17,18 @@ namespace {
 constexpr int kHistogramBins = 20;
 
 std::vector<int64_t> closest_heads(const model::Dictionary& dictionary,
-                                   const data::CacheReader& cache,
+                                   const study::Study& study,
                                    int64_t max_rows) {
-  const at::Tensor& W_V = dictionary.weights().W_V;
-  std::vector<int64_t> rows = cache.rows(data::Side::kHeldout);
+  std::vector<int64_t> rows = study.cache().rows(data::Side::kHeldout);
   rows.resize(std::min(rows.size(), static_cast<size_t>(max_rows)));
   if (rows.empty()) {
     return {};
   }
-  const kernels::Mhsa layer = cache.attention().to(W_V.device(), W_V.scalar_type());
-  eval::PatternMeter meter(dictionary, layer);
-  for (const int64_t row : rows) {
-    const data::Batch batch = cache.read({row});
-    meter.add(batch.input_BTD.to(W_V.device(), W_V.scalar_type()),
-              batch.scored_BT.to(W_V.device()));
-  }
+  eval::PatternMeter meter(dictionary, *study.find_attention());
+  const study::PassOptions row_by_row{.batch_sequences = 1, .progress = Progress::Visible::kNo};
+  study::for_each_batch(study, "patterns", rows, row_by_row, [&](const study::StudyBatch& batch) {
+    meter.add(batch.input_BTD, batch.scored_BT);
+  });
   const at::Tensor closest_S = meter.report().closest_mhsa_S;
   return {closest_S.const_data_ptr<int64_t>(),
           closest_S.const_data_ptr<int64_t>() + closest_S.numel()};
@@ -95,31 +89,16 @@ std::vector<int64_t> histogram(const FamilyScores& family) {
 
 }  // namespace
 
-FamilyReport head_families(const FamilyOptions& options) {
-  const c10::Device device = resolve_device(options.device);
-  model::LoadedDictionary loaded = model::load_folded(options.checkpoint);
-  const data::CacheReader cache(options.cache);
-  lm::LoadOptions load;
-  load.num_layers = loaded.info.site.layer + 1;
-  load.head = lm::Head::kSkip;
-  const lm::LanguageModel model(options.model, device, load);
-  LORSA_CHECK(model.weights_sha256() == loaded.info.weights_sha256 &&
-                  cache.manifest().weights_sha256 == loaded.info.weights_sha256 &&
-                  cache.manifest().site == loaded.info.site,
-              ConfigError,
-              "{}, {} and {} do not belong together: SHA-256 of the language model's weights {}, "
-              "{} and {}; {} and {}",
-              options.checkpoint, options.cache, options.model, loaded.info.weights_sha256,
-              cache.manifest().weights_sha256, model.weights_sha256(), to_string(loaded.info.site),
-              to_string(cache.manifest().site));
-  loaded.dictionary.to_unit_form();
-  for (const auto& [name, tensor] : loaded.dictionary.weights().named()) {
-    *tensor = tensor->to(device);
-  }
-  const lm::Tokenizer tokenizer(options.model);
-  FamilyReport report = score_families(model, tokenizer, loaded.dictionary, loaded.info.site.layer,
-                                       options.probes, options.progress);
-  report.closest_mhsa_S = closest_heads(loaded.dictionary, cache, options.pattern_rows);
+FamilyReport head_families(const study::Study& study,
+                           size_t member,
+                           int64_t pattern_rows,
+                           Progress::Visible progress,
+                           const ProbeOptions& options) {
+  study.require_members_of_cache();
+  const model::Dictionary dictionary = study.members().at(member).dictionary.in_unit_form();
+  FamilyReport report = score_families(study.model(), study.tokenizer(), dictionary,
+                                       study.cache().manifest().site.layer, options, progress);
+  report.closest_mhsa_S = closest_heads(dictionary, study, pattern_rows);
   return report;
 }
 

@@ -2,10 +2,10 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <string>
-#include <vector>
 
+#include "lorsa/analysis/head_contexts.h"
+#include "lorsa/config/fields.h"
 #include "lorsa/core/progress.h"
 
 namespace lorsa::analysis {
@@ -19,22 +19,22 @@ struct DumpOptions {
   int64_t num_contexts = 16;      ///< strongest ones kept a head
   int64_t num_quantiles = 5;      ///< contexts drawn from as many strata of a head's activations
   int64_t num_non_firing = 2;     ///< windows drawn in which a head does not act
-  uint64_t seed = 0;              ///< of what is drawn
+  int64_t seed = 0;               ///< of what is drawn
   int64_t window_tokens = 64;     ///< of a context; at most the cache's context length is used
   int64_t max_rows = 0;           ///< rows of the cache, spread evenly over it; 0: all
   int64_t num_logit_tokens = 10;  ///< at either end of the direct logit effect
   int64_t batch_rows = 8;
+  bool families = false;  ///< score_families() first; records have the scores
   std::string device = "auto";
-  /// Scores by family of every head, written into its record; empty: none.
-  std::vector<std::map<std::string, double>> family_scores;
   /// Where all activations go too, in the layout of delphi's latent cache; empty: nowhere.
   std::filesystem::path delphi;
   int64_t num_delphi_splits = 5;
   double save_every_s = 600.0;  ///< of the pass: what a kill loses at most
-  enum class Unfinished { kContinue, kDiscard };
-  Unfinished unfinished = Unfinished::kContinue;  ///< what becomes of a dump that was interrupted
+  bool restart = false;         ///< discards what an interrupted dump has saved
   Progress::Visible progress = Progress::Visible::kYes;
 };
+
+void describe(config::Fields& fields, DumpOptions& options);
 
 /// What a finished dump came to.
 struct DumpReport {
@@ -70,9 +70,9 @@ struct DumpReport {
 /// options, checkpoint or cache are others.
 [[nodiscard]] DumpReport dump_heads(const DumpOptions& options);
 
-/// Upper bound of what a dump of `num_heads` heads keeps in memory: counts, histograms, contexts
-/// and the candidates for quantile contexts. It does not grow with the number of rows.
-[[nodiscard]] int64_t dump_bytes(const DumpOptions& options, int64_t num_heads);
+/// Upper bound of what a dump keeps in memory: counts, histograms, contexts and the candidates for
+/// quantile contexts. It does not grow with the number of rows.
+[[nodiscard]] int64_t dump_bytes(const CollectorOptions& contexts);
 
 /// A finished dump for people: a few aligned lines.
 [[nodiscard]] std::string report_text(const DumpReport& report);

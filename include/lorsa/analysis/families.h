@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "lorsa/lm/language_model.h"
 #include "lorsa/lm/tokenizer.h"
 #include "lorsa/model/dictionary.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::analysis {
 
@@ -92,21 +92,13 @@ struct FamilyReport {
                                           const ProbeOptions& options,
                                           Progress::Visible progress);
 
-/// What `lorsa-eval --families` is asked for.
-struct FamilyOptions {
-  std::filesystem::path checkpoint;
-  std::filesystem::path cache;  ///< of the same layer: its held-out rows tell which MHSA head is
-                                ///< closest to each QK head
-  std::filesystem::path model;
-  std::string device = "auto";
-  int64_t pattern_rows = 16;  ///< held-out rows for that comparison
-  ProbeOptions probes;
-  Progress::Visible progress = Progress::Visible::kYes;
-};
-
-/// score_families() of a checkpoint, with closest_mhsa_S. Throws ConfigError where checkpoint,
-/// cache and model do not belong together.
-[[nodiscard]] FamilyReport head_families(const FamilyOptions& options);
+/// score_families() of a study's member, which is of the first cache's site, with closest_mhsa_S
+/// from at most `pattern_rows` held-out rows of that cache (0: none).
+[[nodiscard]] FamilyReport head_families(const study::Study& study,
+                                         size_t member,
+                                         int64_t pattern_rows,
+                                         Progress::Visible progress,
+                                         const ProbeOptions& options = {});
 
 /// An object with the keys `families` and `operand_plots` of an evaluation's report
 /// (docs/formats.md).

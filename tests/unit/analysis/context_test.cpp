@@ -1,7 +1,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "analysis/dump_inputs.h"
 #include "analysis/json_text.h"
 #include "analysis/patterns.h"
 #include "lorsa/core/error.h"
@@ -108,10 +107,4 @@ TEST_CASE("numbers are JSON with six digits and never infinite", "[analysis]") {
   }
   std::string text;
   REQUIRE_THROWS_AS(analysis::append_number(text, std::nan("")), Error);
-}
-
-TEST_CASE("rows are spread over the cache", "[analysis]") {
-  REQUIRE(analysis::spread_rows(4, 0) == std::vector<int64_t>{0, 1, 2, 3});
-  REQUIRE(analysis::spread_rows(4, 9) == std::vector<int64_t>{0, 1, 2, 3});
-  REQUIRE(analysis::spread_rows(10, 4) == std::vector<int64_t>{0, 2, 5, 7});
 }

@@ -228,13 +228,13 @@ TEST_CASE("a dump refuses parts that do not belong together and names both", "[a
   SECTION("another layer") {
     tiny.layer = 2;
     tiny.write_checkpoint();
-    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("site layer 2") && Contains("has layer 1"));
+    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("site is layer 2") && Contains("layer 1"));
   }
   SECTION("another width") {
     tiny.shape.d_model = 20;
     tiny.weights = test::random_weights(tiny.shape, at::kFloat);
     tiny.write_checkpoint();
-    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("d_model 20") && Contains("has 24"));
+    REQUIRE_THROWS_WITH(dump(tiny.options()), Contains("d_model is 20 and 24"));
   }
   SECTION("another language model") {
     tiny.weights_sha256 = std::string(64, 'a');
@@ -271,24 +271,27 @@ TEST_CASE("options out of range are named", "[analysis]") {
   REQUIRE_THROWS_AS(dump(options), ConfigError);
   options = tiny.options();
   options.num_quantiles = -2;
-  REQUIRE_THROWS_WITH(dump(options), Contains("quantile-contexts") && Contains("found -2"));
+  REQUIRE_THROWS_WITH(dump(options), Contains("quantile_contexts") && Contains("found -2"));
   options = tiny.options();
   options.num_non_firing = -3;
-  REQUIRE_THROWS_WITH(dump(options), Contains("non-firing-contexts") && Contains("found -3"));
+  REQUIRE_THROWS_WITH(dump(options), Contains("non_firing_contexts") && Contains("found -3"));
 }
 
 TEST_CASE("the stated memory grows with heads and contexts", "[analysis]") {
-  analysis::DumpOptions options;
-  const int64_t one = analysis::dump_bytes(options, 1000);
-  REQUIRE(analysis::dump_bytes(options, 2000) == 2 * one);
-  for (int64_t analysis::DumpOptions::*number :
-       {&analysis::DumpOptions::num_contexts, &analysis::DumpOptions::num_quantiles,
-        &analysis::DumpOptions::num_non_firing}) {
-    analysis::DumpOptions more = options;
+  analysis::CollectorOptions options{1000, 16, 64, 5, 2, 0};
+  const int64_t one = analysis::dump_bytes(options);
+  options.num_heads = 2000;
+  REQUIRE(analysis::dump_bytes(options) == 2 * one);
+  for (int64_t analysis::CollectorOptions::*number :
+       {&analysis::CollectorOptions::num_contexts, &analysis::CollectorOptions::num_quantiles,
+        &analysis::CollectorOptions::num_non_firing}) {
+    analysis::CollectorOptions more = options;
+    more.num_heads = 1000;
     more.*number *= 2;
-    REQUIRE(analysis::dump_bytes(more, 1000) > one);
+    REQUIRE(analysis::dump_bytes(more) > one);
     // Beyond what 64 bits count it stays beyond any memory.
+    more.num_heads = 1'000'000;
     more.*number = std::numeric_limits<int64_t>::max();
-    REQUIRE(analysis::dump_bytes(more, 1'000'000) == int64_t{1} << 62);
+    REQUIRE(analysis::dump_bytes(more) == int64_t{1} << 62);
   }
 }

@@ -270,16 +270,3 @@ TEST_CASE("max_rows reads rows spread over the cache", "[analysis]") {
   }
   REQUIRE(rows == std::set<int64_t>{0, 3, 6});
 }
-
-TEST_CASE("family scores stand in the records of their heads", "[analysis]") {
-  const TinyDump tiny;
-  analysis::DumpOptions options = tiny.options();
-  options.family_scores.resize(140);
-  options.family_scores[3]["induction"] = 0.75;
-  static_cast<void>(analysis::dump_heads(options));
-  const std::vector<io::Json> heads = test::read_heads(tiny.dir / "dump");
-  REQUIRE(heads[3].at("family_scores").at("induction") == 0.75);
-  REQUIRE(!heads[4].contains("family_scores"));
-  options.family_scores.resize(139);
-  REQUIRE_THROWS_AS(analysis::dump_heads(options), ConfigError);
-}
