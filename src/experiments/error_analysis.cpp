@@ -82,11 +82,11 @@ io::Json list(const std::vector<double>& values) {
 
 }  // namespace
 
-ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
-                             const std::filesystem::path& reference,
-                             const ErrorAnalysisOptions& options) {
+ErrorAnalysis analyze_errors(const study::Study& study,
+                             const study::PassOptions& options,
+                             int64_t max_fit_rows) {
   const at::NoGradGuard no_grad;
-  const ErrorPass pass(checkpoint, reference, options);
+  const ErrorPass pass(study, options, max_fit_rows);
   const int64_t T = pass.manifest().context_length;
   VectorRegressions vectors;
   TokenTableBuilder fit_tokens, judged_tokens;
@@ -96,7 +96,8 @@ ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
   });
   const TokenTable fit = fit_tokens.table();
   LORSA_CHECK(fit.num_tokens() > 0, ConfigError,
-              "{}: the training rows hold no scored token to fit regressions on", options.cache);
+              "{}: the training rows hold no scored token to fit regressions on",
+              study.cache().folder());
   vectors.solve();
 
   Scatters scatters;
@@ -113,11 +114,11 @@ ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
   });
   const TokenTable judged = judged_tokens.table();
   LORSA_CHECK(judged.num_tokens() > 0, ConfigError, "{}: the held-out rows hold no scored token",
-              options.cache);
+              study.cache().folder());
 
   ErrorAnalysis analysis;
-  analysis.checkpoint = checkpoint.string();
-  analysis.reference = reference.string();
+  analysis.checkpoint = study.members()[0].name;
+  analysis.reference = study.members()[1].name;
   analysis.num_fit_tokens = fit.num_tokens();
   analysis.num_tokens = judged.num_tokens();
   analysis.fvu = meters[0].report().fvu;

@@ -1,16 +1,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <vector>
 
-#include "lorsa/data/cache_reader.h"
-#include "lorsa/experiments/error_analysis.h"
-#include "lorsa/model/checkpoint.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::experiments {
 
@@ -30,16 +26,13 @@ struct ErrorBatch {
   } outputs;
 };
 
-/// Runs a checkpoint, its reference and the layer itself on rows of a cache.
+/// Runs a study's two members and the layer itself on rows of a cache.
 class ErrorPass {
  public:
-  ErrorPass(const std::filesystem::path& checkpoint,
-            const std::filesystem::path& reference,
-            const ErrorAnalysisOptions& options);
+  /// The study is borrowed.
+  ErrorPass(const study::Study& study, const study::PassOptions& options, int64_t max_fit_rows);
 
-  [[nodiscard]] const data::Manifest& manifest() const { return cache_.manifest(); }
-
-  [[nodiscard]] c10::Device device() const { return device_; }
+  [[nodiscard]] const data::Manifest& manifest() const { return study_.cache().manifest(); }
 
   /// At most max_fit_rows training rows, evenly spread.
   void over_fit_rows(const std::function<void(const ErrorBatch&)>& take) const;
@@ -48,18 +41,14 @@ class ErrorPass {
  private:
   void over(const std::vector<int64_t>& rows,
             const std::function<void(const ErrorBatch&)>& take) const;
-  [[nodiscard]] ErrorBatch run(const data::Batch& batch) const;
+  [[nodiscard]] ErrorBatch run(const study::StudyBatch& batch) const;
   [[nodiscard]] at::Tensor entropies(const at::Tensor& input_BTD,
                                      const at::Tensor& scored_BT) const;
 
-  const ErrorAnalysisOptions& options_;
-  c10::Device device_;
-  data::CacheReader cache_;
+  const study::Study& study_;
+  study::PassOptions options_;
   std::vector<int64_t> fit_rows_;
   std::vector<int64_t> heldout_rows_;
-  kernels::Mhsa layer_;
-  model::LoadedDictionary checkpoint_;
-  model::LoadedDictionary reference_;
 };
 
 }  // namespace lorsa::experiments

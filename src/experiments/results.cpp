@@ -5,6 +5,7 @@
 #include <map>
 
 #include "lorsa/core/error.h"
+#include "lorsa/eval/metrics.h"
 #include "lorsa/train/config.h"
 
 namespace lorsa::experiments {
@@ -65,34 +66,18 @@ io::Json finished_runs(const SweepPlan& plan, const std::vector<io::Json>& resul
 }  // namespace
 
 const std::vector<std::string>& metric_names() {
-  static const std::vector<std::string> kNames = {"parameters",
-                                                  "tokens",
-                                                  "fvu",
-                                                  "explained_variance",
-                                                  "mse",
-                                                  "l2_error_ratio",
-                                                  "cosine",
-                                                  "l0",
-                                                  "dead_fraction",
-                                                  "rare_fraction",
-                                                  "dense_fraction",
-                                                  "ce_original",
-                                                  "ce_replaced",
-                                                  "ce_zero_ablated",
-                                                  "ce_mean_ablated",
-                                                  "ce_recovered",
-                                                  "kl",
-                                                  "attention_fidelity",
-                                                  "head_spread",
-                                                  "rule_f1",
-                                                  "rule_mhsa_f1",
-                                                  "rules_above",
-                                                  "rule_source_share"};
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names = {"parameters", "tokens"};
+    for (const eval::Metric& metric : eval::eval_metrics()) {
+      names.emplace_back(metric.name);
+    }
+    names.insert(names.end(), {"rule_f1", "rule_mhsa_f1", "rules_above", "rule_source_share"});
+    return names;
+  }();
   return kNames;
 }
 
-io::Json measured_with(const SweepConfig& config, const RunPlan& run) {
-  const SweepConfig::Measure& measure = config.measure;
+io::Json measured_with(const SweepConfig::Measure& measure, const RunPlan& run) {
   const bool own_model = measure.model.empty() && run.toy.has_value();
   return {{"eval", measure.eval},
           {"model", own_model ? "toy" : measure.model},
@@ -150,23 +135,22 @@ std::vector<double> values_of(const io::Json& runs, const Row& row, const std::s
   return values;
 }
 
-io::Json results_json(const SweepConfig& config,
-                      const SweepPlan& plan,
+io::Json results_json(const SweepPlan& plan,
                       const std::vector<io::Json>& results,
                       const io::Json& stability,
                       const io::Json& errors) {
   io::Json json;
   json["schema"] = 1;
   const fs::path folder = (plan.out / "").parent_path();
-  json["title"] = config.sweep.title.empty() ? folder.filename().string() : config.sweep.title;
-  json["question"] = config.sweep.question;
+  json["title"] = plan.sweep.title.empty() ? folder.filename().string() : plan.sweep.title;
+  json["question"] = plan.sweep.question;
   json["axes"] = axes_json(plan);
   json["runs"] = finished_runs(plan, results);
-  json["page"] = {{"columns", config.page.columns},
-                  {"curves", config.page.curves},
-                  {"heat_maps", config.page.heat_maps},
-                  {"fits", config.page.fits}};
-  json["fits"] = fits_of(config.page.fits, json["runs"]);
+  json["page"] = {{"columns", plan.page.columns},
+                  {"curves", plan.page.curves},
+                  {"heat_maps", plan.page.heat_maps},
+                  {"fits", plan.page.fits}};
+  json["fits"] = fits_of(plan.page.fits, json["runs"]);
   json["stability"] = stability;
   json["errors"] = errors;
   return json;

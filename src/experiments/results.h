@@ -25,10 +25,10 @@ struct Plot {
 [[nodiscard]] Plot parse_plot(const std::string& text, const std::string& where);
 
 /// Throws ConfigError where a plot or a column names a metric or setting that the runs have not.
-void check_plots(const SweepConfig& config, const SweepPlan& plan);
+void check_plots(const SweepPlan& plan);
 
 /// The options that a run's result.json depends on, beside the run's configuration.
-[[nodiscard]] io::Json measured_with(const SweepConfig& config, const RunPlan& run);
+[[nodiscard]] io::Json measured_with(const SweepConfig::Measure& measure, const RunPlan& run);
 
 /// result.json of a run measured like this; nothing if there is none. Throws ConfigError naming the
 /// keys if the run folder holds a run of another configuration, finished or not.
@@ -53,8 +53,7 @@ struct Row {
 [[nodiscard]] io::Json fits_of(const std::vector<std::string>& plots, const io::Json& runs);
 
 /// results.json; `results` are the runs' result.json in order, the pairs' reports as they stand.
-[[nodiscard]] io::Json results_json(const SweepConfig& config,
-                                    const SweepPlan& plan,
+[[nodiscard]] io::Json results_json(const SweepPlan& plan,
                                     const std::vector<io::Json>& results,
                                     const io::Json& stability,
                                     const io::Json& errors);

@@ -118,7 +118,7 @@ Plot parse_plot(const std::string& text, const std::string& where) {
   return plot;
 }
 
-void check_plots(const SweepConfig& config, const SweepPlan& plan) {
+void check_plots(const SweepPlan& plan) {
   std::set<std::string> settings = {"model.kind"};
   for (const Axis& axis : plan.axes) {
     for (const StageKey& key : axis.keys) {
@@ -131,7 +131,7 @@ void check_plots(const SweepConfig& config, const SweepPlan& plan) {
     LORSA_CHECK(known, ConfigError, "{}: {}{}", where, name,
                 is_setting(name) ? " is no key of sweep.axes" : " is no metric of a sweep");
   };
-  for (const std::string& column : config.page.columns) {
+  for (const std::string& column : plan.page.columns) {
     check(column, "page.columns");
   }
   const auto check_all = [&](const std::vector<std::string>& texts, const std::string& where,
@@ -153,9 +153,9 @@ void check_plots(const SweepConfig& config, const SweepPlan& plan) {
       }
     }
   };
-  check_all(config.page.curves, "page.curves", false);
-  check_all(config.page.heat_maps, "page.heat_maps", true);
-  check_all(config.page.fits, "page.fits", false);
+  check_all(plan.page.curves, "page.curves", false);
+  check_all(plan.page.heat_maps, "page.heat_maps", true);
+  check_all(plan.page.fits, "page.fits", false);
 }
 
 io::Json fits_of(const std::vector<std::string>& plots, const io::Json& runs) {

@@ -7,12 +7,9 @@
 #include <cmath>
 #include <limits>
 
-#include "eval/cache_pass.h"
 #include "experiments/rule_match.h"
 #include "experiments/truth.h"
 #include "lorsa/core/error.h"
-#include "lorsa/data/cache_reader.h"
-#include "lorsa/model/checkpoint.h"
 
 namespace lorsa::experiments {
 namespace {
@@ -33,11 +30,12 @@ struct Place {
 
 class Scorer {
  public:
-  Scorer(const model::LoadedDictionary& loaded, const data::CacheReader& cache, const Truth& truth)
-      : dictionary_(loaded.dictionary), cache_(cache), truth_(truth) {}
+  Scorer(const study::Study& study, const Truth& truth)
+      : study_(study), dictionary_(study.members().front().dictionary), truth_(truth) {}
 
   void read() {
-    for_batches(eval::heldout_rows(cache_, 0), [&](const data::Batch& batch) { add(batch); });
+    for_batches(study::heldout_rows(study_.cache()),
+                [&](const study::StudyBatch& batch) { add(batch); });
   }
 
   [[nodiscard]] RuleReport report() {
@@ -52,7 +50,7 @@ class Scorer {
     const auto num_rules = static_cast<int64_t>(truth_.rules.size());
     best_ = best_units(firings_, rules_of, dictionary_.shape().num_ov_heads, num_rules);
     const std::vector<BestUnit> own =
-        best_units(mhsa_firings_, rules_of, cache_.attention().num_heads(), num_rules);
+        best_units(mhsa_firings_, rules_of, study_.cache().attention().num_heads(), num_rules);
     count_sources();
     RuleReport report;
     report.num_candidates = static_cast<int64_t>(places_.size());
@@ -82,38 +80,40 @@ class Scorer {
   /// As many rows at a time as hold kBatchTokens.
   template <typename Use>
   void for_batches(const std::vector<int64_t>& rows, const Use& use) const {
-    const int64_t T = cache_.manifest().context_length;
-    eval::for_each_batch(cache_, rows, std::max<int64_t>(kBatchTokens / T, 1), use);
+    const int64_t T = study_.cache().manifest().context_length;
+    study::for_each_batch(study_, "rules", rows,
+                          {.batch_sequences = std::max<int64_t>(kBatchTokens / T, 1),
+                           .progress = Progress::Visible::kNo},
+                          use);
   }
 
-  [[nodiscard]] at::Tensor read_by(const data::Batch& batch) const {
-    return eval::input_of(dictionary_, batch, c10::Device(c10::kCPU));
-  }
-
-  void add(const data::Batch& batch) {
-    const int64_t T = cache_.manifest().context_length;
+  void add(const study::StudyBatch& batch) {
+    const data::Batch& stored = batch.stored();
+    const int64_t T = batch.scored_BT.size(1);
     const auto first_place = static_cast<int64_t>(places_.size());
     std::vector<int64_t> flat;
-    for (size_t b = 0; b < batch.rows.size(); ++b) {
-      const auto document = batch.document_B[static_cast<int64_t>(b)].item<int64_t>();
+    for (size_t b = 0; b < stored.rows.size(); ++b) {
+      const auto document = stored.document_B[static_cast<int64_t>(b)].item<int64_t>();
       const auto known = truth_.documents.find(document);
       LORSA_CHECK(known != truth_.documents.end(), ConfigError,
                   "{}: document {} is held out there, but not in the truth file: caches need the "
                   "toy's corpus.npy and its data.holdout_fraction",
-                  cache_.folder(), document);
+                  study_.cache().folder(), document);
       for (const Truth::Candidate& candidate : known->second) {
-        places_.push_back({batch.rows[b], &candidate});
+        places_.push_back({stored.rows[b], &candidate});
         flat.push_back(static_cast<int64_t>(b) * T + candidate.position);
       }
     }
     const at::Tensor flat_M = at::tensor(flat, at::kLong);
-    const model::Reconstruction out = dictionary_.reconstruct(read_by(batch));
-    const at::Tensor value_MK = out.kept.value_PK.index_select(0, flat_M).contiguous();
-    const at::Tensor head_MK = out.kept.head_PK.index_select(0, flat_M).to(at::kLong).contiguous();
-    collect(value_MK, head_MK, first_place, firings_);
-    const at::Tensor norm_MN = head_norms(batch.input_BTD.to(at::kFloat)).index_select(0, flat_M);
+    const auto at_places = [&](const at::Tensor& values, at::ScalarType dtype) {
+      return values.to(at::kCPU, dtype).index_select(0, flat_M).contiguous();
+    };
+    const kernels::TopK& kept = batch.output(0).kept;
+    collect(at_places(kept.value_PK, at::kFloat), at_places(kept.head_PK, at::kLong), first_place,
+            firings_);
+    const at::Tensor norm_MN = at_places(head_norms(batch.input_BTD), at::kFloat);
     const at::Tensor head_MN = at::arange(norm_MN.size(1), at::kLong).expand_as(norm_MN);
-    collect(norm_MN.contiguous(), head_MN.contiguous(), first_place, mhsa_firings_);
+    collect(norm_MN, head_MN.contiguous(), first_place, mhsa_firings_);
   }
 
   static void collect(const at::Tensor& value_MK,
@@ -132,7 +132,7 @@ class Scorer {
 
   /// Norms of what each of the layer's own heads writes, [B T, N].
   [[nodiscard]] at::Tensor head_norms(const at::Tensor& input_BTD) const {
-    const kernels::Mhsa& layer = cache_.attention();
+    const kernels::Mhsa& layer = *study_.find_attention();
     std::vector<at::Tensor> norms;
     for (int64_t n = 0; n < layer.num_heads(); ++n) {
       const int64_t kv = n / (layer.num_heads() / layer.num_kv_heads());
@@ -174,17 +174,17 @@ class Scorer {
     for (const auto& [row, unused] : of_row) {
       rows.push_back(row);
     }
-    for_batches(rows, [&](const data::Batch& batch) {
+    for_batches(rows, [&](const study::StudyBatch& batch) {
       std::vector<model::PatternQuery> queries;
       std::vector<const Firing*> asked;
-      for (size_t b = 0; b < batch.rows.size(); ++b) {
-        for (const Firing* firing : of_row[batch.rows[b]]) {
+      for (size_t b = 0; b < batch.stored().rows.size(); ++b) {
+        for (const Firing* firing : of_row[batch.stored().rows[b]]) {
           const Place& place = places_[static_cast<size_t>(firing->candidate)];
           queries.push_back({static_cast<int64_t>(b), place.truth->position, firing->unit});
           asked.push_back(firing);
         }
       }
-      const at::Tensor largest = dictionary_.z_patterns(read_by(batch), queries).argmax(1);
+      const at::Tensor largest = dictionary_.z_patterns(batch.input_BTD, queries).argmax(1);
       for (size_t i = 0; i < asked.size(); ++i) {
         for (const size_t rule : rules_of_unit[static_cast<size_t>(asked[i]->unit)]) {
           account(rule, *asked[i], largest[static_cast<int64_t>(i)].item<int64_t>());
@@ -225,8 +225,8 @@ class Scorer {
     report.any_source_share = has_patterns() ? ratio(any_source_, num_asked_) : kNone;
   }
 
+  const study::Study& study_;
   const model::Dictionary& dictionary_;
-  const data::CacheReader& cache_;
   const Truth& truth_;
   std::vector<Place> places_;
   std::vector<Firing> firings_;
@@ -239,24 +239,21 @@ class Scorer {
 
 }  // namespace
 
-RuleReport score_rules(const std::filesystem::path& checkpoint,
-                       const std::filesystem::path& cache_folder,
-                       const std::filesystem::path& truth_file) {
+RuleReport score_rules(const study::Study& study, const std::filesystem::path& truth_file) {
   const at::NoGradGuard no_grad;
-  const data::CacheReader cache(cache_folder);
-  const model::LoadedDictionary loaded =
-      eval::load_for_cache(checkpoint, cache, c10::Device(c10::kCPU));
+  study.require_members_of_cache();
+  const data::CacheReader& cache = study.cache();
   const Truth truth = read_truth(truth_file);
   LORSA_CHECK(truth.layer == cache.manifest().site.layer &&
                   truth.context_length == cache.manifest().context_length,
               ConfigError,
               "{} speaks of layer {} and rows of {} tokens, but {} holds layer {} and rows of {}",
-              truth_file, truth.layer, truth.context_length, cache_folder,
+              truth_file, truth.layer, truth.context_length, cache.folder(),
               cache.manifest().site.layer, cache.manifest().context_length);
-  Scorer scorer(loaded, cache, truth);
+  Scorer scorer(study, truth);
   scorer.read();
   RuleReport report = scorer.report();
-  report.checkpoint = checkpoint.string();
+  report.checkpoint = study.members().front().name;
   return report;
 }
 

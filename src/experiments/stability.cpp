@@ -7,9 +7,7 @@
 #include <tuple>
 #include <vector>
 
-#include "eval/cache_pass.h"
 #include "experiments/head_activity.h"
-#include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::experiments {
@@ -23,20 +21,6 @@ struct Pair {
   int64_t first = 0;
   int64_t second = 0;
 };
-
-HeadActivity record(const model::Dictionary& dictionary,
-                    const data::CacheReader& cache,
-                    const std::vector<int64_t>& rows,
-                    const StabilityOptions& options,
-                    c10::Device device) {
-  HeadActivity activity(dictionary.shape().num_ov_heads);
-  eval::for_each_batch(cache, rows, options.batch_sequences, [&](const data::Batch& batch) {
-    const kernels::TopK kept =
-        dictionary.reconstruct(eval::input_of(dictionary, batch, device)).kept;
-    activity.add(kept.value_PK.cpu(), kept.head_PK.cpu(), batch.scored_BT.reshape({-1}));
-  });
-  return activity;
-}
 
 /// Rows of W_O at `heads`, unit-norm; a row of zeros stays one. [heads, D] double on the CPU.
 at::Tensor directions(const model::Dictionary& dictionary, const std::vector<int64_t>& heads) {
@@ -133,38 +117,46 @@ class Matcher {
 
 }  // namespace
 
-StabilityReport match_heads(const std::filesystem::path& first,
-                            const std::filesystem::path& second,
-                            const StabilityOptions& options) {
-  LORSA_CHECK(options.threshold >= 0.0 && options.threshold < 1.0, ConfigError,
-              "threshold: expected a number in [0, 1), found {}", options.threshold);
-  const c10::Device device = resolve_device(options.device);
-  const data::CacheReader cache(options.cache);
-  const std::vector<int64_t> rows = eval::heldout_rows(cache, options.max_rows);
-  const model::LoadedDictionary a = eval::load_for_cache(first, cache, device);
-  const model::LoadedDictionary b = eval::load_for_cache(second, cache, device);
-  LORSA_CHECK(
-      a.dictionary.shape().kind == b.dictionary.shape().kind, ConfigError,
-      "{} and {} are a Lorsa and an SAE: heads and features are not matched with each other", first,
-      second);
-  HeadActivity of_a = record(a.dictionary, cache, rows, options, device);
-  HeadActivity of_b = record(b.dictionary, cache, rows, options, device);
+StabilityReport match_heads(const study::Study& study,
+                            const study::PassOptions& pass,
+                            double threshold) {
+  LORSA_CHECK(threshold >= 0.0 && threshold < 1.0, ConfigError,
+              "threshold: expected a number in [0, 1), found {}", threshold);
+  const std::vector<study::Member>& members = study.members();
+  LORSA_CHECK(members.size() == 2, ConfigError, "expected two checkpoints, found {}",
+              members.size());
+  study.require_members_of_cache();
+  const model::Dictionary& a = members[0].dictionary;
+  const model::Dictionary& b = members[1].dictionary;
+  LORSA_CHECK(a.shape().kind == b.shape().kind, ConfigError,
+              "{} and {} are {} and {}: heads of one kind are matched with each other",
+              members[0].name, members[1].name, a.info().noun, b.info().noun);
+  const std::vector<int64_t> rows = study::heldout_rows(study.cache(), pass.max_rows);
+  HeadActivity of_a(a.shape().num_ov_heads);
+  HeadActivity of_b(b.shape().num_ov_heads);
+  study::for_each_batch(study, "match heads", rows, pass, [&](const study::StudyBatch& batch) {
+    const at::Tensor scored_P = batch.stored().scored_BT.reshape({-1});
+    for (const auto& [activity, member] : {std::tuple(&of_a, size_t{0}), {&of_b, size_t{1}}}) {
+      const kernels::TopK& kept = batch.output(member).kept;
+      activity->add(kept.value_PK.cpu(), kept.head_PK.cpu(), scored_P);
+    }
+  });
   of_a.finish();
   of_b.finish();
-  for (const auto& [activity, folder] : {std::tie(of_a, first), std::tie(of_b, second)}) {
+  for (const auto& [activity, member] : {std::tie(of_a, members[0]), std::tie(of_b, members[1])}) {
     LORSA_CHECK(!activity.acting().empty(), ConfigError,
-                "{}: no head acts on the {} held-out rows of {}", folder, rows.size(),
-                options.cache);
+                "{}: no head acts on the {} held-out rows of {}", member.name, rows.size(),
+                study.cache().folder());
   }
   StabilityReport report;
-  report.first = first.string();
-  report.second = second.string();
+  report.first = members[0].name;
+  report.second = members[1].name;
   report.num_tokens = of_a.num_tokens();
   report.num_heads_first = static_cast<int64_t>(of_a.acting().size());
   report.num_heads_second = static_cast<int64_t>(of_b.acting().size());
-  report.threshold = options.threshold;
-  Matcher matcher(of_a, of_b, options.threshold);
-  matcher.run(directions(a.dictionary, of_a.acting()), directions(b.dictionary, of_b.acting()));
+  report.threshold = threshold;
+  Matcher matcher(of_a, of_b, threshold);
+  matcher.run(directions(a, of_a.acting()), directions(b, of_b.acting()));
   matcher.fill(report);
   return report;
 }

@@ -61,9 +61,9 @@ Resolved resolved(const config::Fields& fields) {
   return out;
 }
 
-StageReader::StageReader(const SweepConfig& config, const std::vector<Axis>& axes)
-    : config_(config), axes_(axes) {
-  for (const std::string& text : config.sweep.set) {
+StageReader::StageReader(const SweepConfig::Sweep& sweep, const std::vector<Axis>& axes)
+    : sweep_(sweep), axes_(axes) {
+  for (const std::string& text : sweep.set) {
     set_.push_back(parse_setting(text, "sweep.set"));
   }
   check_keys();
@@ -71,7 +71,7 @@ StageReader::StageReader(const SweepConfig& config, const std::vector<Axis>& axe
 
 void StageReader::check_keys() const {
   const auto check = [this](const StageKey& key, const std::string& where) {
-    const std::string reason = reason_against(config_.sweep, key);
+    const std::string reason = reason_against(sweep_, key);
     LORSA_CHECK(reason.empty(), ConfigError, "{}: {}: {}", where, key.full(), reason);
   };
   for (const Setting& setting : set_) {
@@ -145,7 +145,7 @@ int64_t StageReader::order_seed(const GridPoint& point, const PointStages& stage
 }
 
 PointStages StageReader::read(const GridPoint& point) const {
-  const SweepConfig::Sweep& sweep = config_.sweep;
+  const SweepConfig::Sweep& sweep = sweep_;
   PointStages stages;
   // What the sweep fills in need not stand in the files.
   std::vector<std::string> train = overrides(point, Stage::kTrain);

@@ -37,12 +37,12 @@ struct PointStages {
   Resolved toy_settings;
 };
 
-/// Reads the configurations that `config` names under its settings and those of a grid's points.
+/// Reads the configurations that `sweep` names under its settings and those of a grid's points.
 class StageReader {
  public:
   /// Both borrowed. Throws ConfigError for settings of stages that there are none of, and of keys
   /// that the sweep itself sets.
-  StageReader(const SweepConfig& config, const std::vector<Axis>& axes);
+  StageReader(const SweepConfig::Sweep& sweep, const std::vector<Axis>& axes);
 
   /// Throws ConfigError naming sweep.set or the axis that an ill-typed or unknown key stands in,
   /// and IoError.
@@ -62,7 +62,7 @@ class StageReader {
                 const std::vector<std::string>& overrides) const;
   [[nodiscard]] int64_t order_seed(const GridPoint& point, const PointStages& stages) const;
 
-  const SweepConfig& config_;
+  const SweepConfig::Sweep& sweep_;
   const std::vector<Axis>& axes_;
   std::vector<Setting> set_;
 };

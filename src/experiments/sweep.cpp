@@ -15,8 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// How far a run is, for --dry-run.
-const char* state_of(const SweepConfig& config, const RunPlan& run) {
-  if (standing_result(run, measured_with(config, run))) {
+const char* state_of(const SweepPlan& plan, const RunPlan& run) {
+  if (standing_result(run, measured_with(plan.measure, run))) {
     return "done";
   }
   if (fs::exists(run.final_checkpoint() / "lorsa.json")) {
@@ -29,12 +29,12 @@ const char* state_of(const SweepConfig& config, const RunPlan& run) {
 
 SweepSummary sweep(const SweepConfig& config, Progress::Visible progress) {
   const SweepPlan plan = plan_sweep(config);
-  return SweepWork(config, plan, progress).carry_out();
+  return SweepWork(plan, progress).carry_out();
 }
 
 std::string describe_sweep(const SweepConfig& config) {
   const SweepPlan plan = plan_sweep(config);
-  const std::vector<Pair> pairs = pairs_of(config, plan);
+  const std::vector<Pair> pairs = pairs_of(plan);
   std::ostringstream out;
   int64_t num_done = 0;
   for (size_t g = 0; g < plan.groups.size(); ++g) {
@@ -42,7 +42,7 @@ std::string describe_sweep(const SweepConfig& config) {
     out << "group " << g + 1 << ": " << first.config.train.tokens << " tokens of "
         << first.config.data.cache << '\n';
     for (const size_t i : plan.groups[g]) {
-      const std::string state = state_of(config, plan.runs[i]);
+      const std::string state = state_of(plan, plan.runs[i]);
       num_done += state == "done" ? 1 : 0;
       out << "  run " << i + 1 << "  " << plan.runs[i].name << "  " << state << '\n';
     }
@@ -55,7 +55,7 @@ std::string describe_sweep(const SweepConfig& config) {
     out << "cache  " << cache.layer_folder.string() << (stands ? "" : " (to be extracted)") << '\n';
   }
   const auto num_pairs_done = std::ranges::count_if(
-      pairs, [&](const Pair& pair) { return standing_report(config, plan, pair).has_value(); });
+      pairs, [&](const Pair& pair) { return standing_report(plan, pair).has_value(); });
   if (!pairs.empty()) {
     out << "pairs  " << num_pairs_done << " of " << pairs.size() << " compared\n";
   }

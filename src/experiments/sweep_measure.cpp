@@ -3,40 +3,36 @@
 #include <cmath>
 
 #include "experiments/results.h"
+#include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
-#include "lorsa/data/cache_reader.h"
 #include "lorsa/eval/evaluate.h"
 #include "lorsa/experiments/error_analysis.h"
 #include "lorsa/experiments/rule_scores.h"
 #include "lorsa/experiments/stability.h"
 #include "lorsa/io/files.h"
-#include "lorsa/model/checkpoint.h"
 #include "lorsa/model/step_cost.h"
-#include "train/start.h"
 
 namespace lorsa::experiments {
 namespace {
 
 namespace fs = std::filesystem;
 
-eval::EvalOptions eval_options(const SweepConfig& config,
-                               const SweepPlan& plan,
-                               const RunPlan& run) {
-  eval::EvalOptions options;
-  options.checkpoint = run.final_checkpoint();
-  options.cache = run.config.data.cache;
-  options.model = config.measure.model;
-  if (config.measure.model.empty() && run.toy) {
-    options.model = plan.toys[*run.toy].folder;
+/// Seconds each, and one line says what came of it.
+study::PassOptions pass_of(const SweepPlan& plan) {
+  return {plan.measure.max_rows, plan.measure.batch_sequences, Progress::Visible::kNo};
+}
+
+/// A run's final checkpoint, its cache and its language model if it has one.
+study::Study study_of(const SweepPlan& plan, const RunPlan& run) {
+  study::Study study(run.config.run.device);
+  study.open_cache(run.config.data.cache);
+  study.open_checkpoint(run.final_checkpoint());
+  if (!plan.measure.model.empty()) {
+    study.open_model(plan.measure.model);
+  } else if (run.toy) {
+    study.open_model(plan.toys[*run.toy].folder);
   }
-  options.device = run.config.run.device;
-  options.batch_sequences = config.measure.batch_sequences;
-  options.max_rows = config.measure.max_rows;
-  options.pattern_rows = config.measure.pattern_rows;
-  options.threads = run.config.run.threads;
-  // Seconds each, and one line says what came of it.
-  options.progress = Progress::Visible::kNo;
-  return options;
+  return study;
 }
 
 /// The evaluation's numbers that results.json names.
@@ -50,9 +46,11 @@ void add_metrics(io::Json& metrics, const io::Json& evaluation) {
   }
 }
 
-void add_rules(io::Json& result, const SweepPlan& plan, const RunPlan& run) {
-  const RuleReport report = score_rules(run.final_checkpoint(), run.config.data.cache,
-                                        plan.toys[*run.toy].folder / "truth.json");
+void add_rules(io::Json& result,
+               const study::Study& study,
+               const SweepPlan& plan,
+               const RunPlan& run) {
+  const RuleReport report = score_rules(study, plan.toys[*run.toy].folder / "truth.json");
   io::Json& metrics = result["metrics"];
   metrics["rule_f1"] = io::finite_or_null(report.mean_f1);
   metrics["rule_mhsa_f1"] = io::finite_or_null(report.mean_mhsa_f1);
@@ -73,35 +71,28 @@ io::Json speed_of(const model::CheckpointInfo& info, const std::string& where) {
 }
 
 /// What a pair's report depends on beside the program.
-io::Json pair_inputs(const SweepConfig& config, const SweepPlan& plan, const Pair& pair) {
+io::Json pair_inputs(const SweepPlan& plan, const Pair& pair) {
   return {{"kind", pair.kind == Pair::Kind::kStability ? "stability" : "errors"},
-          {"max_rows", config.measure.max_rows},
-          {"batch_sequences", config.measure.batch_sequences},
+          {"max_rows", plan.measure.max_rows},
+          {"batch_sequences", plan.measure.batch_sequences},
           {"first", plan.runs[pair.first].identity},
           {"second", plan.runs[pair.second].identity}};
 }
 
-io::Json compare(const SweepConfig& config,
-                 const RunPlan& first,
-                 const RunPlan& second,
-                 Pair::Kind kind) {
-  if (kind == Pair::Kind::kStability) {
-    StabilityOptions options;
-    options.cache = first.config.data.cache;
-    options.max_rows = config.measure.max_rows;
-    options.batch_sequences = config.measure.batch_sequences;
-    io::Json report =
-        to_json(match_heads(first.final_checkpoint(), second.final_checkpoint(), options));
+io::Json compare(const SweepPlan& plan, const Pair& pair) {
+  const RunPlan& first = plan.runs[pair.first];
+  const RunPlan& second = plan.runs[pair.second];
+  study::Study study;
+  study.open_cache(first.config.data.cache);
+  study.open_checkpoint(first.final_checkpoint());
+  study.open_checkpoint(second.final_checkpoint());
+  if (pair.kind == Pair::Kind::kStability) {
+    io::Json report = to_json(match_heads(study, pass_of(plan)));
     report["first"] = first.name;
     report["second"] = second.name;
     return report;
   }
-  ErrorAnalysisOptions options;
-  options.cache = first.config.data.cache;
-  options.max_rows = config.measure.max_rows;
-  options.batch_sequences = config.measure.batch_sequences;
-  io::Json report =
-      to_json(analyze_errors(first.final_checkpoint(), second.final_checkpoint(), options));
+  io::Json report = to_json(analyze_errors(study, pass_of(plan)));
   report["checkpoint"] = first.name;
   report["reference"] = second.name;
   return report;
@@ -109,26 +100,30 @@ io::Json compare(const SweepConfig& config,
 
 }  // namespace
 
-void measure_run(const SweepConfig& config, const SweepPlan& plan, const RunPlan& run) {
-  const data::CacheReader cache(run.config.data.cache);
-  const model::LoadedDictionary final = model::load_checkpoint(run.final_checkpoint());
+void measure_run(const SweepPlan& plan, const RunPlan& run) {
+  const NumThreads threads(run.config.run.threads);
+  const study::Study study = study_of(plan, run);
+  const study::Member& member = study.members().front();
   io::Json result;
   result["schema"] = 1;
   result["name"] = run.name;
   result["settings"] = run.settings;
-  result["metrics"] = {{"parameters", model::num_parameters(train::shape_for(run.config, cache))},
+  result["metrics"] = {{"parameters", model::num_parameters(member.dictionary.shape())},
                        {"tokens", run.config.train.tokens}};
   io::Json evaluation;
-  if (config.measure.eval) {
-    evaluation = to_json(eval::evaluate(eval_options(config, plan, run)));
+  if (plan.measure.eval) {
+    eval::EvalOptions options;
+    options.pass = pass_of(plan);
+    options.pattern_rows = plan.measure.pattern_rows;
+    evaluation = to_json(eval::evaluate(study, options).front());
     add_metrics(result["metrics"], evaluation);
   }
-  if (config.measure.rules) {
-    add_rules(result, plan, run);
+  if (plan.measure.rules) {
+    add_rules(result, study, plan, run);
   }
-  result["measured_with"] = measured_with(config, run);
+  result["measured_with"] = measured_with(plan.measure, run);
   result["configuration"] = run.configuration;
-  result["speed"] = speed_of(final.info, run.final_checkpoint().string());
+  result["speed"] = speed_of(member.info, run.final_checkpoint().string());
   result["evaluation"] = evaluation;
   io::write_json(run.result(), result);
 }
@@ -137,19 +132,19 @@ fs::path Pair::file(const SweepPlan& plan) const {
   return plan.out / "pairs" / (plan.runs[first].name + "--" + plan.runs[second].name + ".json");
 }
 
-std::vector<Pair> pairs_of(const SweepConfig& config, const SweepPlan& plan) {
+std::vector<Pair> pairs_of(const SweepPlan& plan) {
   std::vector<Pair> pairs;
   const auto reads = [&](size_t i) {
     return model::kind_info(plan.runs[i].config.model.kind).reads;
   };
-  for (size_t i = 0; config.measure.stability && i < plan.runs.size(); ++i) {
+  for (size_t i = 0; plan.measure.stability && i < plan.runs.size(); ++i) {
     for (size_t j = i + 1; j < plan.runs.size(); ++j) {
       if (differ_in_seed_alone(plan.runs[i], plan.runs[j])) {
         pairs.push_back({Pair::Kind::kStability, i, j});
       }
     }
   }
-  for (size_t i = 0; config.measure.errors && i < plan.runs.size(); ++i) {
+  for (size_t i = 0; plan.measure.errors && i < plan.runs.size(); ++i) {
     for (size_t j = 0; j < plan.runs.size(); ++j) {
       const train::RunConfig& a = plan.runs[i].config;
       const train::RunConfig& b = plan.runs[j].config;
@@ -162,27 +157,24 @@ std::vector<Pair> pairs_of(const SweepConfig& config, const SweepPlan& plan) {
   return pairs;
 }
 
-std::optional<io::Json> standing_report(const SweepConfig& config,
-                                        const SweepPlan& plan,
-                                        const Pair& pair) {
+std::optional<io::Json> standing_report(const SweepPlan& plan, const Pair& pair) {
   const fs::path file = pair.file(plan);
   if (!fs::exists(file)) {
     return std::nullopt;
   }
   const io::Json json = io::read_json(file);
   const bool is_same =
-      io::member<io::Json>(json, "inputs", file.string()) == pair_inputs(config, plan, pair);
+      io::member<io::Json>(json, "inputs", file.string()) == pair_inputs(plan, pair);
   return is_same ? std::optional(io::member<io::Json>(json, "report", file.string()))
                  : std::nullopt;
 }
 
-void measure_pair(const SweepConfig& config, const SweepPlan& plan, const Pair& pair) {
+void measure_pair(const SweepPlan& plan, const Pair& pair) {
   const fs::path file = pair.file(plan);
   io::make_directories(file.parent_path());
   io::write_json(file, io::Json{{"schema", 1},
-                                {"inputs", pair_inputs(config, plan, pair)},
-                                {"report", compare(config, plan.runs[pair.first],
-                                                   plan.runs[pair.second], pair.kind)}});
+                                {"inputs", pair_inputs(plan, pair)},
+                                {"report", compare(plan, pair)}});
 }
 
 }  // namespace lorsa::experiments

@@ -7,13 +7,12 @@
 #include <vector>
 
 #include "experiments/sweep_plan.h"
-#include "lorsa/experiments/sweep_config.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::experiments {
 
 /// Judges a trained run and writes its result.json. Throws as eval::evaluate() and score_rules().
-void measure_run(const SweepConfig& config, const SweepPlan& plan, const RunPlan& run);
+void measure_run(const SweepPlan& plan, const RunPlan& run);
 
 /// Two runs that are compared.
 struct Pair {
@@ -26,15 +25,13 @@ struct Pair {
 };
 
 /// All that measure.stability and measure.errors ask for.
-[[nodiscard]] std::vector<Pair> pairs_of(const SweepConfig& config, const SweepPlan& plan);
+[[nodiscard]] std::vector<Pair> pairs_of(const SweepPlan& plan);
 
 /// The report of a pair that was measured like this, with run names for checkpoints; nothing if
 /// there is none.
-[[nodiscard]] std::optional<io::Json> standing_report(const SweepConfig& config,
-                                                      const SweepPlan& plan,
-                                                      const Pair& pair);
+[[nodiscard]] std::optional<io::Json> standing_report(const SweepPlan& plan, const Pair& pair);
 
 /// Compares the runs of a pair and writes its file.
-void measure_pair(const SweepConfig& config, const SweepPlan& plan, const Pair& pair);
+void measure_pair(const SweepPlan& plan, const Pair& pair);
 
 }  // namespace lorsa::experiments

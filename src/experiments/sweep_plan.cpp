@@ -33,11 +33,11 @@ const std::set<std::string> kNoIdentity = {"run.out",
                                            "toy:run.device",
                                            "toy:run.threads"};
 
-void check_options(const SweepConfig& config) {
-  LORSA_CHECK(config.sweep.toy.empty() || !config.sweep.cache.empty(), ConfigError,
+void check_stages(const SweepPlan& plan) {
+  LORSA_CHECK(plan.sweep.toy.empty() || !plan.sweep.cache.empty(), ConfigError,
               "sweep.toy = {} needs sweep.cache: the runs read the toy's activations",
-              config.sweep.toy);
-  LORSA_CHECK(!config.measure.rules || !config.sweep.toy.empty(), ConfigError,
+              plan.sweep.toy);
+  LORSA_CHECK(!plan.measure.rules || !plan.sweep.toy.empty(), ConfigError,
               "measure.rules needs sweep.toy: only a toy has rules that are known");
   LORSA_CHECK(launch_rank().world_size == 1, ConfigError,
               "a sweep is not started by torchrun, mpirun or srun as one job: start lorsa-sweep "
@@ -53,13 +53,13 @@ void add_prefixed(Configuration& all, Stage stage, const Configuration& own) {
 /// Builds a SweepPlan point by point.
 class Planner {
  public:
-  Planner(const SweepConfig& config, SweepPlan& plan) : config_(config), plan_(plan) {
-    plan_.out = config.sweep.out;
-    plan_.axes = parse_axes(config.sweep.axes);
+  explicit Planner(SweepPlan& plan) : plan_(plan) {
+    plan_.out = plan.sweep.out;
+    plan_.axes = parse_axes(plan.sweep.axes);
   }
 
   void fill() {
-    const StageReader reader(config_, plan_.axes);
+    const StageReader reader(plan_.sweep, plan_.axes);
     for (const GridPoint& point : grid_points(plan_.axes)) {
       add(point, reader.read(point));
     }
@@ -120,11 +120,11 @@ class Planner {
     run.config.run.out = run.folder.string();
     Configuration all = stages.train_settings.yaml;
     all["run.out"] = run.config.run.out;
-    if (!config_.sweep.toy.empty()) {
+    if (!plan_.sweep.toy.empty()) {
       run.toy = toy_of(point, stages);
       add_prefixed(all, Stage::kToy, stages.toy_settings.yaml);
     }
-    if (!config_.sweep.cache.empty()) {
+    if (!plan_.sweep.cache.empty()) {
       run.cache = cache_of(point, stages, run.toy);
       run.config.data.cache = plan_.caches[*run.cache].layer_folder.string();
       all["data.cache"] = run.config.data.cache;
@@ -172,7 +172,7 @@ class Planner {
       const auto found = open.find(stream);
       const bool joins =
           found != open.end() &&
-          static_cast<int64_t>(plan_.groups[found->second].size()) < config_.sweep.together;
+          static_cast<int64_t>(plan_.groups[found->second].size()) < plan_.sweep.together;
       if (!joins) {
         open[stream] = plan_.groups.size();
         plan_.groups.emplace_back();
@@ -181,7 +181,6 @@ class Planner {
     }
   }
 
-  const SweepConfig& config_;
   SweepPlan& plan_;
 };
 
@@ -223,10 +222,10 @@ io::Json axes_json(const SweepPlan& plan) {
 }
 
 SweepPlan plan_sweep(const SweepConfig& config) {
-  check_options(config);
-  SweepPlan plan;
-  Planner(config, plan).fill();
-  check_plots(config, plan);
+  SweepPlan plan{config.sweep, config.measure, config.page, {}, {}, {}, {}, {}, {}};
+  check_stages(plan);
+  Planner(plan).fill();
+  check_plots(plan);
   return plan;
 }
 

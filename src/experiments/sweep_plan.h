@@ -48,6 +48,9 @@ struct RunPlan {
 };
 
 struct SweepPlan {
+  SweepConfig::Sweep sweep;
+  SweepConfig::Measure measure;
+  SweepConfig::Page page;
   std::filesystem::path out;
   std::vector<Axis> axes;
   std::vector<ToyPlan> toys;

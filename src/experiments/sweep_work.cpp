@@ -35,8 +35,8 @@ void stop_if_requested() {
 
 }  // namespace
 
-SweepWork::SweepWork(const SweepConfig& config, const SweepPlan& plan, Progress::Visible progress)
-    : config_(config), plan_(plan), progress_(progress), pairs_(pairs_of(config, plan)) {}
+SweepWork::SweepWork(const SweepPlan& plan, Progress::Visible progress)
+    : plan_(plan), progress_(progress), pairs_(pairs_of(plan)) {}
 
 SweepSummary SweepWork::carry_out() {
   SweepSummary summary;
@@ -83,11 +83,11 @@ std::optional<SweepLock> SweepWork::lock(const std::string& name) const {
 }
 
 bool SweepWork::is_done(const RunPlan& run) const {
-  return standing_result(run, measured_with(config_, run)).has_value();
+  return standing_result(run, measured_with(plan_.measure, run)).has_value();
 }
 
 bool SweepWork::is_clean(const RunPlan& run) const {
-  return config_.sweep.keep_checkpoints || !fs::exists(run.folder / "checkpoints");
+  return plan_.sweep.keep_checkpoints || !fs::exists(run.folder / "checkpoints");
 }
 
 bool SweepWork::try_group(const std::vector<size_t>& group) {
@@ -148,12 +148,12 @@ bool SweepWork::try_toy(const ToyPlan& toy) {
     return false;
   }
   log_info("toy {}", toy.name);
-  make_toy(config_.sweep.toy, toy.overrides, progress_);
+  make_toy(plan_.sweep.toy, toy.overrides, progress_);
   return true;
 }
 
 void SweepWork::check_heldout(const RunPlan& run) const {
-  LORSA_CHECK(!config_.measure.eval ||
+  LORSA_CHECK(!plan_.measure.eval ||
                   !data::CacheReader(run.config.data.cache).rows(data::Side::kHeldout).empty(),
               ConfigError,
               "{} has no held-out rows to measure on: extract with data.holdout_fraction above 0, "
@@ -176,14 +176,14 @@ void SweepWork::train_group(const std::vector<size_t>& group) const {
 
 void SweepWork::measure(size_t i) const {
   const RunPlan& run = plan_.runs[i];
-  measure_run(config_, plan_, run);
+  measure_run(plan_, run);
   const io::Json metrics = io::read_json(run.result()).at("metrics");
   log_info("run {} of {}: {}{}", i + 1, plan_.runs.size(), run.name,
            metrics.contains("fvu") ? formatted(": fvu {}", metrics.at("fvu").dump()) : "");
 }
 
 bool SweepWork::try_pair(const Pair& pair) const {
-  if (standing_report(config_, plan_, pair)) {
+  if (standing_report(plan_, pair)) {
     return true;
   }
   const std::string name = pair.file(plan_).stem().string();
@@ -191,9 +191,9 @@ bool SweepWork::try_pair(const Pair& pair) const {
   if (!own) {
     return false;
   }
-  if (!standing_report(config_, plan_, pair)) {
+  if (!standing_report(plan_, pair)) {
     log_info("comparing {}", name);
-    measure_pair(config_, plan_, pair);
+    measure_pair(plan_, pair);
   }
   return true;
 }
@@ -214,7 +214,7 @@ bool SweepWork::try_tables(SweepSummary& summary) const {
     list.push_back(
         io::member<io::Json>(io::read_json(pair.file(plan_)), "report", pair.file(plan_).string()));
   }
-  const io::Json json = results_json(config_, plan_, results, stability, errors);
+  const io::Json json = results_json(plan_, results, stability, errors);
   io::write_json(plan_.out / "results.json", json);
   io::write_file(plan_.out / "table.csv", csv_of(json));
   summary.page = plan_.out / "index.html";

@@ -20,8 +20,8 @@ namespace lorsa::experiments {
 /// process holds is passed over and looked at again. A dead process's locks are free.
 class SweepWork {
  public:
-  /// Both borrowed.
-  SweepWork(const SweepConfig& config, const SweepPlan& plan, Progress::Visible progress);
+  /// The plan is borrowed.
+  SweepWork(const SweepPlan& plan, Progress::Visible progress);
 
   /// Throws Interrupted after a StopSignal.
   SweepSummary carry_out();
@@ -44,7 +44,6 @@ class SweepWork {
   /// Everything is read back from its files, so that it does not matter who made them and when.
   bool try_tables(SweepSummary& summary) const;
 
-  const SweepConfig& config_;
   const SweepPlan& plan_;
   const Progress::Visible progress_;
   const std::vector<Pair> pairs_;

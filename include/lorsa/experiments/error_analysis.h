@@ -1,12 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "lorsa/io/json.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::experiments {
 
@@ -63,22 +63,16 @@ struct ErrorAnalysis {
   std::vector<double> reference_unexplained;
 };
 
-struct ErrorAnalysisOptions {
-  std::filesystem::path cache;
-  int64_t max_fit_rows = 400;  ///< evenly spread over the training rows; all if there are fewer
-  int64_t max_rows = 0;        ///< 0: all held-out rows
-  int64_t batch_sequences = 8;
-  std::string device = "auto";
-};
-
-/// Reads the rows to fit on, then the held-out ones, once each; sums in double.
+/// The errors of a study's first member, beside those of its second, the reference, on rows of its
+/// cache: regressions are fitted on at most `max_fit_rows` training rows, evenly spread. Reads the
+/// rows to fit on, then the held-out ones, once each; sums in double.
 ///
 /// Memory: eleven matrices of D^2 doubles and, for each token, a double for every head of the layer
-/// and eleven more. Throws ConfigError if the checkpoints do not belong to the cache, or it has no
-/// held-out or no training rows with scored tokens; Interrupted after a StopSignal.
-[[nodiscard]] ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
-                                           const std::filesystem::path& reference,
-                                           const ErrorAnalysisOptions& options);
+/// and eleven more. Throws ConfigError for other than two members and a cache without held-out or
+/// training rows that have scored tokens; Interrupted after a StopSignal.
+[[nodiscard]] ErrorAnalysis analyze_errors(const study::Study& study,
+                                           const study::PassOptions& pass,
+                                           int64_t max_fit_rows = 400);
 
 [[nodiscard]] io::Json to_json(const ErrorAnalysis& analysis);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lorsa/io/json.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::experiments {
 
@@ -41,11 +42,9 @@ struct RuleReport {
 
 /// Scores every head at the candidate positions of `truth` (lorsa-toy's truth.json) in held-out
 /// rows: F1 of "acts above threshold" against "the rule applies", thresholds 0, 0.1, 0.25 and 0.5
-/// of the unit's maximum there. Throws ConfigError if checkpoint, cache and truth do not belong
-/// together.
-[[nodiscard]] RuleReport score_rules(const std::filesystem::path& checkpoint,
-                                     const std::filesystem::path& cache,
-                                     const std::filesystem::path& truth);
+/// of the unit's maximum there. Of a study's first member. Throws ConfigError if its cache and the
+/// truth do not belong together.
+[[nodiscard]] RuleReport score_rules(const study::Study& study, const std::filesystem::path& truth);
 
 [[nodiscard]] io::Json to_json(const RuleReport& report);
 

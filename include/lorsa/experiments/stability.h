@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "lorsa/io/json.h"
+#include "lorsa/study/study.h"
 
 namespace lorsa::experiments {
 
@@ -33,22 +33,15 @@ struct StabilityReport {
       histogram;  ///< of the first's best matches, 20 bins of [0, 1], lower ones in the first
 };
 
-struct StabilityOptions {
-  std::filesystem::path cache;
-  double threshold = 0.7;
-  int64_t max_rows = 0;  ///< 0: all held-out rows
-  int64_t batch_sequences = 8;
-  std::string device = "auto";  ///< runs the checkpoints; heads are compared on the CPU
-};
-
-/// Both checkpoints folded or scaled, of one kind and cache. The same call gives the same numbers.
+/// The heads of a study's first member against those of its second, on the held-out rows of its
+/// cache. The same call gives the same numbers.
 ///
 /// Memory: the activations kept by both, 16 bytes each, both W_O in double and a block of 256 heads
-/// times all heads. Throws ConfigError for a threshold outside [0, 1), if they are not of one kind,
-/// do not belong to the cache, or no head of one of them acts; Interrupted after a StopSignal.
-[[nodiscard]] StabilityReport match_heads(const std::filesystem::path& first,
-                                          const std::filesystem::path& second,
-                                          const StabilityOptions& options);
+/// times all heads. Throws ConfigError for a threshold outside [0, 1), other than two members, if
+/// they are not of one kind or no head of one of them acts; Interrupted after a StopSignal.
+[[nodiscard]] StabilityReport match_heads(const study::Study& study,
+                                          const study::PassOptions& pass,
+                                          double threshold = 0.7);
 
 [[nodiscard]] io::Json to_json(const StabilityReport& report);
 

@@ -10,19 +10,26 @@
 #include "support/throws.h"
 
 using namespace lorsa;
-using experiments::analyze_errors;
 using experiments::ErrorAnalysis;
-using experiments::ErrorAnalysisOptions;
 using test::random_lorsa;
 
 namespace {
 
-ErrorAnalysisOptions options_for(const std::filesystem::path& cache) {
-  ErrorAnalysisOptions options;
+struct ErrorOptions : test::Comparison {
+  int64_t max_fit_rows = 400;
+};
+
+ErrorOptions options_for(const std::filesystem::path& cache) {
+  ErrorOptions options;
   options.cache = cache;
-  options.batch_sequences = 3;
-  options.device = "cpu";
   return options;
+}
+
+ErrorAnalysis analyze_errors(const std::filesystem::path& checkpoint,
+                             const std::filesystem::path& reference,
+                             const ErrorOptions& options) {
+  return experiments::analyze_errors(test::study_of(options.cache, {checkpoint, reference}),
+                                     options.pass, options.max_fit_rows);
 }
 
 std::map<std::string, double> by_name(const ErrorAnalysis& analysis) {
@@ -40,7 +47,7 @@ model::Dictionary silent_lorsa() {
 
 TEST_CASE("what errors are made of is what numpy finds", "[experiments]") {
   const test::GoldenMeasures golden;
-  ErrorAnalysisOptions options = options_for(golden.dir / "cache");
+  ErrorOptions options = options_for(golden.dir / "cache");
   options.max_fit_rows = golden.size(2);
   const ErrorAnalysis analysis = analyze_errors(golden.dir / "first", golden.dir / "sae", options);
   io::Json json = to_json(analysis);
@@ -52,7 +59,7 @@ TEST_CASE("what errors are made of is what numpy finds", "[experiments]") {
   // more of an error's square.
   test::check_json(json, golden.expected["errors"], 3e-6);
 
-  options.batch_sequences = 100;
+  options.pass.batch_sequences = 100;
   const io::Json at_once =
       to_json(analyze_errors(golden.dir / "first", golden.dir / "sae", options));
   test::check_json(at_once, to_json(analysis), 1e-6);
@@ -105,7 +112,7 @@ TEST_CASE("an error of the position alone is predicted from the position", "[exp
                        (size_T.unsqueeze(1) * direction_D).expand({60, 16, 20}).contiguous(), 4);
   test::save_for_tiny_cache(dir / "silent", silent_lorsa());
   test::save_for_tiny_cache(dir / "lorsa", random_lorsa(3));
-  ErrorAnalysisOptions options = options_for(dir / "cache");
+  ErrorOptions options = options_for(dir / "cache");
   options.max_fit_rows = 20;
   const ErrorAnalysis analysis = analyze_errors(dir / "silent", dir / "lorsa", options);
   CHECK(analysis.num_fit_tokens == 20 * 15);
@@ -126,7 +133,7 @@ TEST_CASE("directions weighted by their variance add up to fvu without the mean 
   model::Dictionary dictionary = random_lorsa(3);
   dictionary.weights().b_D.fill_(0.05);
   test::save_for_tiny_cache(dir / "lorsa", dictionary);
-  const ErrorAnalysisOptions options = options_for(dir / "cache");
+  const ErrorOptions options = options_for(dir / "cache");
   const ErrorAnalysis analysis = analyze_errors(dir / "lorsa", dir / "lorsa", options);
   const data::CacheReader cache(dir / "cache");
   const data::Batch batch = cache.read(cache.rows(data::Side::kHeldout));
@@ -167,12 +174,12 @@ TEST_CASE("errors that cannot be analysed are refused", "[experiments]") {
   test::write_tiny_cache(dir / "cache", 10);
   test::save_for_tiny_cache(dir / "lorsa", random_lorsa(3));
   test::save_for_tiny_cache(dir / "other", random_lorsa(3), 8);
-  const auto message = [&](const std::string& reference, const ErrorAnalysisOptions& options) {
+  const auto message = [&](const std::string& reference, const ErrorOptions& options) {
     return test::message_of<ConfigError>(
         [&] { (void)analyze_errors(dir / "lorsa", dir / reference, options); });
   };
-  ErrorAnalysisOptions options = options_for(dir / "cache");
-  test::require_parts(message("other", options), {"other", "site is layer 8", "cache's layer 1"});
+  ErrorOptions options = options_for(dir / "cache");
+  test::require_parts(message("other", options), {"other", "site is layer 8", "layer 1"});
   options.max_fit_rows = 0;
   test::require_parts(message("lorsa", options), {"max_fit_rows", "found 0"});
   options = options_for(dir / "all-heldout");

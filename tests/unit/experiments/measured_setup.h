@@ -9,6 +9,7 @@
 #include "lorsa/io/json.h"
 #include "lorsa/io/safetensors.h"
 #include "lorsa/model/checkpoint.h"
+#include "lorsa/study/study.h"
 #include "support/test.h"
 #include "support/tiny_cache.h"
 
@@ -24,6 +25,23 @@ inline void save_for_tiny_cache(const std::filesystem::path& folder,
   info.input_convention = "rms_normalized";
   model::save_checkpoint(folder, dictionary, info);
 }
+
+/// A study of a cache's checkpoints on the CPU.
+inline study::Study study_of(const std::filesystem::path& cache,
+                             const std::vector<std::filesystem::path>& checkpoints) {
+  study::Study study("cpu");
+  study.open_cache(cache);
+  for (const std::filesystem::path& checkpoint : checkpoints) {
+    study.open_checkpoint(checkpoint);
+  }
+  return study;
+}
+
+/// A comparison of two checkpoints.
+struct Comparison {
+  std::filesystem::path cache;
+  study::PassOptions pass = {.batch_sequences = 3, .progress = Progress::Visible::kNo};
+};
 
 /// D 20 as tiny_cache.h has it, 4 QK heads with 6 OV heads each, 5 kept.
 inline model::Dictionary random_lorsa(uint64_t seed) {

@@ -46,7 +46,7 @@ struct Setup {
   }
 
   [[nodiscard]] experiments::RuleReport score() const {
-    return experiments::score_rules(checkpoint, cache, truth);
+    return experiments::score_rules(test::study_of(cache, {checkpoint}), truth);
   }
 };
 

@@ -7,19 +7,27 @@
 #include "support/throws.h"
 
 using namespace lorsa;
-using experiments::match_heads;
-using experiments::StabilityOptions;
 using experiments::StabilityReport;
 using test::random_lorsa;
 
 namespace {
 
+struct StabilityOptions : test::Comparison {
+  double threshold = 0.7;
+};
+
 StabilityOptions stability_options_for(const std::filesystem::path& cache) {
   StabilityOptions options;
   options.cache = cache;
-  options.batch_sequences = 2;
-  options.device = "cpu";
+  options.pass.batch_sequences = 2;
   return options;
+}
+
+StabilityReport match_heads(const std::filesystem::path& first,
+                            const std::filesystem::path& second,
+                            const StabilityOptions& options) {
+  return experiments::match_heads(test::study_of(options.cache, {first, second}), options.pass,
+                                  options.threshold);
 }
 
 // A tiny cache and checkpoints for it.
@@ -65,7 +73,7 @@ TEST_CASE("head matches are those of dense matrices in numpy", "[experiments]") 
   test::check_json(json, golden.expected["stability"], 1e-6);
 
   // In one batch, and the other way round.
-  options.batch_sequences = 100;
+  options.pass.batch_sequences = 100;
   test::check_json(to_json(match_heads(golden.dir / "first", golden.dir / "second", options)),
                    to_json(report), 1e-6);
   const StabilityReport back = match_heads(golden.dir / "second", golden.dir / "first", options);
@@ -154,7 +162,7 @@ TEST_CASE("checkpoints that cannot be matched are refused", "[experiments]") {
     return test::message_of<ConfigError>([&] { (void)match_heads(first, second, options); });
   };
   test::require_parts(message(tiny.save("other-layer", random_lorsa(4), 7), tiny.options),
-                      {"other-layer", "cache", "site is layer 7", "cache's layer 1"});
+                      {"other-layer", "cache", "site is layer 7", "layer 1"});
   test::require_parts(message(tiny.save("sae", random_sae()), tiny.options),
                       {"first", "sae", "a Lorsa and an SAE"});
   model::Dictionary dead = random_lorsa(3);
@@ -165,11 +173,11 @@ TEST_CASE("checkpoints that cannot be matched are refused", "[experiments]") {
   options.threshold = 1.0;
   test::require_parts(message(first, options), {"threshold", "[0, 1)", "1"});
   options = tiny.options;
-  options.batch_sequences = 0;
+  options.pass.batch_sequences = 0;
   test::require_parts(message(first, options), {"batch_sequences", "0"});
   test::write_tiny_cache(tiny.dir / "no-heldout", 3);
   options.cache = tiny.dir / "no-heldout";
-  options.batch_sequences = 2;
+  options.pass.batch_sequences = 2;
   test::require_parts(message(first, options), {"no-heldout", "no held-out rows"});
 }
 
@@ -177,6 +185,6 @@ TEST_CASE("as many held-out rows are matched on as asked for", "[experiments]") 
   const Tiny tiny;
   const auto first = tiny.save("first", random_lorsa(3));
   StabilityOptions options = tiny.options;
-  options.max_rows = 3;
+  options.pass.max_rows = 3;
   CHECK(match_heads(first, first, options).num_tokens == 3 * 15);
 }

@@ -104,23 +104,23 @@ TEST_CASE("pairs are seeds of one configuration, and Lorsas with SAEs of their s
   const test::TempDir dir;
   SweepConfig config = small_sweep(dir);
   config.measure.stability = true;
-  const SweepPlan plan = plan_sweep(config);
+  SweepPlan plan = plan_sweep(config);
   std::vector<std::pair<size_t, size_t>> found;
-  for (const Pair& pair : pairs_of(config, plan)) {
+  for (const Pair& pair : pairs_of(plan)) {
     REQUIRE(pair.kind == Pair::Kind::kStability);
     found.emplace_back(pair.first, pair.second);
   }
   REQUIRE(found == std::vector<std::pair<size_t, size_t>>{{0, 1}, {2, 3}, {4, 5}, {6, 7}});
-  config.measure.stability = false;
-  config.measure.errors = true;
+  plan.measure.stability = false;
+  plan.measure.errors = true;
   found.clear();
-  for (const Pair& pair : pairs_of(config, plan)) {
+  for (const Pair& pair : pairs_of(plan)) {
     REQUIRE(pair.kind == Pair::Kind::kErrors);
     found.emplace_back(pair.first, pair.second);
   }
   REQUIRE(found == std::vector<std::pair<size_t, size_t>>{
                        {0, 4}, {0, 6}, {1, 5}, {1, 7}, {2, 4}, {2, 6}, {3, 5}, {3, 7}});
-  REQUIRE(pairs_of(config, plan)[0].file(plan).filename() ==
+  REQUIRE(pairs_of(plan)[0].file(plan).filename() ==
           plan.runs[0].name + "--" + plan.runs[4].name + ".json");
 }
 
@@ -128,14 +128,14 @@ TEST_CASE("a result counts while configuration and measures are the same", "[exp
   const test::TempDir dir;
   SweepConfig config = small_sweep(dir);
   const RunPlan run = plan_sweep(config).runs[0];
-  const io::Json measured = measured_with(config, run);
+  const io::Json measured = measured_with(config.measure, run);
   REQUIRE_FALSE(standing_result(run, measured));
   io::make_directories(run.folder);
   const io::Json result = {{"configuration", run.configuration}, {"measured_with", measured}};
   io::write_json(run.result(), result);
   REQUIRE(standing_result(run, measured) == result);
   config.measure.max_rows = 3;
-  REQUIRE_FALSE(standing_result(run, measured_with(config, run)));
+  REQUIRE_FALSE(standing_result(run, measured_with(config.measure, run)));
   config.sweep.set = {"run.threads=3", "checkpoint.keep=9"};
   REQUIRE(standing_result(plan_sweep(config).runs[0], measured) == result);
   config.sweep.set = {"train.learning_rate=0.5", "train.eps=0.25"};
@@ -154,11 +154,12 @@ TEST_CASE("a training that was begun with other settings is refused", "[experime
   describe(fields, begun);
   io::make_directories(run.folder);
   io::write_file(run.folder / "config.yaml", config::to_yaml(fields));
-  REQUIRE_FALSE(standing_result(run, measured_with(config, run)));
+  REQUIRE_FALSE(standing_result(run, measured_with(config.measure, run)));
   begun.data.cache = "other/cache";
   io::write_file(run.folder / "config.yaml", config::to_yaml(fields));
-  require_parts(message_of<ConfigError>(
-                    [&] { static_cast<void>(standing_result(run, measured_with(config, run))); }),
+  require_parts(message_of<ConfigError>([&] {
+                  static_cast<void>(standing_result(run, measured_with(config.measure, run)));
+                }),
                 {"data.cache", "other/cache", "some/cache"});
 }
 
