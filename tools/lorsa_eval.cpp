@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "lorsa/analysis/families.h"
+#include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/stop_signal.h"
@@ -18,13 +19,30 @@ namespace {
 
 struct Arguments {
   lorsa::eval::EvalOptions options;
+  lorsa::config::Fields fields;
   std::vector<std::string> checkpoints;
+  std::string cache;
+  std::string model;
+  std::string device = "auto";
+  int64_t threads = 0;
   std::string out;
   std::string html;
   bool families = false;
   bool together = false;
   bool quiet = false;
 };
+
+lorsa::study::Study open(const Arguments& arguments) {
+  lorsa::study::Study study(arguments.device);
+  study.open_cache(arguments.cache);
+  for (const std::string& checkpoint : arguments.checkpoints) {
+    study.open_checkpoint(checkpoint);
+  }
+  if (!arguments.model.empty()) {
+    study.open_model(arguments.model);
+  }
+  return study;
+}
 
 /// Whether a LIST of heads, or the file that it names, names families: their heads are known once
 /// all are scored.
@@ -36,31 +54,17 @@ bool names_families(const std::string& option) {
                      [&](const std::string& name) { return list.find(name) != std::string::npos; });
 }
 
-lorsa::analysis::FamilyReport score_heads(const Arguments& arguments,
-                                          const std::string& checkpoint) {
-  LORSA_CHECK(!arguments.options.model.empty(), ConfigError,
-              "--families and names of families in --ablate-heads need --model");
-  lorsa::analysis::FamilyOptions options;
-  options.checkpoint = checkpoint;
-  options.cache = arguments.options.cache;
-  options.model = arguments.options.model;
-  options.device = arguments.options.device;
-  options.progress = arguments.options.progress;
-  return lorsa::analysis::head_families(options);
-}
-
 /// Checkpoints of several sites in their places at once.
 void run_together(const Arguments& arguments) {
-  const lorsa::eval::EvalOptions& options = arguments.options;
-  const lorsa::eval::InterventionOptions& edits = options.interventions;
-  LORSA_CHECK(arguments.html.empty() && !arguments.families && options.context_lengths.empty() &&
-                  !edits.ablate_heads && edits.steer.empty() && edits.prompts.empty() &&
-                  edits.prompts_file.empty() && !edits.random_control,
+  const lorsa::eval::InterventionOptions& edits = arguments.options.interventions;
+  LORSA_CHECK(arguments.html.empty() && !arguments.families &&
+                  arguments.options.context_lengths.empty() && !edits.any_edits() &&
+                  edits.prompts.empty() && edits.prompts_file.empty() && !edits.random_control,
               ConfigError,
               "--together: leave out --html, --families, --context-lengths, --ablate-heads, "
               "--steer, --random-control, --prompt and --prompts: they are for one site");
-  const lorsa::eval::TogetherReport report = evaluate_replaced_together(
-      options, {arguments.checkpoints.begin(), arguments.checkpoints.end()});
+  LORSA_CHECK(!arguments.model.empty(), ConfigError, "--together needs --model");
+  const auto report = lorsa::eval::evaluate_together(open(arguments), arguments.options.pass);
   std::cout << to_table(report) << std::flush;
   if (!arguments.out.empty()) {
     lorsa::io::write_json(arguments.out, to_json(report));
@@ -68,42 +72,44 @@ void run_together(const Arguments& arguments) {
 }
 
 void run_eval(Arguments& arguments) {
-  lorsa::eval::EvalOptions& options = arguments.options;
   if (arguments.quiet) {
     lorsa::set_console_level(lorsa::LogLevel::kWarning);
-    options.progress = lorsa::Progress::Visible::kNo;
+    arguments.options.pass.progress = lorsa::Progress::Visible::kNo;
   }
-  lorsa::eval::InterventionOptions& edits = options.interventions;
   for (const std::string& file : {arguments.out, arguments.html}) {
     if (!file.empty()) {
       lorsa::io::check_can_write(file);
     }
   }
   const lorsa::StopSignal stop;
+  const lorsa::NumThreads threads(arguments.threads);
   if (arguments.together) {
     run_together(arguments);
     return;
   }
+  lorsa::eval::InterventionOptions& edits = arguments.options.interventions;
   for (const std::string& name : lorsa::analysis::family_names()) {
     edits.named_heads[name];  // known to the list's reader
   }
-  std::vector<lorsa::io::Json> families;
+  const bool families = arguments.families || names_families(edits.ablate_heads);
+  LORSA_CHECK(!families || !arguments.model.empty(), ConfigError,
+              "--families and names of families in --ablate-heads need --model");
+  const lorsa::study::Study study = open(arguments);
+  std::vector<lorsa::io::Json> family_reports;
   std::string tables;
-  if (arguments.families || names_families(edits.ablate_heads.value_or(""))) {
-    for (const std::string& checkpoint : arguments.checkpoints) {
-      const lorsa::analysis::FamilyReport report = score_heads(arguments, checkpoint);
-      edits.named_heads = report.named_heads();
-      families.push_back(to_json(report));
-      tables += to_table(report);
-    }
+  for (size_t i = 0; families && i < study.members().size(); ++i) {
+    const lorsa::analysis::FamilyReport report =
+        lorsa::analysis::head_families(study, i, 16, arguments.options.pass.progress);
+    edits.named_heads = report.named_heads();
+    family_reports.push_back(to_json(report));
+    tables += to_table(report);
   }
-  const std::vector<lorsa::eval::EvalReport> reports =
-      evaluate_together(options, {arguments.checkpoints.begin(), arguments.checkpoints.end()});
+  const std::vector<lorsa::eval::EvalReport> reports = evaluate(study, arguments.options);
   lorsa::io::Json json = lorsa::io::Json::array();
   for (const lorsa::eval::EvalReport& report : reports) {
     json.push_back(to_json(report));
-    if (!families.empty()) {
-      json.back().update(families[json.size() - 1]);
+    if (families) {
+      json.back().update(family_reports[json.size() - 1]);
     }
   }
   // First what cannot fail any more: a full disk takes the files, not the numbers.
@@ -116,70 +122,35 @@ void run_eval(Arguments& arguments) {
   }
 }
 
-void define_interventions(CLI::App& app, lorsa::eval::InterventionOptions& edits) {
-  app.add_option("--ablate-heads", edits.ablate_heads,
-                 "What the language model loses without these heads (3,17,40-60, a family such as "
-                 "induction, or @FILE), on held-out rows and on repeated random tokens");
-  app.add_option("--steer", edits.steer,
-                 "HEAD=VALUE: the same with a head's activation set to a value; repeatable")
-      ->allow_extra_args(false);
-  app.add_flag("--random-control", edits.random_control,
-               "Compare the ablated heads with five draws of as many other acting ones");
-  app.add_option("--prompt", edits.prompts,
-                 "Loss on this text and next tokens, before and after; repeatable")
-      ->allow_extra_args(false);
-  app.add_option("--prompts", edits.prompts_file,
-                 "A text file with one prompt a line; blanks at the end of a line are left out")
-      ->check(lorsa::tools::filled("a file"));
-  app.add_option("--prompt-tokens", edits.prompt_tokens, "Tokens listed of a prompt")
-      ->capture_default_str()
-      ->transform(lorsa::tools::count_from(1));
-}
-
 void define(CLI::App& app, Arguments& arguments) {
-  lorsa::eval::EvalOptions& options = arguments.options;
+  using lorsa::tools::filled;
   app.add_option("CHECKPOINT", arguments.checkpoints,
                  "Checkpoint folders (lorsa.json, model.safetensors) of one site; with --together "
                  "of several")
       ->required()
-      ->check(lorsa::tools::filled("a folder"));
-  app.add_option("--cache", options.cache,
+      ->check(filled("a folder"));
+  app.add_option("--cache", arguments.cache,
                  "Activation cache of the same site; with --together of any site of the model")
       ->required()
-      ->check(lorsa::tools::filled("a folder"));
-  app.add_option("--model", options.model,
+      ->check(filled("a folder"));
+  app.add_option("--model", arguments.model,
                  "Hugging Face folder of the language model: adds ce_* and kl")
-      ->check(lorsa::tools::filled("a folder"));
+      ->check(filled("a folder"));
   app.add_option("--out", arguments.out,
                  "Write the report as JSON to this file; of several checkpoints a list")
-      ->check(lorsa::tools::filled("a file"));
+      ->check(filled("a file"));
   app.add_option("--html", arguments.html, "Write the report as one page with plots to this file")
-      ->check(lorsa::tools::filled("a file"));
+      ->check(filled("a file"));
   app.add_flag("--families", arguments.families,
                "Score every head for nine families (induction, successor, arithmetic ...) on probe "
                "sequences; needs --model");
   app.add_flag("--together", arguments.together,
                "Replace the sites of all checkpoints at once and one at a time: what the language "
                "model loses; needs --model");
-  define_interventions(app, options.interventions);
-  app.add_option("--max-rows", options.max_rows, "Held-out rows to use; 0 takes all")
-      ->transform(lorsa::tools::count_from(0));
-  app.add_option("--pattern-rows", options.pattern_rows,
-                 "Held-out rows on which attention patterns are compared with the layer's; 0: none")
-      ->capture_default_str()
-      ->transform(lorsa::tools::count_from(0));
-  app.add_option(
-         "--context-lengths", options.context_lengths,
-         "Comma-separated: also fvu on rows of so many tokens, made of held-out ones (needs "
-         "--model)")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->transform(lorsa::tools::count_from(2));
-  app.add_option("--batch-sequences", options.batch_sequences, "Rows of one batch")
-      ->capture_default_str()
-      ->transform(lorsa::tools::count_from(1));
-  app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  app.add_option("--threads", options.threads, "CPU threads; 0 takes all cores")
+  describe(arguments.fields, arguments.options);
+  lorsa::tools::add_fields(app, arguments.fields);
+  app.add_option("--device", arguments.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--threads", arguments.threads, "CPU threads; 0 takes all cores")
       ->transform(lorsa::tools::count_between(0, 4096));
   app.add_flag("--quiet", arguments.quiet, "No progress bar, warnings only");
   app.callback([&arguments] { run_eval(arguments); });

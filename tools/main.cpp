@@ -30,19 +30,14 @@ int fail(int exit_code) {
   return exit_code;
 }
 
-int report(const std::exception& error) {
+int report(const CLI::App& app, const std::exception& error) {
   log_error("{}{}", is_out_of_memory(error) ? "this machine's memory does not suffice: " : "",
-            first_line(error.what()));
+            with_option_names(app, first_line(error.what())));
   return fail(static_cast<int>(exit_code_for(error)));
 }
 
-int run(int argc,
-        char** argv,
-        const std::string& name,
-        const std::string& description,
-        const std::function<void(CLI::App&)>& define) {
-  CLI::App app(description, name);
-  app.set_version_flag("--version", name + " " + version() + " (" + git_revision() + ")");
+int run(CLI::App& app, int argc, char** argv, const std::function<void(CLI::App&)>& define) {
+  app.set_version_flag("--version", app.get_name() + " " + version() + " (" + git_revision() + ")");
   define(app);
   try {
     app.parse(argc, argv);
@@ -67,10 +62,11 @@ int run_command(int argc,
                 const std::function<void(CLI::App&)>& define) {
   secure_process();
   keep_freed_memory();
+  CLI::App app(description, name);
   try {
-    return run(argc, argv, name, description, define);
+    return run(app, argc, argv, define);
   } catch (const std::exception& error) {
-    return report(error);
+    return report(app, error);
   } catch (...) {
     log_error("internal error: an exception of unknown type");
     return fail(static_cast<int>(ExitCode::kInternal));

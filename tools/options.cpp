@@ -154,32 +154,8 @@ std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
-CLI::Validator count_from(int64_t least) {
-  return count_in(static_cast<double>(least), kNoLimit);
-}
-
 CLI::Validator count_between(int64_t least, int64_t most) {
   return count_in(static_cast<double>(least), static_cast<double>(most));
-}
-
-CLI::Validator number_from(double least) {
-  const auto check = [least](std::string& text) {
-    double value = 0.0;
-    return set_as_key(text, value, [&](config::Fields& f, double& v) {
-      f.number("number", v, "").at_least(least);
-    });
-  };
-  return {check, std::string()};
-}
-
-CLI::Validator one_of(std::initializer_list<const char*> words) {
-  const auto check = [known =
-                          std::vector<std::string>(words.begin(), words.end())](std::string& text) {
-    return std::find(known.begin(), known.end(), text) != known.end()
-               ? std::string()
-               : formatted("expected one of {}, found '{}'", join(known, ", "), text);
-  };
-  return {check, std::string()};
 }
 
 CLI::Validator filled(const std::string& what) {
@@ -188,6 +164,67 @@ CLI::Validator filled(const std::string& what) {
                         : std::string();
   };
   return {check, std::string()};
+}
+
+void add_fields(CLI::App& app, const config::Fields& fields) {
+  for (const config::Field& field : fields.all()) {
+    std::string name = "--" + field.key;
+    std::replace(name.begin(), name.end(), '_', '-');
+    const std::string help = field.help.substr(0, field.help.size() - 1);  // without its period
+    if (field.type == "boolean") {
+      app.add_flag_callback(
+          name, [&field] { field.set({"true"}); }, help);
+      continue;
+    }
+    CLI::Option* option = nullptr;
+    if (field.is_list) {
+      option =
+          app.add_option_function<std::vector<std::string>>(
+                 name, [&field](const std::vector<std::string>& texts) { field.set(texts); }, help)
+              ->allow_extra_args(false);
+      if (field.type == "list of counts") {
+        option->delimiter(',');
+      }
+    } else {
+      option = app.add_option_function<std::string>(
+          name, [&field](const std::string& text) { field.set({text}); }, help);
+      const bool says_something = field.default_text.find_first_not_of("\"-") == 0;
+      option->default_str(says_something ? field.default_text : "");
+    }
+    const bool is_text = field.type.find("text") != std::string::npos || field.type == "path";
+    const std::string what = field.type == "path" ? "a path" : "a text";
+    option
+        ->type_name(field.type == "path" ? "PATH"
+                    : is_text            ? "TEXT"
+                    : field.is_list      ? "N,..."
+                                         : "N")
+        ->required(field.required)
+        ->check(is_text ? filled(what)
+                        : CLI::Validator(
+                              [&field](std::string& text) {
+                                try {
+                                  field.check(text);
+                                } catch (const std::invalid_argument& error) {
+                                  return std::string(error.what());
+                                }
+                                return std::string();
+                              },
+                              std::string()));
+  }
+}
+
+std::string with_option_names(const CLI::App& app, const std::string& message) {
+  std::string text = message;
+  for (const CLI::Option* option : command_of(app).get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      std::string key = "`" + name + "`";
+      std::replace(key.begin(), key.end(), '-', '_');
+      for (size_t at = text.find(key); at != std::string::npos; at = text.find(key, at)) {
+        text.replace(at, key.size(), "--" + name);
+      }
+    }
+  }
+  return text;
 }
 
 std::string first_line(const std::string& text) {

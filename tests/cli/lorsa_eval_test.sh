@@ -24,14 +24,17 @@ err_lines 1
 
 begin "a report of one checkpoint"
 run 0 "${eval[@]}" run/final --max-rows 3 --batch-sequences 2 --threads 1 --device cpu --out one.json
-out_has "^run/final on .* layer 1, attention, 3 held-out rows"
-out_has "^  attention_fidelity .* 6 MHSA heads and 3 rows"
+out_has " layer 1, attention, 3 held-out rows"
+out_has "^  lorsa, .* OV heads, K .*: run/final"
+out_has "^  attention_fidelity .*  nats, KL to the closest QK head"
 out_has "^  head_spread "
 err_lines 0
 holds grep -q '"attention_fidelity"' one.json
 holds grep -q '"num_queries"' one.json
-run 0 "${eval[@]}" run/final --max-rows 3 --pattern-rows 2
-out_has "6 MHSA heads and 2 rows"
+run 0 "${eval[@]}" run/final --max-rows 3 --pattern-rows 2 --out two.json
+holds python3 -c 'import json
+three, two = (json.load(open(name))["attention"] for name in ("one.json", "two.json"))
+assert (three["num_rows"], two["num_rows"], len(two["kl"])) == (3, 2, 6)'
 run 0 "${eval[@]}" run/final --max-rows 3 --pattern-rows 0
 holds test -z "$(grep attention_fidelity "$scratch/out")"
 
@@ -67,7 +70,8 @@ assert together["schema"] == "lorsa-eval-together-1" and len(together["alone"]) 
 assert abs(together["alone"][0]["ce_replaced"] - alone["ce_replaced"]) < 1e-6
 assert abs(together["alone"][0]["kl"] - alone["kl"]) < 1e-6'
 run 0 lorsa-eval mlp/final --cache cache/layer-1-mlp "${model[@]}" --device cpu --quiet
-out_has "^mlp/final on .* layer 1, mlp, "
+out_has " layer 1, mlp, "
+out_has "^  transcoder, .*: mlp/final"
 run 2 "${eval[@]}" "${model[@]}" run/final sae/final --together
 err_has "two checkpoints stand for layer 1, attention"
 run 2 "${eval[@]}" run/final --together
@@ -75,7 +79,7 @@ err_has "together needs --model"
 run 2 "${eval[@]}" "${model[@]}" run/final --together --random-control
 err_has "leave out --html.*--random-control"
 run 2 "${eval[@]}" mlp/final
-err_has "site is layer 1, mlp, the cache.s layer 1, attention"
+err_has "mlp/final and cache cache/layer-1 do not belong together: the site is layer 1, mlp and layer 1, attention"
 
 begin "files that cannot be written or read"
 run 2 "${eval[@]}" run/final --max-rows 1 --html page.json

@@ -62,7 +62,7 @@ run 2 evaluate --ablate-heads inductive
 err_has "found 'inductive'"
 err_has "induction"
 run 2 evaluate --ablate-heads ""
-err_has "--ablate-heads: expected at least one head, found none"
+err_has "--ablate-heads: expected a text, found an empty text"
 run 2 evaluate --steer 3
 err_has "--steer: expected HEAD=VALUE"
 run 2 evaluate --steer 3=1 --ablate-heads 3

@@ -73,7 +73,7 @@ for text in nan abc "" inf; do
 done
 says lorsa-dump run --cache c --model m --out o --save-every -1 "--save-every: expected 0 or more, found -1 \(.*"
 run 4 lorsa-dump run --cache c --model m --out o --max-rows 1.5k
-err_has "run: expected a checkpoint .*, found nothing"
+err_has "c: expected an activation cache .*, found nothing"
 
 begin "keys of a configuration say the same"
 tiny_configs 640
