@@ -2,10 +2,11 @@
 
 #include <c10/util/Exception.h>
 
-#include <cstring>
 #include <filesystem>
 #include <new>
 #include <sstream>
+
+#include "torch_private/out_of_memory.h"
 
 namespace lorsa {
 namespace {
@@ -39,10 +40,7 @@ ExitCode exit_code_for(const std::exception& error) noexcept {
 }
 
 bool is_out_of_memory(const std::exception& error) noexcept {
-  // LibTorch has no type of its own for its CPU allocator.
-  return is_any_of<std::bad_alloc>(error) ||
-         (is_any_of<c10::Error>(error) &&
-          std::strstr(error.what(), "DefaultCPUAllocator: can't allocate memory") != nullptr);
+  return is_any_of<std::bad_alloc>(error) || torch_private::is_cpu_out_of_memory(error);
 }
 
 std::string format_parts(const char* format, std::initializer_list<MessagePart> parts) {

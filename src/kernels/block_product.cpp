@@ -1,7 +1,8 @@
 #include "kernels/block_product.h"
 
 #include <ATen/ATen.h>
-#include <ATen/native/CPUBlas.h>
+
+#include "torch_private/brgemm.h"
 
 namespace lorsa::kernels {
 
@@ -9,8 +10,8 @@ void block_product(const BlockShape& shape, Sum sum, const float* a, const float
   if (shape.rows == 0 || shape.columns == 0) {
     return;
   }
-  at::native::cpublas::brgemm(shape.rows, shape.columns, shape.inner, shape.a_stride,
-                              shape.b_stride, shape.c_stride, sum == Sum::kAdd, a, b, c);
+  torch_private::brgemm(shape.rows, shape.columns, shape.inner, shape.a_stride, shape.b_stride,
+                        shape.c_stride, sum == Sum::kAdd, a, b, c);
 }
 
 void block_product(const BlockShape& shape, Sum sum, const double* a, const double* b, double* c) {

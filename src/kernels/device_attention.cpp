@@ -3,33 +3,39 @@
 #include <ATen/ATen.h>
 
 #include <limits>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "torch_private/fused_attention.h"
 
 namespace lorsa::kernels {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-enum class Kernel { kCudnn, kFlash, kEfficient, kFormula };
+using torch_private::FusedAttention;
 
-/// What takes these widths; decided from shapes alone, so that the backward pass decides alike.
-Kernel kernel_for(const at::Tensor& q, const at::Tensor& v) {
+/// What takes these widths, nothing: the formula; decided from shapes alone, so that the backward
+/// pass decides alike.
+std::optional<FusedAttention> kernel_for(const at::Tensor& q, const at::Tensor& v) {
   const int64_t E = q.size(3);
   const int64_t G = v.size(3);
   const int64_t widest = std::max(E, G);
   // 16-byte rows.
   const int64_t step = 16 / static_cast<int64_t>(q.element_size());
   if (!q.is_cuda() || q.scalar_type() == at::kDouble || E % step != 0 || G % step != 0) {
-    return Kernel::kFormula;
+    return std::nullopt;
   }
   if (q.scalar_type() == at::kFloat) {
-    return Kernel::kEfficient;
+    return FusedAttention::kEfficient;
   }
   // cuDNN refuses single positions; short rows are no work for either.
   constexpr int64_t kLeastPositions = 64;
   if (widest <= 128 && q.size(1) >= kLeastPositions) {
-    return Kernel::kCudnn;
+    return FusedAttention::kCudnn;
   }
-  return E == G && widest <= 256 ? Kernel::kFlash : Kernel::kEfficient;
+  return E == G && widest <= 256 ? FusedAttention::kFlash : FusedAttention::kEfficient;
 }
 
 // [B, T, S, W] -> [B, S, T, W], and back; views.
@@ -109,34 +115,11 @@ AttentionResult device_attention_forward(const at::Tensor& q_BTSE,
                                          const at::Tensor& k_BTSE,
                                          const at::Tensor& v_BTSG,
                                          double attn_scale) {
-  const at::Tensor q = heads_first(q_BTSE);
-  const at::Tensor k = heads_first(k_BTSE);
-  const at::Tensor v = heads_first(v_BTSG);
-  const double scale = 1.0 / attn_scale;
-  switch (kernel_for(q_BTSE, v_BTSG)) {
-    case Kernel::kCudnn: {
-      const auto out = at::_scaled_dot_product_cudnn_attention(
-          q, k, v, {}, /*compute_log_sumexp=*/true, 0.0, /*is_causal=*/true, false, scale);
-      const at::Tensor& lse = std::get<1>(out);
-      return result_of(
-          std::get<0>(out), lse,
-          {lse, std::get<2>(out), std::get<3>(out), std::get<6>(out), std::get<7>(out)});
-    }
-    case Kernel::kFlash: {
-      const auto out =
-          at::_scaled_dot_product_flash_attention(q, k, v, 0.0, /*is_causal=*/true, false, scale);
-      const at::Tensor& lse = std::get<1>(out);
-      return result_of(
-          std::get<0>(out), lse,
-          {lse, std::get<2>(out), std::get<3>(out), std::get<6>(out), std::get<7>(out)});
-    }
-    case Kernel::kEfficient: {
-      const auto [z, lse, seed, offset] = at::_scaled_dot_product_efficient_attention(
-          q, k, v, {}, /*compute_log_sumexp=*/true, 0.0, /*is_causal=*/true, scale);
-      return result_of(z, lse, {lse, seed, offset});
-    }
-    case Kernel::kFormula:
-      break;
+  if (const auto kernel = kernel_for(q_BTSE, v_BTSG)) {
+    auto [z_BSTG, saved] = torch_private::fused_attention(
+        *kernel, heads_first(q_BTSE), heads_first(k_BTSE), heads_first(v_BTSG), 1.0 / attn_scale);
+    const at::Tensor lse = saved.at(0);
+    return result_of(z_BSTG, lse, std::move(saved));
   }
   return formula_forward(q_BTSE, k_BTSE, v_BTSG, attn_scale);
 }
@@ -148,40 +131,16 @@ AttentionGradients device_attention_backward(const at::Tensor& q_BTSE,
                                              const at::Tensor& grad_z_PH,
                                              double attn_scale,
                                              GradientsOf gradients) {
-  const at::Tensor q = heads_first(q_BTSE);
-  const at::Tensor k = heads_first(k_BTSE);
-  const at::Tensor v = heads_first(v_BTSG);
-  const at::Tensor z = heads_first(result.z_PH.view(v_BTSG.sizes()));
   const at::Tensor d_z = heads_first(grad_z_PH.view(v_BTSG.sizes()));
-  const int64_t T = q_BTSE.size(1);
-  const double scale = 1.0 / attn_scale;
-  const std::vector<at::Tensor>& saved = result.saved;
   AttentionGradients out;
-  switch (kernel_for(q_BTSE, v_BTSG)) {
-    case Kernel::kCudnn:
-      std::tie(out.grad_q_BTSE, out.grad_k_BTSE, out.grad_v_BTSG) =
-          at::_scaled_dot_product_cudnn_attention_backward(
-              d_z, q, k, v, z, kernel_lse(result), saved.at(3), saved.at(4),
-              /*attn_bias=*/{}, saved.at(1), saved.at(2), T, T, 0.0,
-              /*is_causal=*/true, scale);
-      break;
-    case Kernel::kFlash:
-      std::tie(out.grad_q_BTSE, out.grad_k_BTSE, out.grad_v_BTSG) =
-          at::_scaled_dot_product_flash_attention_backward(
-              d_z, q, k, v, z, kernel_lse(result), saved.at(1), saved.at(2), T, T, 0.0,
-              /*is_causal=*/true, saved.at(3), saved.at(4), scale);
-      break;
-    case Kernel::kEfficient:
-      std::tie(out.grad_q_BTSE, out.grad_k_BTSE, out.grad_v_BTSG, std::ignore) =
-          at::_scaled_dot_product_efficient_attention_backward(
-              d_z, q, k, v,
-              /*attn_bias=*/{}, z, kernel_lse(result), saved.at(1), saved.at(2), 0.0,
-              {true, true, true, false},
-              /*is_causal=*/true, scale);
-      break;
-    case Kernel::kFormula:
-      out = formula_backward(q_BTSE, k_BTSE, v_BTSG, result, d_z, attn_scale, gradients);
-      break;
+  if (const auto kernel = kernel_for(q_BTSE, v_BTSG)) {
+    std::tie(out.grad_q_BTSE, out.grad_k_BTSE, out.grad_v_BTSG) =
+        torch_private::fused_attention_backward(*kernel, d_z, heads_first(q_BTSE),
+                                                heads_first(k_BTSE), heads_first(v_BTSG),
+                                                heads_first(result.z_PH.view(v_BTSG.sizes())),
+                                                kernel_lse(result), result.saved, 1.0 / attn_scale);
+  } else {
+    out = formula_backward(q_BTSE, k_BTSE, v_BTSG, result, d_z, attn_scale, gradients);
   }
   for (at::Tensor* grad : {&out.grad_q_BTSE, &out.grad_k_BTSE, &out.grad_v_BTSG}) {
     if (grad->defined()) {  // views already where the kernel kept q's layout

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "kernels/one_thread_blas.h"
+#include "torch_private/one_thread_blas.h"
 
 namespace lorsa::kernels {
 
@@ -18,7 +18,7 @@ void for_each_task(int64_t num_tasks, const MakeWorker& make_worker) {
   std::atomic<int64_t> next{0};
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), num_tasks);
   at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
-    const OneThreadBlas one_thread;
+    const torch_private::OneThreadBlas one_thread;
     auto worker = make_worker();
     for (int64_t task = next.fetch_add(1); task < num_tasks; task = next.fetch_add(1)) {
       worker(task);

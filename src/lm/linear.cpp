@@ -1,34 +1,13 @@
 #include "lm/linear.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 
-#include <optional>
-#include <string_view>
 #include <utility>
+
+#include "torch_private/packed_linear.h"
 
 namespace lorsa::lm {
 namespace {
-
-// LibTorch's products with packed weights have no C++ functions, only operators.
-
-at::Tensor pack(const at::Tensor& weight) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
-                             .typed<at::Tensor(const at::Tensor&, std::optional<int64_t>)>();
-  return op.call(weight.contiguous(), std::nullopt);
-}
-
-at::Tensor packed_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
-          .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                            std::string_view, c10::List<std::optional<at::Scalar>>,
-                            std::optional<std::string_view>)>();
-  return op.call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none",
-                 c10::List<std::optional<at::Scalar>>(), "");
-}
 
 /// Packing fills the sides up to multiples of up to 64: a narrow matrix would grow by much.
 constexpr int64_t kLeastSide = 64;
@@ -42,19 +21,19 @@ bool can_pack(const at::Tensor& weight) {
 
 Linear::Linear(const at::Tensor& weight, at::Tensor bias)
     : bias_(std::move(bias)), packed_(can_pack(weight)) {
-  weight_ = packed_ ? pack(weight) : weight;
+  weight_ = packed_ ? torch_private::pack_weight(weight) : weight;
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   if (packed_) {
-    return packed_product(x, weight_, bias_);
+    return torch_private::packed_linear(x, weight_, bias_);
   }
   return bias_.defined() ? at::linear(x, weight_, bias_) : at::linear(x, weight_);
 }
 
 void Linear::add_to_(at::Tensor& sum, const at::Tensor& x) const {
   if (packed_) {
-    sum.add_(packed_product(x, weight_, bias_));
+    sum.add_(torch_private::packed_linear(x, weight_, bias_));
     return;
   }
   at::Tensor rows = sum.view({-1, weight_.size(0)});

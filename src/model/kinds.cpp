@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <array>
@@ -7,6 +6,7 @@
 #include "lorsa/core/error.h"
 #include "lorsa/core/seed.h"
 #include "model/kind.h"
+#include "torch_private/cpu_generator.h"
 
 namespace lorsa::model {
 namespace {
@@ -57,7 +57,7 @@ std::string name_in_file(const DictionaryShape& shape, const std::string& name) 
 }
 
 at::Generator stream(uint64_t seed, const char* name) {
-  return at::detail::createCPUGenerator(stream_seed(seed, name));
+  return torch_private::cpu_generator(stream_seed(seed, name));
 }
 
 at::Tensor unit_rows(const at::Tensor& x) {

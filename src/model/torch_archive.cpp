@@ -1,10 +1,7 @@
 #include "model/torch_archive.h"
 
 #include <ATen/ATen.h>
-#include <ATen/EmptyTensor.h>
-#include <caffe2/serialize/inline_container.h>
 #include <fcntl.h>
-#include <torch/csrc/jit/serialization/unpickler.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,11 +11,12 @@
 #include "io/file_descriptor.h"
 #include "lorsa/core/error.h"
 #include "model/pickle_filter.h"
+#include "torch_private/archive.h"
 
 namespace lorsa::model {
 namespace {
 
-using Reader = caffe2::serialize::PyTorchStreamReader;
+using torch_private::Archive;
 
 constexpr const char* kPickle = "data.pkl";
 constexpr const char* kByteOrder = "byteorder";
@@ -39,32 +37,21 @@ void check_is_zip(const std::filesystem::path& path) {
               FormatError, "{}: expected {}, found other bytes", path, kExpected);
 }
 
-std::string record_text(Reader& reader, const char* name) {
-  const auto [data, size] = reader.getRecord(name);
+std::string record_text(Archive& archive, const char* name) {
+  const auto [data, size] = archive.record(name);
   return {static_cast<const char*>(data.get()), size};
 }
 
 /// Where the storages lie that were read, and how many bytes each has.
 using StorageSizes = std::map<const void*, size_t>;
 
-c10::IValue unpickle(Reader& reader, StorageSizes& sizes) {
-  const std::string pickle = with_plain_dicts(record_text(reader, kPickle));
-  size_t position = 0;
-  const auto read = [&](char* buffer, size_t length) {
-    const size_t taken = std::min(length, pickle.size() - position);
-    std::copy_n(pickle.data() + position, taken, buffer);
-    position += taken;
-    return taken;
-  };
-  const auto read_record = [&](const std::string& name) {
-    auto [data, size] = reader.getRecord("data/" + name);
-    sizes[data.get()] = size;
-    return std::move(data);
-  };
-  torch::jit::Unpickler unpickler(read,
-                                  /*type_resolver=*/nullptr,
-                                  /*obj_loader=*/nullptr, read_record, c10::Device(c10::kCPU));
-  return unpickler.parse_ivalue();
+c10::IValue unpickle(Archive& archive, StorageSizes& sizes) {
+  return torch_private::unpickle(with_plain_dicts(record_text(archive, kPickle)),
+                                 [&](const std::string& name) {
+                                   auto [data, size] = archive.record("data/" + name);
+                                   sizes[data.get()] = size;
+                                   return std::move(data);
+                                 });
 }
 
 /// The dict of with_plain_dicts()'s (dict, attributes).
@@ -92,9 +79,7 @@ void check_extent(const std::string& name, const at::Tensor& tensor, const Stora
   }
   const auto stored = sizes.find(tensor.storage().data());
   const size_t found = stored == sizes.end() ? 0 : stored->second;
-  const size_t needed =
-      at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.itemsize(),
-                                       static_cast<size_t>(tensor.storage_offset()));
+  const size_t needed = torch_private::bytes_reached(tensor);
   LORSA_CHECK(needed <= found && tensor.storage().nbytes() <= found, FormatError,
               "tensor \"{}\": expected a record of {} bytes, found {} (a damaged file)", name,
               std::max(needed, tensor.storage().nbytes()), found);
@@ -121,13 +106,13 @@ io::NamedTensors tensors_of(const c10::IValue& value, const StorageSizes& sizes)
 io::NamedTensors read_torch_state_dict(const std::filesystem::path& path) {
   check_is_zip(path);
   try {
-    Reader reader(path.string());
-    if (reader.hasRecord(kByteOrder)) {
-      const std::string order = record_text(reader, kByteOrder);
+    Archive archive(path.string());
+    if (archive.has(kByteOrder)) {
+      const std::string order = record_text(archive, kByteOrder);
       LORSA_CHECK(order == "little", FormatError, "byteorder: expected little, found {}", order);
     }
     StorageSizes sizes;
-    const c10::IValue value = without_attributes(unpickle(reader, sizes));
+    const c10::IValue value = without_attributes(unpickle(archive, sizes));
     return tensors_of(value, sizes);
   } catch (const FormatError& error) {
     throw FormatError(formatted("{}: {}", path, error.what()));

@@ -148,7 +148,7 @@ at::Tensor Dictionary::z_patterns(const at::Tensor& x_BTD,
   const Projections p = project_qk(shape_, weights_, x_BTD);
   // Values of the asked heads only: a batch asks for few of tens of thousands.
   const auto [head_m, place_n, unused] =
-      at::_unique2(head_n, /*sorted=*/true, /*return_inverse=*/true);
+      at::unique_dim(head_n, 0, /*sorted=*/true, /*return_inverse=*/true);
   const at::Tensor v_BTm = at::addmm(weights_.b_V.index_select(0, head_m), p.x_PD,
                                      weights_.W_V.index_select(0, head_m).t())
                                .view({x_BTD.size(0), T, -1});

@@ -1,12 +1,12 @@
 #include "toy/target_model.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
 
 #include "lorsa/core/error.h"
 #include "lorsa/core/seed.h"
+#include "torch_private/cpu_generator.h"
 
 namespace lorsa::toy {
 namespace {
@@ -45,7 +45,7 @@ TargetModel::TargetModel(const ToyConfig::Model& config, int64_t vocabulary_size
   const int64_t width = config.heads * config.head_width;
   const int64_t mlp = std::max<int64_t>(config.d_mlp, 1);
   const double spread = 1.0 / std::sqrt(static_cast<double>(D));
-  const at::Generator random = at::detail::createCPUGenerator(stream_seed(seed, "toy weights"));
+  const at::Generator random = torch_private::cpu_generator(stream_seed(seed, "toy weights"));
   const auto normal = [&](const std::string& name, int64_t rows, int64_t columns, double std) {
     named_.emplace_back(name, at::empty({rows, columns}).normal_(0.0, std, random));
   };

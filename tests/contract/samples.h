@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "contract/implementations.h"
+#include "torch_private/cpu_generator.h"
 
 // Inputs of the contract suites, and what ATen makes of them in double.
 
@@ -13,7 +14,7 @@ inline at::Tensor normal(at::IntArrayRef shape,
                          uint64_t seed,
                          at::ScalarType dtype,
                          c10::Device device) {
-  at::Generator generator = at::detail::createCPUGenerator(seed);
+  at::Generator generator = lorsa::torch_private::cpu_generator(seed);
   return at::randn(shape, generator, at::kDouble).to(device, dtype);
 }
 

@@ -3,6 +3,7 @@
 #include "contract/samples.h"
 #include "lorsa/core/error.h"
 #include "support/test.h"
+#include "torch_private/cpu_generator.h"
 
 using namespace lorsa;
 using namespace lorsa::test;
@@ -80,7 +81,7 @@ TEST_CASE("top_k_heads tells scores apart that differ in the last bit", "[kernel
   for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
     const double epsilon = dtype == at::kDouble ? 0x1p-52 : dtype == at::kFloat ? 0x1p-23 : 0x1p-7;
     const int64_t heads = dtype == at::kBFloat16 ? 100 : 2304;
-    at::Generator generator = at::detail::createCPUGenerator(3);
+    at::Generator generator = lorsa::torch_private::cpu_generator(3);
     const at::Tensor steps = at::randperm(heads, generator, at::kDouble).unsqueeze(0);
     const at::Tensor z = (1.0 + steps * epsilon).to(implementation.device, dtype);
     check_top_k(implementation, z, ones(heads, dtype, implementation.device), 32);

@@ -11,6 +11,7 @@
 #include "lorsa/io/checksum.h"
 #include "lorsa/io/files.h"
 #include "support/throws.h"
+#include "torch_private/cpu_generator.h"
 
 namespace lorsa::data::test_cache {
 
@@ -57,7 +58,7 @@ inline RowBlock rows(int64_t first, int64_t count) {
   block.tokens_BT = at::empty({count, kLength}, at::kInt);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = first + i;
-    at::Generator generator = at::detail::createCPUGenerator(static_cast<uint64_t>(row) + 100);
+    at::Generator generator = lorsa::torch_private::cpu_generator(static_cast<uint64_t>(row) + 100);
     block.input_BTD[i].copy_(at::randn({kLength, kWidth}, generator));
     block.target_BTD[i].copy_(at::randn({kLength, kWidth}, generator) * 3 + 1);
     block.tokens_BT[i].copy_((at::arange(kLength) * 7 + row) % 50 + 1);

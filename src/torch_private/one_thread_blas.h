@@ -1,9 +1,10 @@
 #pragma once
 
-// MKL, which the wheel's LibTorch holds and exports; another BLAS leaves it null.
+// MKL, which the wheel's LibTorch holds and exports; another BLAS leaves it null. Checked with
+// LibTorch 2.11. If it goes: the thread setting of the BLAS that comes instead.
 extern "C" int MKL_Set_Num_Threads_Local(int num_threads) __attribute__((weak));
 
-namespace lorsa::kernels {
+namespace lorsa::torch_private {
 
 /// While it lives, LibTorch's BLAS (MKL) computes the products of this thread as one thread.
 ///
@@ -28,4 +29,4 @@ class OneThreadBlas {
   int before_;  ///< 0: as many as the process has
 };
 
-}  // namespace lorsa::kernels
+}  // namespace lorsa::torch_private
