@@ -8,6 +8,7 @@
 #include "data/shard_format.h"
 #include "data/shard_record.h"
 #include "io/folder_kind.h"
+#include "io/rope_json.h"
 #include "io/words.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/files.h"
@@ -56,45 +57,12 @@ std::optional<int64_t> optional_id(const Json& object,
   return value.is_null() ? std::nullopt : std::optional(member<int64_t>(object, key, where));
 }
 
-Json rope_json(const kernels::RopeSpec& rope) {
-  Json json = {{"rotary_dim", rope.rotary_dim},
-               {"base", rope.base},
-               {"layout", word_of(kernels::rope_layout_words(), rope.layout)},
-               {"scaling", word_of(kernels::rope_scaling_words(), rope.scaling)}};
-  if (rope.scaling != kernels::RopeScaling::kNone) {
-    json["factor"] = rope.factor;
-  }
-  if (rope.scaling == kernels::RopeScaling::kLlama3) {
-    json["low_freq_factor"] = rope.low_freq_factor;
-    json["high_freq_factor"] = rope.high_freq_factor;
-    json["original_context"] = rope.original_context;
-  }
-  return json;
-}
-
-kernels::RopeSpec rope_of(const Json& json, const std::string& where) {
-  kernels::RopeSpec rope;
-  rope.rotary_dim = count(json, "rotary_dim", where, 0);
-  rope.base = member<double>(json, "base", where);
-  rope.layout = value_of(kernels::rope_layout_words(), json, "layout", where);
-  rope.scaling = value_of(kernels::rope_scaling_words(), json, "scaling", where);
-  if (rope.scaling != kernels::RopeScaling::kNone) {
-    rope.factor = member<double>(json, "factor", where);
-  }
-  if (rope.scaling == kernels::RopeScaling::kLlama3) {
-    rope.low_freq_factor = member<double>(json, "low_freq_factor", where);
-    rope.high_freq_factor = member<double>(json, "high_freq_factor", where);
-    rope.original_context = count(json, "original_context", where, 1);
-  }
-  return rope;
-}
-
 AttentionInfo attention_of(const Json& json, const std::string& where) {
   AttentionInfo attention;
   attention.checksum = member<std::string>(json, "checksum", where);
   attention.attn_scale = member<double>(json, "attn_scale", where);
   attention.qk_norm_eps = member<double>(json, "qk_norm_eps", where);
-  attention.rope = rope_of(member<Json>(json, "rope", where), where + ": rope");
+  attention.rope = io::rope_from_json(member<Json>(json, "rope", where), where + ": rope");
   return attention;
 }
 
@@ -234,7 +202,7 @@ void write_manifest(const std::filesystem::path& folder, const Manifest& manifes
                          {"checksum", manifest.attention->checksum},
                          {"attn_scale", manifest.attention->attn_scale},
                          {"qk_norm_eps", manifest.attention->qk_norm_eps},
-                         {"rope", rope_json(manifest.attention->rope)}};
+                         {"rope", io::rope_to_json(manifest.attention->rope, io::RopeKeys::kUsed)}};
   }
   json["complete"] = manifest.complete;
   if (manifest.complete) {

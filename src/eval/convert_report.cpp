@@ -1,6 +1,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "io/rope_json.h"
 #include "io/words.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
@@ -24,7 +25,7 @@ std::string rope_text(const kernels::RopeSpec& rope) {
                         : rope.scaling == kernels::RopeScaling::kLinear ? ", linear scaling"
                                                                         : ", llama3 scaling";
   return formatted("RoPE over {} dimensions ({}), base {}{}", rope.rotary_dim,
-                   io::word_of(kernels::rope_layout_words(), rope.layout), rope.base, scaling);
+                   io::word_of(io::kRopeLayouts, rope.layout), rope.base, scaling);
 }
 
 std::string normalization_text(const ConvertReport& report) {

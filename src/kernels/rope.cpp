@@ -113,20 +113,6 @@ void rotate_with_aten(at::Tensor& x_BTSE,
 
 }  // namespace
 
-const std::vector<std::pair<std::string, RopeScaling>>& rope_scaling_words() {
-  static const std::vector<std::pair<std::string, RopeScaling>> words = {
-      {"none", RopeScaling::kNone},
-      {"linear", RopeScaling::kLinear},
-      {"llama3", RopeScaling::kLlama3}};
-  return words;
-}
-
-const std::vector<std::pair<std::string, RopeLayout>>& rope_layout_words() {
-  static const std::vector<std::pair<std::string, RopeLayout>> words = {
-      {"half_split", RopeLayout::kHalfSplit}, {"adjacent_pairs", RopeLayout::kAdjacentPairs}};
-  return words;
-}
-
 RopeTable rope_table(const RopeSpec& spec,
                      int64_t num_positions,
                      at::ScalarType dtype,

@@ -1,5 +1,6 @@
 #include "model/checkpoint_json.h"
 
+#include "io/rope_json.h"
 #include "io/words.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/version.h"
@@ -19,30 +20,6 @@ constexpr const char* kFirstSchema = "lorsa-checkpoint-1";
 const io::Words<Normalization> kNormalizations = {{"scaled", Normalization::kScaled},
                                                   {"folded", Normalization::kFolded}};
 
-io::Json rope_to_json(const kernels::RopeSpec& rope) {
-  return {{"rotary_dim", rope.rotary_dim},
-          {"base", rope.base},
-          {"scaling", word_of(kernels::rope_scaling_words(), rope.scaling)},
-          {"factor", rope.factor},
-          {"low_freq_factor", rope.low_freq_factor},
-          {"high_freq_factor", rope.high_freq_factor},
-          {"original_context", rope.original_context},
-          {"layout", word_of(kernels::rope_layout_words(), rope.layout)}};
-}
-
-kernels::RopeSpec rope_from_json(const io::Json& json, const std::string& where) {
-  kernels::RopeSpec rope;
-  rope.rotary_dim = io::member<int64_t>(json, "rotary_dim", where);
-  rope.base = io::member<double>(json, "base", where);
-  rope.scaling = value_of(kernels::rope_scaling_words(), json, "scaling", where);
-  rope.factor = io::member<double>(json, "factor", where);
-  rope.low_freq_factor = io::member<double>(json, "low_freq_factor", where);
-  rope.high_freq_factor = io::member<double>(json, "high_freq_factor", where);
-  rope.original_context = io::member<int64_t>(json, "original_context", where);
-  rope.layout = value_of(kernels::rope_layout_words(), json, "layout", where);
-  return rope;
-}
-
 }  // namespace
 
 io::Json checkpoint_json(const DictionaryShape& shape, const CheckpointInfo& info) {
@@ -60,7 +37,7 @@ io::Json checkpoint_json(const DictionaryShape& shape, const CheckpointInfo& inf
   json["qk_norm"] = shape.qk_norm;
   json["qk_norm_eps"] = shape.qk_norm_eps;
   json["num_virtual_keys"] = shape.num_virtual_keys;
-  json["rope"] = rope_to_json(shape.rope);
+  json["rope"] = io::rope_to_json(shape.rope, io::RopeKeys::kAll);
   json["normalization"] = word_of(kNormalizations, info.normalization);
   json["input_scale"] = info.input_scale;
   json["target_scale"] = info.target_scale;
@@ -95,7 +72,7 @@ DictionaryShape shape_of_json(const io::Json& json, const std::string& where) {
   if (schema != kFirstSchema) {
     shape.num_virtual_keys = io::member<int64_t>(json, "num_virtual_keys", where);
   }
-  shape.rope = rope_from_json(io::member<io::Json>(json, "rope", where), where + ": rope");
+  shape.rope = io::rope_from_json(io::member<io::Json>(json, "rope", where), where + ": rope");
   try {
     validate(shape);
   } catch (const ConfigError& error) {

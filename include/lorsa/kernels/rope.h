@@ -3,18 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <string>
-#include <utility>
-#include <vector>
 
 namespace lorsa::kernels {
 
 enum class RopeLayout { kHalfSplit, kAdjacentPairs };
 enum class RopeScaling { kNone, kLinear, kLlama3 };
-
-/// The words for them in files.
-[[nodiscard]] const std::vector<std::pair<std::string, RopeScaling>>& rope_scaling_words();
-[[nodiscard]] const std::vector<std::pair<std::string, RopeLayout>>& rope_layout_words();
 
 /// Rotary position embedding (Su et al. 2021) as Hugging Face models parameterise it.
 struct RopeSpec {
