@@ -60,11 +60,12 @@ class SparseStep {
     options_.grad_scale = scale;
     model::StepResult step =
         dictionary_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, options_);
-    double square = 0.0;
+    at::Tensor loss = step.squared_error * scale;
     const auto gradients = step.gradients.named();
     for (const auto& [name, gradient] : gradients) {
-      square += kernels::squared_norm(*gradient);
+      loss = loss + 0.0 * kernels::squared_norm(*gradient);
     }
+    const double result = loss.item<double>();
     kernels::AdamHyper hyper;
     hyper.learning_rate = 1e-6;
     hyper.step = ++optimizer_.steps;
@@ -76,7 +77,7 @@ class SparseStep {
                           *second[i].second, hyper, options_.bfloat16_weights.at(weights[i].first));
     }
     kept_ = step.kept;
-    return step.squared_error * scale + 0.0 * square;
+    return result;
   }
 
   /// Of the last step.

@@ -1,6 +1,7 @@
 #include "lorsa/kernels/adam.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/scalar_tensor.h>
 
 #include <numeric>
 #include <vector>
@@ -40,14 +41,14 @@ void adam_cpu(at::Tensor& parameter,
 }
 
 template <typename T>
-double squared_norm_cpu(const at::Tensor& tensor) {
+at::Tensor squared_norm_cpu(const at::Tensor& tensor) {
   const T* x = tensor.const_data_ptr<T>();
   const int64_t size = tensor.numel();
   std::vector<double> sums(static_cast<size_t>(num_blocks(size)));
   at::parallel_for(0, num_blocks(size), kGrainBlocks, [&](int64_t begin, int64_t end) {
     cpu::squared_norm_blocks(x, size, begin, end, sums.data());
   });
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
+  return at::scalar_tensor(std::accumulate(sums.begin(), sums.end(), 0.0), at::kDouble);
 }
 
 void check_full_precision(const at::Tensor& tensor, const char* name) {
@@ -86,7 +87,7 @@ void adam_step_(at::Tensor& parameter,
   }
 }
 
-double squared_norm(const at::Tensor& tensor) {
+at::Tensor squared_norm(const at::Tensor& tensor) {
   const PartTimer timer(Part::kOptimizer);
   check_full_precision(tensor, "tensor");
   if (tensor.is_cuda()) {

@@ -136,7 +136,7 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
                               const at::Tensor& scored_P,
                               double grad_scale) {
   const c10::cuda::CUDAGuard guard(W_O_HD.device());
-  DecodeLoss result{at::empty(target_PD.sizes(), W_O_HD.options())};
+  DecodeLoss result{at::empty(target_PD.sizes(), W_O_HD.options()), {}};
   // The positions' errors, then their sum.
   const int64_t positions = target_PD.size(0);
   const at::Tensor errors = at::empty({positions + 1}, W_O_HD.options().dtype(at::kDouble));
@@ -149,7 +149,7 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
                             current_stream(W_O_HD)),
           "sparse_decode_loss");
   });
-  result.squared_error = errors[positions].item<double>();
+  result.squared_error = errors[positions];
   return result;
 }
 
@@ -228,7 +228,7 @@ void adam_step_(at::Tensor& parameter,
   parameter.scalar_type() == at::kFloat ? step(float{}) : step(double{});
 }
 
-double squared_norm(const at::Tensor& tensor) {
+at::Tensor squared_norm(const at::Tensor& tensor) {
   const c10::cuda::CUDAGuard guard(tensor.device());
   const at::Tensor sums = at::empty({cuda::kNormBlocks + 1}, tensor.options().dtype(at::kDouble));
   const auto sum = [&](auto type) {
@@ -238,7 +238,7 @@ double squared_norm(const at::Tensor& tensor) {
           "squared_norm");
   };
   tensor.scalar_type() == at::kFloat ? sum(float{}) : sum(double{});
-  return sums[cuda::kNormBlocks].item<double>();
+  return sums[cuda::kNormBlocks];
 }
 
 }  // namespace on_cuda

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -76,14 +77,15 @@ DecodeLoss decode_loss_cpu(const TopK& kept,
   const cpu::DecodeInput<T> in = input_of<T>(kept, W_O_HD, b_D);
   const cpu::LossInput<T> loss{target_PD.const_data_ptr<T>(),
                                static_cast<const uint8_t*>(scored_P.const_data_ptr()), grad_scale};
-  DecodeLoss result{at::empty({in.shape.positions, in.shape.width}, W_O_HD.options())};
+  DecodeLoss result{at::empty({in.shape.positions, in.shape.width}, W_O_HD.options()), {}};
   T* grad_y = result.grad_y_PD.mutable_data_ptr<T>();
   std::vector<double> squared_error_P(static_cast<size_t>(in.shape.positions));
   at::parallel_for(0, in.shape.positions, grain_rows(in.shape), [&](int64_t begin, int64_t end) {
     cpu::decode_loss_rows(in, loss, begin, end, grad_y, squared_error_P.data());
   });
   // One after the other, whatever the number of threads.
-  result.squared_error = std::accumulate(squared_error_P.begin(), squared_error_P.end(), 0.0);
+  result.squared_error = at::scalar_tensor(
+      std::accumulate(squared_error_P.begin(), squared_error_P.end(), 0.0), at::kDouble);
   return result;
 }
 

@@ -70,9 +70,15 @@ void add_auxiliary(const DecodeTask& task,
 
 void count_active(const DecodeTask& task, StepResult& result) {
   const at::Tensor active_PK = (result.kept.value_PK != 0).logical_and(task.scored_P.unsqueeze(1));
-  result.num_active = active_PK.sum().item<int64_t>();
-  result.active_H = at::zeros({task.shape.num_ov_heads}, active_PK.options());
-  result.active_H.index_fill_(0, result.kept.head_PK.masked_select(active_PK).to(at::kLong), true);
+  result.num_active = active_PK.sum();
+  // Inactive entries count for a head past the last: to select the others is to wait for the
+  // device.
+  const int64_t H = task.shape.num_ov_heads;
+  const at::Tensor head_PK =
+      result.kept.head_PK.to(at::kLong).masked_fill_(active_PK.logical_not(), H);
+  result.active_H = at::zeros({H + 1}, active_PK.options())
+                        .index_fill_(0, head_PK.view({-1}), true)
+                        .narrow(0, 0, H);
 }
 
 ZGradient decode_sparse(const DecodeTask& task, const at::Tensor& norm_H, StepResult& result) {
@@ -91,7 +97,9 @@ ZGradient decode_sparse(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   add_auxiliary(task, norm_H, decoded.grad_y_PD, result, d_z);
   count_active(task, result);
   if (options.threshold == StepOptions::Threshold::kMeasure) {
-    result.threshold = batch_threshold(task.z_PH, norm_H, task.scored_P, top_k * result.num_scored);
+    result.threshold =
+        at::full_like(result.threshold, batch_threshold(task.z_PH, norm_H, task.scored_P,
+                                                        top_k * result.num_scored.item<int64_t>()));
   }
   return d_z;
 }
@@ -116,7 +124,9 @@ ZGradient decode(const DecodeTask& task, StepResult& result) {
   const at::Tensor norm_H =
       at::linalg_vector_norm(task.weights.W_O, 2, at::IntArrayRef{1},
                              /*keepdim=*/false, task.weights.b_D.scalar_type());
-  result.num_scored = task.scored_P.sum().item<int64_t>();
+  result.num_scored = task.scored_P.sum();
+  result.penalty = result.auxiliary_loss = result.threshold =
+      at::zeros({}, norm_H.options().dtype(at::kDouble));
   if (is_sparse(task.shape.activation)) {
     return decode_sparse(task, norm_H, result);
   }

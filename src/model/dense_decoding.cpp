@@ -33,17 +33,17 @@ void add_penalty(const DecodeTask& task,
   }
   const at::Tensor weight_P1 = task.scored_P.to(a_PH.scalar_type()).unsqueeze(1) * penalty.scale;
   if (penalty.kind == PenaltyKind::kL0) {
-    result.penalty = ((a_PH > 0) * weight_P1).sum(at::kDouble).item<double>();
+    result.penalty = ((a_PH > 0) * weight_P1).sum(at::kDouble);
     return;
   }
   const at::Tensor s_PH = a_PH * norm_H;
   at::Tensor d_s_PH;
   if (penalty.kind == PenaltyKind::kL1) {
-    result.penalty = (s_PH * weight_P1).sum(at::kDouble).item<double>();
+    result.penalty = (s_PH * weight_P1).sum(at::kDouble);
     d_s_PH = weight_P1.expand_as(s_PH);
   } else {
     const at::Tensor tanh_PH = at::tanh(s_PH * penalty.stretch);
-    result.penalty = (tanh_PH * weight_P1).sum(at::kDouble).item<double>();
+    result.penalty = (tanh_PH * weight_P1).sum(at::kDouble);
     d_s_PH = (1.0 - tanh_PH.square()) * weight_P1 * penalty.stretch;
   }
   d_a_PH.addcmul_(d_s_PH, norm_H.unsqueeze(0));
@@ -74,7 +74,7 @@ at::Tensor decode_dense(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   const at::Tensor scored_P1 = task.scored_P.unsqueeze(1);
   const at::Tensor error_PD =
       (kernels::product_of_sums(a_PH, w.W_O) + w.b_D - task.target_PD) * scored_P1;
-  result.squared_error = error_PD.square().sum(at::kDouble).item<double>();
+  result.squared_error = error_PD.square().sum(at::kDouble);
   const at::Tensor d_y_PD = error_PD * (2.0 * task.options.grad_scale);
   const at::Tensor as_operand_PD = d_y_PD.to(w.W_O.scalar_type());
   result.gradients.W_O = kernels::product_of_sums(a_PH.t(), as_operand_PD);
@@ -86,7 +86,7 @@ at::Tensor decode_dense(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   }
   const at::Tensor acts_PH = a_PH > 0;
   const at::Tensor counted_PH = acts_PH.logical_and(scored_P1);
-  result.num_active = counted_PH.sum().item<int64_t>();
+  result.num_active = counted_PH.sum();
   result.active_H = counted_PH.any(0);
   return d_a_PH.mul_(acts_PH).to(task.z_PH.scalar_type());
 }

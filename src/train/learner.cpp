@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
+#include <span>
 #include <utility>
 
 #include "core/clock.h"
@@ -61,9 +63,9 @@ double Learner::step(const TrainingBatch& batch) {
   const double reduced_s = now_s();
   apply(sums, batch);
   const double end_s = now_s();
-  times_.model_s += computed_s - start_s - sums.waited_s;
+  times_.model_s += computed_s - start_s - sums.waited_s + sums.read_s;
   times_.communication_s += sums.waited_s + reduced_s - computed_s;
-  times_.optimizer_s += end_s - reduced_s;
+  times_.optimizer_s += end_s - reduced_s - sums.read_s;
   return sums.squared_error * mean_scale(batch);
 }
 
@@ -160,11 +162,11 @@ Learner::Sums Learner::compute(const TrainingBatch& batch) {
         sum.add_(*gradient);
       }
     }
-    sums.squared_error += step.squared_error;
-    sums.penalty += step.penalty;
-    sums.auxiliary_loss += step.auxiliary_loss;
-    sums.threshold += step.threshold * static_cast<double>(size) / static_cast<double>(rows);
-    sums.num_active += step.num_active;
+    const at::Tensor numbers =
+        at::stack({step.squared_error, step.penalty, step.auxiliary_loss,
+                   step.threshold * static_cast<double>(size) / static_cast<double>(rows),
+                   step.num_active.to(at::kDouble)});
+    sums.numbers = first ? numbers : sums.numbers.add_(numbers);
     sums.active_H = first ? step.active_H : sums.active_H.logical_or(step.active_H);
   }
   const double computed_s = now_s();
@@ -176,28 +178,30 @@ Learner::Sums Learner::compute(const TrainingBatch& batch) {
 }
 
 void Learner::reduce(const TrainingBatch& batch, Sums& sums) {
-  squared_deviation_ = batch.squared_deviation;
+  sums.numbers = at::cat({sums.numbers, batch.squared_deviation.view({1})});
   dist::Communicator& communicator = parts_.communicator;
   if (communicator.world_size() == 1) {
     return;
   }
-  const at::Tensor all =
-      at::tensor({sums.squared_error, sums.penalty, sums.auxiliary_loss, sums.threshold,
-                  static_cast<double>(sums.num_active), batch.squared_deviation},
-                 at::kDouble)
-          .to(communicator.device());
-  communicator.all_reduce_sum(all);
-  const at::Tensor sum = all.cpu();
-  const auto* value = sum.const_data_ptr<double>();
-  sums.squared_error = value[0];
-  sums.penalty = value[1];
-  sums.auxiliary_loss = value[2];
-  sums.threshold = value[3] / static_cast<double>(communicator.world_size());
-  sums.num_active = std::llround(value[4]);
-  squared_deviation_ = value[5];
+  communicator.all_reduce_sum(sums.numbers);
   const at::Tensor active = sums.active_H.to(at::kLong);
   communicator.all_reduce_max(active);
   sums.active_H = active > 0;
+}
+
+double Learner::read(const std::vector<at::Tensor>& numbers, Sums& sums) const {
+  const double start_s = now_s();
+  const at::Tensor host = at::cat(numbers).cpu();
+  sums.read_s = now_s() - start_s;
+  const std::span<const double> value(host.const_data_ptr<double>(),
+                                      static_cast<size_t>(host.numel()));
+  sums.squared_error = value[0];
+  sums.penalty = value[1];
+  sums.auxiliary_loss = value[2];
+  sums.threshold = value[3] / static_cast<double>(parts_.communicator.world_size());
+  sums.num_active = std::llround(value[4]);
+  sums.squared_deviation = value[5];
+  return std::accumulate(value.begin() + 6, value.end(), 0.0);
 }
 
 void Learner::apply(Sums& sums, const TrainingBatch& batch) {
@@ -207,12 +211,12 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
     at::Tensor& gradient = sums.gradients.W_O;
     gradient.addcmul_((gradient * W_O).sum(1, /*keepdim=*/true), W_O, -1.0);
   }
-  double square = 0.0;
   const auto gradients = sums.gradients.named();
+  std::vector<at::Tensor> numbers = {sums.numbers};
   for (const auto& [name, gradient] : gradients) {
-    square += kernels::squared_norm(*gradient);
+    numbers.push_back(kernels::squared_norm(*gradient).view({1}));
   }
-  const double norm = std::sqrt(square);
+  const double norm = std::sqrt(read(numbers, sums));
   TrainerState& state = parts_.state;
   const RunConfig::Train& train = config_.train;
   LORSA_CHECK(std::isfinite(sums.squared_error) && std::isfinite(norm), Error,
@@ -260,7 +264,7 @@ void Learner::account(const Sums& sums, const TrainingBatch& batch, double grad_
   state.tokens_seen += batch.num_tokens;
   MetricWindow& w = state.window;
   w.squared_error += sums.squared_error;
-  w.squared_deviation += squared_deviation_;
+  w.squared_deviation += sums.squared_deviation;
   w.penalty += sums.penalty;
   w.auxiliary_loss += sums.auxiliary_loss;
   w.num_scored += batch.num_scored;

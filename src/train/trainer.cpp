@@ -86,7 +86,7 @@ TrainingBatch Trainer::next_batch() {
   }
   out.scored_BT = batch.scored_BT.to(parts_.device);
   const at::Tensor deviation_BT = (out.target_BTD - target_mean_D_).square().sum(-1);
-  out.squared_deviation = (deviation_BT * out.scored_BT).sum(at::kDouble).item<double>();
+  out.squared_deviation = (deviation_BT * out.scored_BT).sum(at::kDouble);
   out.num_scored = batch.scored_BT.sum().item<int64_t>();
   out.num_tokens = batch.scored_BT.numel() * parts_.communicator.world_size();
   if (parts_.communicator.world_size() > 1) {

@@ -66,8 +66,8 @@ kernels::DecodeLoss decode_loss(const TopK& kept,
                                 const at::Tensor& target,
                                 const at::Tensor& scored,
                                 double grad_scale) {
-  kernels::DecodeLoss result{poisoned({kept.value_PK.size(0), W_O.size(1)}, W_O)};
-  result.squared_error = dispatch(W_O.scalar_type(), [&](auto type) {
+  kernels::DecodeLoss result{poisoned({kept.value_PK.size(0), W_O.size(1)}, W_O), {}};
+  const double squared_error = dispatch(W_O.scalar_type(), [&](auto type) {
     using T = decltype(type);
     return reference::decode_loss<T>(
         kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
@@ -75,6 +75,7 @@ kernels::DecodeLoss decode_loss(const TopK& kept,
         static_cast<const uint8_t*>(scored.const_data_ptr()), grad_scale, shape_of(kept, W_O),
         result.grad_y_PD.mutable_data_ptr<T>());
   });
+  result.squared_error = at::scalar_tensor(squared_error, at::kDouble);
   return result;
 }
 

@@ -58,7 +58,7 @@ Implementation public_implementation(std::string name,
   result.adam = [](auto& p, const auto& g, auto& m, auto& v, const auto& hyper) {
     kernels::adam_step_(p, g, m, v, hyper);
   };
-  result.squared_norm = kernels::squared_norm;
+  result.squared_norm = [](const at::Tensor& x) { return kernels::squared_norm(x).item<double>(); };
   return result;
 }
 

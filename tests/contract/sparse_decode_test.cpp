@@ -39,7 +39,7 @@ TEST_CASE("sparse_decode_loss gives the squared error and its gradient at scored
             sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD, mask, sample.grad_scale);
         REQUIRE(relative_error(loss.grad_y_PD, difference * 2.0 * sample.grad_scale) <=
                 tolerance(dtype));
-        REQUIRE(loss.squared_error == Approx(expected).epsilon(tolerance(dtype)));
+        REQUIRE(loss.squared_error.item<double>() == Approx(expected).epsilon(tolerance(dtype)));
       }
     }
   });
@@ -51,7 +51,7 @@ TEST_CASE("sparse_decode_loss of unscored positions is exactly zero", "[kernels]
     const DecodeLoss loss =
         implementation.decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
                                    at::zeros_like(sample.scored_P), 1.0);
-    REQUIRE(loss.squared_error == 0.0);
+    REQUIRE(loss.squared_error.item<double>() == 0.0);
     REQUIRE(loss.grad_y_PD.eq(0).all().item<bool>());
   });
 }
@@ -150,9 +150,9 @@ TEST_CASE("gradients of the decode agree with central differences", "[kernels][d
       for (int64_t i = 0; i < flat.numel(); ++i) {
         const double at_centre = flat[i].item<double>();
         flat[i].fill_(at_centre + step);
-        const double above = loss().squared_error;
+        const double above = loss().squared_error.item<double>();
         flat[i].fill_(at_centre - step);
-        const double below = loss().squared_error;
+        const double below = loss().squared_error.item<double>();
         flat[i].fill_(at_centre);
         const double difference = (above - below) / (2 * step) * sample.grad_scale;
         REQUIRE(gradient.view(-1)[i].item<double>() ==

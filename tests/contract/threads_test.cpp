@@ -26,21 +26,21 @@ std::vector<at::Tensor> run_all(at::ScalarType dtype, int threads) {
   const at::Tensor gradient = normal({300001}, 55, dtype, at::kCPU);
   at::Tensor first = gradient * 0.1;
   at::Tensor second = gradient.square();
-  const double norm = kernels::squared_norm(parameter);
+  const at::Tensor norm = kernels::squared_norm(parameter);
   kernels::adam_step_(parameter, gradient, first, second, {});
   at::set_num_threads(before);
   return {kept.value_PK,
           kept.head_PK,
           kernels::sparse_decode(sample.kept, sample.W_O_HD, sample.b_D),
           loss.grad_y_PD,
-          at::full({1}, loss.squared_error, at::kDouble),
+          loss.squared_error,
           gradients.grad_value_PK,
           gradients.grad_W_O_HD,
           gradients.grad_b_D,
           parameter,
           first,
           second,
-          at::full({1}, norm, at::kDouble)};
+          norm};
 }
 
 }  // namespace

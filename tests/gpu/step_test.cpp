@@ -79,6 +79,7 @@ class Training {
     out.input_BTD = batch.x;
     out.target_BTD = batch.t;
     out.scored_BT = batch.scored;
+    out.squared_deviation = at::zeros({}, batch.t.options().dtype(at::kDouble));
     out.num_scored = batch.scored.sum().item<int64_t>();
     out.num_tokens = sequences * positions;
     return learner_->step(out);
@@ -138,7 +139,8 @@ TEST_CASE("a training step on CUDA equals the CPU's in both precisions", "[gpu][
         const bool low = precision == model::StepOptions::Precision::kBFloat16;
         INFO("activation " << static_cast<int>(activation) << ", qk_norm " << qk_norm << ", "
                            << (low ? "bfloat16" : "float32"));
-        CHECK(ours.squared_error == Approx(exact.squared_error).epsilon(low ? 1e-2 : 1e-4));
+        CHECK(ours.squared_error.item<double>() ==
+              Approx(exact.squared_error.item<double>()).epsilon(low ? 1e-2 : 1e-4));
         for (const auto& [name, gradient] : exact.gradients.named()) {
           INFO(name);
           // A near-tie of the selection moves a whole head's entry.

@@ -19,8 +19,8 @@ void adam_step_(at::Tensor& parameter,
                 const AdamHyper& hyper,
                 const at::Tensor& bfloat16_copy = {});
 
-/// Sum of squares in double of a contiguous float32 or float64 tensor, the same bits for every
-/// thread count.
-[[nodiscard]] double squared_norm(const at::Tensor& tensor);
+/// Sum of squares of a contiguous float32 or float64 tensor, float64 [] on its device, the same
+/// bits for every thread count.
+[[nodiscard]] at::Tensor squared_norm(const at::Tensor& tensor);
 
 }  // namespace lorsa::kernels

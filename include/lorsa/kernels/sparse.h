@@ -43,8 +43,8 @@ struct TopK {
 struct DecodeLoss {
   /// d loss / d y = 2 * grad_scale * (y - t) at scored positions, 0 elsewhere; in W_O's dtype.
   at::Tensor grad_y_PD;
-  /// Sum over scored positions and D of (y - t)^2, accumulated in double.
-  double squared_error = 0.0;
+  /// Sum over scored positions and D of (y - t)^2, float64 [] on W_O's device.
+  at::Tensor squared_error;
 };
 
 /// Decodes, compares with target_PD [P, D] and gives the output gradient in one pass over W_O's

@@ -188,16 +188,18 @@ struct StepOptions {
   std::function<void(const std::string&, at::Tensor&)> gradient_ready = {};
 };
 
-/// What a training step needs from one pass.
+/// What a training step needs from one pass. Numbers are float64 [] and counts int64 [], on the
+/// dictionary's device: to read one is to wait for it.
 struct StepResult {
-  double squared_error = 0.0;   ///< sum over scored positions and D
-  double penalty = 0.0;         ///< what it adds to the loss
-  double auxiliary_loss = 0.0;  ///< what AuxK adds to the loss
-  int64_t num_scored = 0;
-  int64_t num_active = 0;  ///< activations other than 0 at scored positions
-  at::Tensor active_H;     ///< bool: the head acts at some scored position
-  /// The lowest of the top_k * num_scored best scores of the batch, 0 where fewer are positive.
-  double threshold = 0.0;
+  at::Tensor squared_error;   ///< sum over scored positions and D
+  at::Tensor penalty;         ///< what it adds to the loss
+  at::Tensor auxiliary_loss;  ///< what AuxK adds to the loss
+  at::Tensor num_scored;
+  at::Tensor num_active;  ///< activations other than 0 at scored positions
+  at::Tensor active_H;    ///< bool: the head acts at some scored position
+  /// The lowest of the top_k * num_scored best scores of the batch, 0 where fewer are positive or
+  /// it is not measured.
+  at::Tensor threshold;
   /// Of loss = squared_error * grad_scale + penalty + auxiliary_loss; frozen ones are undefined.
   DictionaryWeights gradients;
   kernels::TopK kept;  ///< undefined for relu and jumprelu

@@ -16,9 +16,9 @@ namespace lorsa::train {
 struct TrainingBatch {
   at::Tensor input_BTD;  ///< the layer's; what reads the target (an SAE) does not look at it
   at::Tensor target_BTD, scored_BT;
-  double squared_deviation = 0.0;  ///< of this rank's scored targets from the cache's mean
-  int64_t num_scored = 0;          ///< of all ranks
-  int64_t num_tokens = 0;          ///< of all ranks
+  at::Tensor squared_deviation;  ///< float64 []: this rank's scored targets from the cache's mean
+  int64_t num_scored = 0;        ///< of all ranks
+  int64_t num_tokens = 0;        ///< of all ranks
 };
 
 /// Where the time since the last line of metrics.jsonl went, in wall seconds.
@@ -60,14 +60,18 @@ class Learner {
  private:
   /// Sums over the batch's parts and over ranks.
   struct Sums {
+    /// On the device, in the order of the six below, which apply() reads in one copy.
+    at::Tensor numbers;
     double squared_error = 0.0;
     double penalty = 0.0;
     double auxiliary_loss = 0.0;
     double threshold = 0.0;
     int64_t num_active = 0;
+    double squared_deviation = 0.0;
     at::Tensor active_H;
     model::DictionaryWeights gradients;
     double waited_s = 0.0;  ///< for other ranks, while gradients were summed
+    double read_s = 0.0;    ///< until the device had computed what apply() reads
   };
 
   /// With AuxK: Adam's moments of a head become 0 when it is found dead, and again every
@@ -79,6 +83,9 @@ class Learner {
   [[nodiscard]] model::StepOptions options_for(const TrainingBatch& batch) const;
   [[nodiscard]] Sums compute(const TrainingBatch& batch);
   void reduce(const TrainingBatch& batch, Sums& sums);
+  /// One copy to the host: fills the sums from `numbers`, theirs and the squares of the gradients,
+  /// and returns the sum of those.
+  [[nodiscard]] double read(const std::vector<at::Tensor>& numbers, Sums& sums) const;
   void apply(Sums& sums, const TrainingBatch& batch);
   void account(const Sums& sums, const TrainingBatch& batch, double grad_norm);
   [[nodiscard]] bool measures_threshold(const TrainingBatch& batch) const;
@@ -87,7 +94,6 @@ class Learner {
   Parts parts_;
   model::DictionaryWeights bfloat16_weights_;  // undefined but for bfloat16 compute
   StepTimes times_;
-  double squared_deviation_ = 0.0;  // of the step, over all ranks
 };
 
 }  // namespace lorsa::train

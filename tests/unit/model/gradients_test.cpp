@@ -122,11 +122,11 @@ TEST_CASE("the hand-written backward equals autograd of the head-by-head oracle 
     const at::Tensor loss = p.loss_of(leaf);
     loss.backward();
     INFO(name_of(kind));
-    REQUIRE(step.num_scored == 8);
-    REQUIRE(step.squared_error * p.options.grad_scale + step.penalty + step.auxiliary_loss ==
-            Approx(loss.item<double>()).epsilon(1e-12));
-    REQUIRE((step.penalty > 0) == (kind.penalty != PenaltyKind::kNone));
-    REQUIRE((step.auxiliary_loss > 0) == !kind.dead_heads.empty());
+    REQUIRE(step.num_scored.item<int64_t>() == 8);
+    REQUIRE((step.squared_error * p.options.grad_scale + step.penalty + step.auxiliary_loss)
+                .item<double>() == Approx(loss.item<double>()).epsilon(1e-12));
+    REQUIRE((step.penalty.item<double>() > 0) == (kind.penalty != PenaltyKind::kNone));
+    REQUIRE((step.auxiliary_loss.item<double>() > 0) == !kind.dead_heads.empty());
     REQUIRE(step.gradients.named().size() == leaf.named().size());
     for (const auto& [name, gradient] : step.gradients.named()) {
       if (name == "log_threshold") {
@@ -228,7 +228,7 @@ TEST_CASE("AuxK reaches dead heads alone and leaves the main gradients as they a
   REQUIRE(change.max().item<double>() > 1e-6);
   REQUIRE_FALSE(at::equal(with.gradients.W_V, without.gradients.W_V));
   REQUIRE(at::equal(with.gradients.b_D, without.gradients.b_D));
-  REQUIRE(with.squared_error == without.squared_error);
+  REQUIRE(at::equal(with.squared_error, without.squared_error));
 }
 
 TEST_CASE("frozen QK heads get no gradient and the others keep theirs", "[model]") {
@@ -279,9 +279,10 @@ TEST_CASE("bfloat16 compute stays near full precision, its sums and gradients in
     }
     UNSCOPED_INFO("worst " << worst);
     REQUIRE(worst > 1e-5);
-    REQUIRE(low.squared_error == Approx(full.squared_error).epsilon(0.02));
-    REQUIRE(low.penalty == Approx(full.penalty).epsilon(0.02));
-    REQUIRE(low.auxiliary_loss == Approx(full.auxiliary_loss).epsilon(0.02));
+    for (const auto number : {&model::StepResult::squared_error, &model::StepResult::penalty,
+                              &model::StepResult::auxiliary_loss}) {
+      REQUIRE((low.*number).item<double>() == Approx((full.*number).item<double>()).epsilon(0.02));
+    }
   }
 }
 
@@ -313,7 +314,7 @@ TEST_CASE("bfloat16 compute reads the copies that it is given", "[model]") {
   const at::Tensor off = (given.gradients.b_D - term.sum(0)).abs();
   REQUIRE((off <= term.abs().sum(0) * 0x1p-8).all().item<bool>());
   p.options.bfloat16_weights.W_O = at::zeros_like(p.options.bfloat16_weights.W_O);
-  REQUIRE(p.step().squared_error != given.squared_error);
+  REQUIRE_FALSE(at::equal(p.step().squared_error, given.squared_error));
 }
 
 TEST_CASE("bfloat16 compute refuses weights that are not float32", "[model]") {
@@ -341,7 +342,7 @@ TEST_CASE("every gradient is announced once, with its final value", "[model]") {
 TEST_CASE("the measured threshold is the lowest score that batchtopk keeps", "[model]") {
   Problem p = make_problem(kKinds.at(0), 53);
   p.options.threshold = model::StepOptions::Threshold::kMeasure;
-  const double threshold = p.step().threshold;
+  const double threshold = p.step().threshold.item<double>();
   const at::Tensor score = at::relu(test::oracle_z(p.shape, p.weights, p.x_BTD)) *
                            p.weights.W_O.norm(2, 1) * p.scored_BT.unsqueeze(-1);
   // The oracle multiplies in another order: equal to rounding, not to the bit on every processor.

@@ -40,6 +40,7 @@ train::OptimizerState moments_after_step(int64_t silent, int64_t aux_k) {
   train::TrainingBatch batch;
   batch.input_BTD = at::randn({2, kBatchTokens / 2, shape.d_model});
   batch.target_BTD = at::randn({2, kBatchTokens / 2, shape.d_model});
+  batch.squared_deviation = at::zeros({}, at::kDouble);
   batch.scored_BT = at::ones({2, kBatchTokens / 2}, at::kBool);
   batch.num_scored = batch.num_tokens = kBatchTokens;
   learner.step(batch);

@@ -138,6 +138,7 @@ int64_t measured_peak(const train::RunConfig& config, int64_t micro_batch) {
     batch.input_BTD = shape.num_qk_heads == 0
                           ? batch.target_BTD
                           : at::empty({kSequences, kPositions, shape.d_model}).normal_();
+    batch.squared_deviation = at::zeros({}, at::kDouble);
     batch.scored_BT = at::ones({kSequences, kPositions}, at::kBool);
     batch.num_scored = batch.num_tokens = kSequences * kPositions;
     learner.step(batch);
