@@ -28,23 +28,6 @@ std::string where(const data::CacheReader& cache) {
 
 }  // namespace
 
-StudyBatch::StudyBatch(const std::vector<Member>& members, c10::Device device, data::Batch stored)
-    : input_BTD(stored.input_BTD.to(device, at::kFloat)),
-      target_BTD(stored.target_BTD.to(device, at::kFloat)),
-      scored_BT(stored.scored_BT.to(device)),
-      members_(members),
-      stored_(std::move(stored)),
-      outputs_(members.size()) {}
-
-const model::Reconstruction& StudyBatch::output(size_t member) const {
-  std::optional<model::Reconstruction>& output = outputs_.at(member);
-  if (!output) {
-    const model::Dictionary& dictionary = members_[member].dictionary;
-    output = dictionary.reconstruct(dictionary.read_of(input_BTD, target_BTD));
-  }
-  return *output;
-}
-
 Study::Study(const std::string& device) : device_(resolve_device(device)) {}
 
 void Study::open_cache(const std::filesystem::path& folder) {
@@ -181,6 +164,39 @@ void Study::require_members_of_cache() const {
   }
 }
 
+StudyBatch::StudyBatch(const Study& study, const std::vector<int64_t>& rows)
+    : study_(study), stored_(study.cache().read(rows)), outputs_(study.members().size()) {
+  input_BTD = stored_.input_BTD.to(study.device(), at::kFloat);
+  target_BTD = stored_.target_BTD.to(study.device(), at::kFloat);
+  scored_BT = stored_.scored_BT.to(study.device());
+  sites_[study.cache().manifest().site] = {input_BTD, target_BTD};
+}
+
+const SiteRows& StudyBatch::at(const Site& site) const {
+  const auto known = sites_.find(site);
+  if (known != sites_.end()) {
+    return known->second;
+  }
+  const data::CacheReader* cache = study_.find_cache(site);
+  LORSA_CHECK(cache != nullptr, ConfigError, "expected a cache of {}, found none", to_string(site));
+  const data::Batch batch = cache->read(stored_.rows);
+  LORSA_CHECK(::at::equal(batch.tokens_BT, stored_.tokens_BT), FormatError,
+              "{}: row {} and those behind it hold other tokens than {}", cache->folder(),
+              stored_.rows.front(), study_.cache().folder());
+  return sites_[site] = {batch.input_BTD.to(study_.device(), at::kFloat),
+                         batch.target_BTD.to(study_.device(), at::kFloat)};
+}
+
+const model::Reconstruction& StudyBatch::output(size_t member) const {
+  std::optional<model::Reconstruction>& output = outputs_.at(member);
+  if (!output) {
+    const Member& one = study_.members()[member];
+    const SiteRows& rows = at(one.info.site);
+    output = one.dictionary.reconstruct(one.dictionary.read_of(rows.input_BTD, rows.target_BTD));
+  }
+  return *output;
+}
+
 std::vector<int64_t> heldout_rows(const data::CacheReader& cache, int64_t max_rows) {
   std::vector<int64_t> rows = cache.rows(data::Side::kHeldout);
   if (max_rows > 0 && static_cast<size_t>(max_rows) < rows.size()) {
@@ -219,8 +235,7 @@ void for_each_batch(const Study& study,
                                   first, num_rows));
     }
     const int64_t last = std::min(first + size, num_rows);
-    take({study.members(), study.device(),
-          study.cache().read({rows.begin() + first, rows.begin() + last})});
+    take({study, {rows.begin() + first, rows.begin() + last}});
     bar.update(last * length);
   }
   bar.finish();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,27 +26,6 @@ struct Member {
   std::string name;              ///< what reports call it: a checkpoint's folder
   model::Dictionary dictionary;  ///< folded, float32, on the study's device
   model::CheckpointInfo info;    ///< of one in memory: the site, and the rest of its cache
-};
-
-/// Rows of a study's cache as measures get them, on the study's device in float32.
-class StudyBatch {
- public:
-  StudyBatch(const std::vector<Member>& members, c10::Device device, data::Batch stored);
-
-  at::Tensor input_BTD;
-  at::Tensor target_BTD;
-  at::Tensor scored_BT;
-
-  /// As the cache has them, on the host: tokens [B, T] int32 and the rows' numbers too.
-  [[nodiscard]] const data::Batch& stored() const { return stored_; }
-
-  /// What a member makes of the rows; computed at the first call.
-  [[nodiscard]] const model::Reconstruction& output(size_t member) const;
-
- private:
-  const std::vector<Member>& members_;
-  data::Batch stored_;
-  mutable std::vector<std::optional<model::Reconstruction>> outputs_;
 };
 
 /// Dictionaries, the caches of their sites and the language model behind them, each opened and
@@ -110,6 +90,38 @@ class Study {
   mutable std::unique_ptr<lm::LanguageModel> model_;
   mutable std::unique_ptr<lm::Tokenizer> tokenizer_;
   mutable std::optional<kernels::Mhsa> attention_;
+};
+
+/// What a site read and wrote, [B, T, D] float32 on the study's device.
+struct SiteRows {
+  at::Tensor input_BTD;
+  at::Tensor target_BTD;
+};
+
+/// Rows of a study's caches as measures get them.
+class StudyBatch {
+ public:
+  StudyBatch(const Study& study, const std::vector<int64_t>& rows);
+
+  at::Tensor input_BTD;   ///< of the first cache's site, as SiteRows
+  at::Tensor target_BTD;
+  at::Tensor scored_BT;  ///< bool, on the study's device
+
+  /// As the first cache has them, on the host: tokens [B, T] int32 and the rows' numbers too.
+  [[nodiscard]] const data::Batch& stored() const { return stored_; }
+
+  /// The same rows at another site whose cache is open; read at the first call. Throws ConfigError
+  /// if there is none, FormatError if it holds other tokens.
+  [[nodiscard]] const SiteRows& at(const Site& site) const;
+
+  /// What a member makes of the rows of its site; computed at the first call.
+  [[nodiscard]] const model::Reconstruction& output(size_t member) const;
+
+ private:
+  const Study& study_;
+  data::Batch stored_;
+  mutable std::map<Site, SiteRows> sites_;
+  mutable std::vector<std::optional<model::Reconstruction>> outputs_;
 };
 
 /// The first `max_rows` held-out rows of a cache, all for 0. Throws ConfigError if there are none.

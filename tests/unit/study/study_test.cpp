@@ -79,9 +79,21 @@ TEST_CASE("caches of several sites hold the same rows", "[study]") {
   REQUIRE(study.find_cache({1, Component::kMlp}) != nullptr);
   CHECK(study.find_cache({2}) == nullptr);
   CHECK(study.cache().manifest().site == Site{1});
+  const study::StudyBatch batch(study, {3, 7});
+  const data::CacheReader mlp(s.dir / "layer-1-mlp");
+  const study::SiteRows& rows = batch.at({1, Component::kMlp});
+  CHECK(at::equal(rows.target_BTD, mlp.read({3, 7}).target_BTD));
+  CHECK_FALSE(at::equal(rows.target_BTD, batch.target_BTD));
+  CHECK(at::equal(batch.at(Site{1}).input_BTD, batch.input_BTD));
+  CHECK_THROWS_AS(batch.at(Site{2}), ConfigError);
   CHECK_THAT(refusal([&] { study.open_cache(s.dir / "layer-1"); }),
              Catch::Contains("a second cache of layer 1, attention"));
-  at::manual_seed(5);
+  test::write_tiny_cache(s.dir / "others", 20, Component::kMlp);
+  study::Study tokens("cpu");
+  tokens.open_cache(s.dir / "layer-1");
+  tokens.open_cache(s.dir / "others");
+  CHECK_THROWS_WITH(study::StudyBatch(tokens, {3}).at({1, Component::kMlp}),
+                    Catch::Contains("others") && Catch::Contains("row 3"));
   test::write_tiny_cache(s.dir / "shorter", 15, Component::kMlp);
   study::Study other("cpu");
   other.open_cache(s.dir / "layer-1");
