@@ -152,6 +152,23 @@ void set_section(const Fields& fields, const YamlEntry& section, const Source& s
   }
 }
 
+/// What stands instead of a section of earlier versions; empty for every other name.
+std::string instead_of(const Fields& fields, const std::string& section) {
+  const auto& retired = fields.retired();
+  const auto found =
+      std::ranges::find_if(retired, [&](const auto& one) { return one.first == section; });
+  return found == retired.end() ? "" : found->second;
+}
+
+/// Nothing, or keys with empty lists.
+bool says_nothing(const YamlNode& section) {
+  return section.kind == YamlNode::Kind::kNull ||
+         (section.kind == YamlNode::Kind::kMap &&
+          std::ranges::all_of(section.entries, [](const YamlEntry& entry) {
+            return entry.value.kind == YamlNode::Kind::kList && entry.value.items.empty();
+          }));
+}
+
 Seen set_file(const Fields& fields, const std::string& text, const Source& source) {
   const YamlNode root = parse_yaml(text, source);
   Seen seen;
@@ -162,6 +179,11 @@ Seen set_file(const Fields& fields, const std::string& text, const Source& sourc
   for (const YamlEntry& entry : root.entries) {
     if (is_section(fields, entry.key)) {
       set_section(fields, entry, source, seen);
+      continue;
+    }
+    if (const std::string instead = instead_of(fields, entry.key); !instead.empty()) {
+      LORSA_CHECK(says_nothing(entry.value), ConfigError, "{}section {} is no more: {}",
+                  at(source, entry.position), entry.key, instead);
       continue;
     }
     const Field* field = find_field(fields, entry.key);
@@ -190,6 +212,9 @@ void set_override(const Fields& fields, const std::string& argument, Seen& seen)
   const Field* field = find_field(fields, key);
   if (field == nullptr) {
     const std::string section = section_of(key);
+    const std::string instead = instead_of(fields, section);
+    LORSA_CHECK(instead.empty(), ConfigError, "{}section {} is no more: {}", at(source, {}),
+                section, instead);
     LORSA_CHECK(!is_section(fields, key), ConfigError,
                 "--set {}: this is a section; name one of its keys", key);
     const bool lost = !section.empty() && !is_section(fields, section);

@@ -120,10 +120,7 @@ void describe(config::Fields& f, RunConfig& c) {
 
   describe_training(f, c);
 
-  f.section("sweep", "Several Lorsas from one stream of batches, one for every combination.");
-  f.count_list("num_ov_heads", c.sweep.num_ov_heads, "Values of model.num_ov_heads.");
-  f.count_list("top_k", c.sweep.top_k, "Values of model.top_k.");
-  f.count_list("seed", c.sweep.seed, "Seeds of initialisation; run.seed orders the data of all.");
+  f.retired("sweep", "lorsa-sweep trains several on one stream of batches");
 
   f.section("checkpoint", "What can be resumed from.");
   f.count("every_tokens", c.checkpoint.every_tokens, "Tokens between checkpoints.").at_least(1);

@@ -115,7 +115,7 @@ std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members
   while (!chosen && needed(sequences) > usable) {
     LORSA_CHECK(sequences > 1 && !whole, ConfigError,
                 "training needs about {}{}, the device has {}; a smaller model.num_ov_heads, "
-                "data.batch_sequences or sweep would fit",
+                "data.batch_sequences or fewer trainings at once would fit",
                 format_bytes(static_cast<double>(needed(sequences))),
                 whole ? " for the whole batch that batchtopk chooses from" : " for one sequence",
                 format_bytes(static_cast<double>(device_memory_bytes(device))));

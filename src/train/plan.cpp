@@ -20,9 +20,8 @@ std::string describe_plan(const RunConfig& config) {
   const auto T = static_cast<double>(cache.manifest().context_length);
   const int64_t batch_tokens = config.data.batch_sequences * cache.manifest().context_length;
   const c10::Device device = resolve_device(config.run.device);
-  const std::vector<RunConfig> members = members_of(config);
   const int64_t part =
-      micro_batch_sequences(members, cache, config.data.batch_sequences, device).front();
+      micro_batch_sequences({config}, cache, config.data.batch_sequences, device).front();
   const MemoryPlan memory = memory_of(
       config, shape, {config.data.batch_sequences, part, cache.manifest().context_length, device});
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };
@@ -37,7 +36,6 @@ std::string describe_plan(const RunConfig& config) {
       << (computes_in_bfloat16(config, device) ? "bfloat16" : "float32") << ": weights "
       << bytes(memory.weights) << ", moments " << bytes(memory.moments) << ", batch "
       << bytes(memory.batch) << ", step " << bytes(memory.step + memory.sums + memory.libraries)
-      << (members.size() > 1 ? formatted("; each of {} Lorsas of the sweep", members.size()) : "")
       << (memory.peak() > device_memory_bytes(device)
               ? formatted("; more than there is: {}", bytes(device_memory_bytes(device)))
               : "")

@@ -108,21 +108,13 @@ std::unique_ptr<dist::Communicator> meet(const RunConfig& config) {
   return dist::make_communicator(options);
 }
 
-/// Where what several members have in common is written.
-struct SharedFolder {
-  fs::path root;
-  enum class Report { kOneForAll, kOneEach } report = Report::kOneForAll;
-};
-
 /// What rank 0 writes of a run while it goes on; on other ranks nothing.
 class Records {
  public:
-  Records(const SharedFolder& shared,
-          std::vector<Member>& members,
+  Records(std::vector<Member>& members,
           const dist::Communicator& communicator,
           Progress::Visible progress)
       : config_(members.front().config),
-        shared_(shared),
         members_(members),
         writes_(communicator.rank() == 0),
         bar_("train",
@@ -137,7 +129,7 @@ class Records {
       member.folder.open(member.state.tokens_seen);
       member.folder.truncate_metrics(member.state.tokens_seen);
     }
-    log_file_ = std::make_unique<LogFile>(RunFolder(shared_.root).log());
+    log_file_ = std::make_unique<LogFile>(members_.front().folder.log());
     for (Member& member : members_) {
       for (const std::string& note : member.notes) {
         log_info("{}", note);
@@ -177,7 +169,7 @@ class Records {
       member.folder.save(*member.dictionary, member.info, member.state, member.config,
                          config_.checkpoint.keep);
     }
-    write_report();
+    write_reports();
   }
 
   void finish() {
@@ -204,26 +196,17 @@ class Records {
   }
 
  private:
-  void write_report() const {
-    std::vector<fs::path> folders;
+  void write_reports() const {
     for (const Member& member : members_) {
+      const fs::path& folder = member.folder.root();
       // Before the first line there is nothing to show.
-      if (!fs::exists(member.folder.root() / "metrics.jsonl")) {
-        return;
+      if (fs::exists(folder / "metrics.jsonl")) {
+        metrics::write_run_report({folder}, folder / "report.html");
       }
-      folders.push_back(member.folder.root());
-    }
-    if (shared_.report == SharedFolder::Report::kOneForAll) {
-      metrics::write_run_report(folders, shared_.root / "report.html");
-      return;
-    }
-    for (const fs::path& folder : folders) {
-      metrics::write_run_report({folder}, folder / "report.html");
     }
   }
 
   const RunConfig& config_;  // for what all members share
-  const SharedFolder shared_;
   std::vector<Member>& members_;
   const bool writes_;
   std::unique_ptr<LogFile> log_file_;
@@ -289,9 +272,7 @@ void log_end(const TrainSummary& summary) {
 }
 
 /// The configurations agree in shared_settings(); those of the first stand for all.
-TrainSummary train_members(const std::vector<RunConfig>& configs,
-                           const SharedFolder& shared,
-                           Progress::Visible progress) {
+TrainSummary train_members(const std::vector<RunConfig>& configs, Progress::Visible progress) {
   const RunConfig& config = configs.front();
   const std::unique_ptr<dist::Communicator> communicator = meet(config);
   const NumThreads threads(config.run.threads);
@@ -307,7 +288,7 @@ TrainSummary train_members(const std::vector<RunConfig>& configs,
   std::vector<Member> members = start_or_resume(configs, cache);
   // Nobody writes before everybody has read.
   communicator->barrier();
-  Records records(shared, members, *communicator, progress);
+  Records records(members, *communicator, progress);
   if (communicator->rank() == 0) {
     log_start(config, members, *communicator);
   }
@@ -342,14 +323,12 @@ TrainSummary train_members(const std::vector<RunConfig>& configs,
 }  // namespace
 
 TrainSummary train(const RunConfig& config, Progress::Visible progress) {
-  return train_members(members_of(config), {config.run.out, SharedFolder::Report::kOneForAll},
-                       progress);
+  return train_together({config}, progress);
 }
 
 TrainSummary train_together(const std::vector<RunConfig>& configs, Progress::Visible progress) {
   check_together(configs);
-  return train_members(configs, {configs.front().run.out, SharedFolder::Report::kOneEach},
-                       progress);
+  return train_members(configs, progress);
 }
 
 }  // namespace lorsa::train

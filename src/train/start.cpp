@@ -79,13 +79,6 @@ model::Dictionary fresh_model(const RunConfig& config,
       shape, model::initialize(shape, config.init, sample, static_cast<uint64_t>(config.run.seed)));
 }
 
-/// One key that a sweep varies: its name, its values and how to set it.
-struct Axis {
-  const char* name;
-  const std::vector<int64_t>& values;
-  void (*set)(RunConfig&, int64_t);
-};
-
 /// The newest tokens for which every folder has a checkpoint.
 std::optional<int64_t> common_checkpoint(const std::vector<Member>& members) {
   std::vector<int64_t> common = members.front().folder.checkpoint_tokens();
@@ -97,7 +90,7 @@ std::optional<int64_t> common_checkpoint(const std::vector<Member>& members) {
 }
 
 /// Beginning anew must not take a training away: only a first checkpoint, which a kill in the
-/// middle of a sweep's checkpoints leaves with some members and not with others, is given up.
+/// middle of checkpoints leaves with some members and not with others, is given up.
 void check_may_begin(const std::vector<Member>& members) {
   for (const Member& member : members) {
     const std::vector<int64_t> own = member.folder.checkpoint_tokens();
@@ -105,7 +98,7 @@ void check_may_begin(const std::vector<Member>& members) {
                 ConfigError, "{}: holds a training{}, but {}: use another run.out",
                 member.config.run.out,
                 own.empty() ? std::string() : formatted(" of {} tokens", own.back()),
-                members.size() > 1 ? "another member of the sweep has no checkpoint of that"
+                members.size() > 1 ? "another of those trained with it has no checkpoint of that"
                                    : "no checkpoint to go on from");
   }
 }
@@ -140,43 +133,6 @@ void resume(Member& member, int64_t tokens) {
 uint64_t order_seed(const RunConfig& config) {
   const int64_t seed = config.data.seed >= 0 ? config.data.seed : config.run.seed;
   return stream_seed(static_cast<uint64_t>(seed), "order");
-}
-
-std::vector<RunConfig> members_of(const RunConfig& config) {
-  const std::vector<Axis> axes = {
-      {"num_ov_heads", config.sweep.num_ov_heads,
-       [](RunConfig& c, int64_t value) { c.model.num_ov_heads = value; }},
-      {"top_k", config.sweep.top_k, [](RunConfig& c, int64_t value) { c.model.top_k = value; }},
-      {"seed", config.sweep.seed, [](RunConfig& c, int64_t value) { c.run.seed = value; }}};
-  RunConfig base = config;
-  base.sweep = {};
-  const bool sweeps =
-      std::ranges::any_of(axes, [](const Axis& axis) { return !axis.values.empty(); });
-  if (sweeps) {
-    base.data.seed = config.data.seed >= 0 ? config.data.seed : config.run.seed;
-  }
-  std::vector<std::pair<std::string, RunConfig>> members = {{"", base}};
-  for (const Axis& axis : axes) {
-    std::vector<std::pair<std::string, RunConfig>> grown;
-    for (const auto& [name, member] : members) {
-      for (const int64_t value : axis.values) {
-        RunConfig next = member;
-        axis.set(next, value);
-        grown.emplace_back(formatted("{}{}{}-{}", name, name.empty() ? "" : "_", axis.name, value),
-                           next);
-      }
-    }
-    members = axis.values.empty() ? members : grown;
-  }
-  std::vector<RunConfig> configs;
-  std::set<std::string> names;
-  for (auto& [name, member] : members) {
-    LORSA_CHECK(names.insert(name).second, ConfigError, "sweep: {} stands there twice", name);
-    member.run.out = sweeps ? (fs::path(config.run.out) / name).string() : config.run.out;
-    validate(member);
-    configs.push_back(std::move(member));
-  }
-  return configs;
 }
 
 model::DictionaryShape shape_for(const RunConfig& config, const data::CacheReader& cache) {

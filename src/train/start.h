@@ -24,10 +24,6 @@ struct Member {
       notes;  ///< for the log, which opens once nothing can be refused any more
 };
 
-/// The configurations of the sweep's combinations, each in a folder of run.out of its own that is
-/// named by the swept keys; without a sweep the configuration itself.
-[[nodiscard]] std::vector<RunConfig> members_of(const RunConfig& config);
-
 /// Throws ConfigError unless the configurations are valid and can be trained together
 /// (train_together()).
 void check_together(const std::vector<RunConfig>& configs);

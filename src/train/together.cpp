@@ -35,11 +35,6 @@ void check_together(const std::vector<RunConfig>& configs) {
     LORSA_CHECK(folders.insert(config.run.out).second, ConfigError,
                 "run.out = {} stands in two configurations that are trained together",
                 config.run.out);
-    LORSA_CHECK(config.sweep.num_ov_heads.empty() && config.sweep.top_k.empty() &&
-                    config.sweep.seed.empty(),
-                ConfigError,
-                "{}: a configuration with a sweep of its own is not trained together with others",
-                config.run.out);
     for (const auto& [key, value] : shared_settings(config)) {
       LORSA_CHECK(value == first.at(key), ConfigError,
                   "{} = {} for {}, {} for {}: configurations trained together must agree in it{}",

@@ -82,6 +82,19 @@ err_has "model.top_k.*run.out|run.out.*model.top_k"
 run 0 lorsa-train run/config.yaml --dry-run
 out_has "20 steps"
 
+begin "a folder of a version that had sweeps of its own"
+printf 'sweep:\n  num_ov_heads: []\n  top_k: []\n  seed: []\n' >>run/config.yaml
+for config in run/final/run_config.json run/checkpoints/*/run_config.json; do
+  sed -i 's/^{/{"sweep.num_ov_heads": "[]", "sweep.top_k": "[]", "sweep.seed": "[]",/' "$config"
+done
+run 0 lorsa-train run/config.yaml
+out_has "^already trained: 640 tokens"
+run 0 lorsa-train run/config.yaml --set train.tokens=704
+err_has "resuming at 640 tokens"
+out_has "^trained: 704 tokens"
+run 2 lorsa-train train.yaml --set 'sweep.top_k=[2, 4]'
+err_has "sweep.top_k.*lorsa-sweep"
+
 begin "an interrupted run goes on"
 lorsa-train train.yaml --set run.out=long --set train.tokens=400k --quiet >"$scratch/out" 2>"$scratch/err" &
 pid=$!

@@ -65,6 +65,12 @@ class Fields {
   /// Keys added from here on belong to `name`. A section may be opened once.
   void section(const std::string& name, const std::string& help);
 
+  /// A section of earlier versions. Files may still hold it with empty lists alone, as to_yaml()
+  /// wrote it then; anything else of it is a ConfigError that says what is there `instead`.
+  void retired(const std::string& section, const std::string& instead) {
+    retired_.emplace_back(section, instead);
+  }
+
   /// Whole number; accepts the suffixes k, M, B (10^3, 10^6, 10^9): `200k`, `1.5M`. Rejects
   /// octal-looking `010`.
   Last count(const std::string& key, int64_t& value, const std::string& help);
@@ -108,6 +114,11 @@ class Fields {
     return sections_;
   }
 
+  /// What retired() was told.
+  [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& retired() const {
+    return retired_;
+  }
+
  private:
   friend class Last;
   Last add_choice(const std::string& key,
@@ -136,6 +147,7 @@ class Fields {
   std::vector<Field> fields_;
   std::vector<std::shared_ptr<Range>> ranges_;
   std::vector<std::pair<std::string, std::string>> sections_;
+  std::vector<std::pair<std::string, std::string>> retired_;
 };
 
 /// Sets `fields` from a YAML file, then from `key=value` overrides in order (`--set a.b=c`, lists

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "lorsa/config/fields.h"
 #include "lorsa/model/initialize.h"
@@ -69,14 +68,6 @@ struct RunConfig {
     int64_t dead_after_tokens = 100'000;
     FinalActivation final_activation = FinalActivation::kAuto;
   } train;
-
-  /// Several Lorsas from one stream of batches: one for every combination of the values; an empty
-  /// list stands for the value above.
-  struct Sweep {
-    std::vector<int64_t> num_ov_heads;
-    std::vector<int64_t> top_k;
-    std::vector<int64_t> seed;
-  } sweep;
 
   struct Checkpoint {
     int64_t every_tokens = 1'000'000;

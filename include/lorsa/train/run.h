@@ -15,8 +15,7 @@ struct TrainSummary {
   int64_t tokens = 0;
   double tokens_per_s = 0.0;
   double seconds = 0.0;
-  std::vector<std::filesystem::path>
-      final_checkpoints;      ///< one, or one of every member of a sweep, in their order
+  std::vector<std::filesystem::path> final_checkpoints;  ///< of every configuration, in their order
   bool already_done = false;  ///< the folder held this finished run: nothing was trained
 };
 
@@ -33,8 +32,8 @@ struct TrainSummary {
 /// As train() for several configurations on one stream of batches, each with a run folder of its
 /// own; the log is the first one's. Kinds, models, initialisations and rates may differ. Each ends
 /// in the bits that train() would give it alone (on the CPU; on CUDA where neither is computed in
-/// smaller micro-batches). Throws ConfigError naming the key if they differ in shared_settings(),
-/// share a folder or hold a sweep of their own.
+/// smaller micro-batches). Throws ConfigError naming the key if they differ in shared_settings()
+/// or share a folder.
 [[nodiscard]] TrainSummary train_together(const std::vector<RunConfig>& configs,
                                           Progress::Visible progress);
 

@@ -138,6 +138,28 @@ TEST_CASE("a section that is no map is refused", "[config]") {
         "x.yaml:2:3: section train: expected keys with values, found a list");
 }
 
+TEST_CASE("a section of earlier versions is read over where it says nothing", "[config]") {
+  Sample sample;
+  lorsa::config::Fields fields;
+  describe(fields, sample);
+  fields.retired("sweep", "another command sweeps");
+  const auto load = [&](const std::string& sweep, const std::vector<std::string>& overrides) {
+    lorsa::config::load_text(fields, "train: {tokens: 7}\ndata: {path: q}\n" + sweep, "x.yaml",
+                             overrides);
+  };
+  for (const char* nothing : {"", "sweep:\n", "sweep: {}\n", "sweep:\n  top_k: []\n  seed: []\n"}) {
+    CAPTURE(nothing);
+    CHECK_NOTHROW(load(nothing, {}));
+  }
+  for (const char* something : {"sweep: 3\n", "sweep: []\n", "sweep: {top_k: [], seed: [1]}\n"}) {
+    CAPTURE(something);
+    CHECK_THROWS_WITH(load(something, {}),
+                      "x.yaml:3:1: section sweep is no more: another command sweeps");
+  }
+  CHECK_THROWS_WITH(load("", {"sweep.top_k=[1]"}),
+                    "--set sweep.top_k: section sweep is no more: another command sweeps");
+}
+
 TEST_CASE("a file that is no map is refused", "[config]") {
   CHECK(load_error("hello\n") == "x.yaml:1:1: expected keys with values, found 'hello'");
   CHECK(load_error("- a\n- b\n") == "x.yaml:1:1: expected keys with values, found a list");

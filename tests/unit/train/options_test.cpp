@@ -320,54 +320,6 @@ TEST_CASE("batchtopk ends as a jumprelu Lorsa that keeps about K heads", "[train
           Activation::kBatchTopK);
 }
 
-TEST_CASE("a sweep's members are the runs that their config.yaml describe", "[train]") {
-  const test::TempDir dir;
-  test::write_tiny_cache(dir / "cache", 30);
-  train::RunConfig sweep = make_config(dir.path(), "sweep");
-  sweep.sweep.top_k = {2, 4};
-  sweep.sweep.seed = {0, 7};
-  const train::TrainSummary summary = run(sweep);
-  REQUIRE(summary.final_checkpoints.size() == 4);
-  REQUIRE(fs::exists(dir / "sweep/top_k-4_seed-7/metrics.jsonl"));
-  REQUIRE(fs::exists(dir / "sweep/report.html"));
-
-  train::RunConfig alone = make_config(dir.path(), "alone");
-  config::Fields fields;
-  train::describe(fields, alone);
-  config::load(fields, dir / "sweep/top_k-2_seed-7/config.yaml", {});
-  REQUIRE(alone.model.top_k == 2);
-  REQUIRE(alone.run.seed == 7);
-  alone.run.out = (dir / "alone").string();
-  run(alone);
-  const auto member = model::load_checkpoint(dir / "sweep/top_k-2_seed-7/final");
-  REQUIRE(bitwise_equal(final_weights(alone), member.dictionary.weights()));
-  REQUIRE(run(sweep).already_done);
-
-  // Killed between the checkpoints of two members: the common one is taken, and the end is the
-  // same.
-  for (const char* name :
-       {"top_k-2_seed-0", "top_k-2_seed-7", "top_k-4_seed-0", "top_k-4_seed-7"}) {
-    fs::remove_all(dir / "sweep" / name / "final");
-  }
-  fs::remove_all(dir / "sweep/top_k-4_seed-7/checkpoints/tokens-000000000384");
-  REQUIRE_FALSE(run(sweep).already_done);
-  const auto again = model::load_checkpoint(dir / "sweep/top_k-2_seed-7/final");
-  REQUIRE(bitwise_equal(final_weights(alone), again.dictionary.weights()));
-}
-
-TEST_CASE("a sweep that gains a member leaves what is trained alone", "[train]") {
-  const test::TempDir dir;
-  test::write_tiny_cache(dir / "cache", 30);
-  train::RunConfig sweep = make_config(dir.path(), "sweep");
-  sweep.sweep.top_k = {2, 4};
-  run(sweep);
-  sweep.sweep.top_k = {2, 4, 3};
-  REQUIRE_THROWS_WITH(run(sweep), Catch::Contains("top_k-2") && Catch::Contains("run.out"));
-  REQUIRE(fs::exists(dir / "sweep/top_k-2/final/lorsa.json"));
-  REQUIRE(fs::exists(dir / "sweep/top_k-4/checkpoints/tokens-000000000384/trainer.json"));
-  REQUIRE_FALSE(fs::exists(dir / "sweep/top_k-3"));
-}
-
 TEST_CASE("a trainer's state of the first schema is still read", "[train]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 30);
@@ -445,6 +397,4 @@ TEST_CASE("options that contradict each other are refused by name", "[train]") {
       },
       "train.final_activation");
   refused([](train::RunConfig& c) { c.model.top_k = 0; }, "model.top_k");
-  refused([](train::RunConfig& c) { c.sweep.top_k = {4, 4}; }, "twice");
-  refused([](train::RunConfig& c) { c.sweep.top_k = {4, 400}; }, "400");
 }

@@ -108,6 +108,56 @@ TEST_CASE("trainings stopped together go on together or alone, bitwise", "[train
   }
 }
 
+TEST_CASE("after a kill between two checkpoints trainings go on from the one that all have",
+          "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const auto whole = mixed(dir.path(), "whole-");
+  train_all(whole);
+  const auto killed = mixed(dir.path(), "killed-");
+  train_all(killed);
+  for (const train::RunConfig& config : killed) {
+    fs::remove_all(fs::path(config.run.out) / "final");
+  }
+  fs::remove_all(fs::path(killed[2].run.out) / "checkpoints/tokens-000000000384");
+  train_all(killed);
+  for (size_t i = 0; i < whole.size(); ++i) {
+    INFO(whole[i].run.out);
+    REQUIRE(bitwise_equal(final_weights(whole[i]), final_weights(killed[i])));
+    REQUIRE(timeless(metrics(whole[i])) == timeless(metrics(killed[i])));
+  }
+}
+
+TEST_CASE("one more training leaves those that are there alone", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const auto configs = mixed(dir.path(), "run-");
+  train_all({configs[0], configs[1]});
+  require_parts(message_of<ConfigError>([&] {
+                  train_all({configs[0], configs[1], configs[2]});
+                }),
+                {configs[0].run.out, "run.out"});
+  REQUIRE(fs::exists(dir / "run-sae/final/lorsa.json"));
+  REQUIRE(fs::exists(dir / "run-lorsa/checkpoints/tokens-000000000384/trainer.json"));
+  REQUIRE_FALSE(fs::exists(configs[2].run.out));
+}
+
+TEST_CASE("a training is described by the config.yaml in its folder", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  const auto together = mixed(dir.path(), "run-");
+  train_all(together);
+  for (const train::RunConfig& config : together) {
+    train::RunConfig alone;
+    config::Fields fields;
+    train::describe(fields, alone);
+    config::load(fields, fs::path(config.run.out) / "config.yaml", {});
+    alone.run.out = config.run.out + "-alone";
+    test::run(alone);
+    REQUIRE(bitwise_equal(final_weights(alone), final_weights(config)));
+  }
+}
+
 TEST_CASE("what trainings must share is refused by its key", "[train]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 30);
@@ -138,15 +188,12 @@ TEST_CASE("what trainings must share is refused by its key", "[train]") {
   }
 }
 
-TEST_CASE("trainings together need folders of their own and no inner sweep", "[train]") {
+TEST_CASE("trainings together need folders of their own", "[train]") {
   const test::TempDir dir;
   test::write_tiny_cache(dir / "cache", 30);
   auto configs = mixed(dir.path(), "run-");
   configs[1].run.out = configs[2].run.out;
   require_parts(message_of<ConfigError>([&] { train_all(configs); }), {"run.out"});
-  configs = mixed(dir.path(), "run-");
-  configs[1].sweep.top_k = {4, 5};
-  require_parts(message_of<ConfigError>([&] { train_all(configs); }), {"sweep"});
   REQUIRE_THROWS_AS(train_all({}), ConfigError);
 }
 
