@@ -6,77 +6,76 @@ namespace lorsa::train {
 
 namespace {
 
-void describe_training(config::Fields& f, RunConfig& c) {
+void describe_training(config::Fields& f, RunConfig::Train& train) {
   f.section("train", "The training loop.");
-  f.count("tokens", c.train.tokens, "Tokens to train on, repeats of the cache included.")
+  f.count("tokens", train.tokens, "Tokens to train on, repeats of the cache included.")
       .required()
       .at_least(1);
-  f.number("learning_rate", c.train.learning_rate, "Peak rate of Adam.").between(0, 1);
-  f.count("warmup_tokens", c.train.warmup_tokens, "Tokens of linear warm-up.").at_least(0);
-  f.number("decay_fraction", c.train.decay_fraction,
+  f.number("learning_rate", train.learning_rate, "Peak rate of Adam.").between(0, 1);
+  f.count("warmup_tokens", train.warmup_tokens, "Tokens of linear warm-up.").at_least(0);
+  f.number("decay_fraction", train.decay_fraction,
            "Last share of the tokens over which the rate falls to 0.")
       .between(0, 1);
   f.count(
-       "initial_k", c.train.initial_k,
+       "initial_k", train.initial_k,
        "K at the start; 0 takes model.top_k. Above it few heads die, below it each head learns to "
        "stand for itself.")
       .at_least(0);
-  f.count("k_anneal_tokens", c.train.k_anneal_tokens,
+  f.count("k_anneal_tokens", train.k_anneal_tokens,
           "Tokens over which K goes from initial_k to top_k.")
       .at_least(0);
-  f.choice<Anneal>("k_anneal", c.train.k_anneal,
+  f.choice<Anneal>("k_anneal", train.k_anneal,
                    {{"linear", Anneal::kLinear},
                     {"exponential", Anneal::kExponential},
                     {"cosine", Anneal::kCosine}},
                    "Shape of K's fall.");
-  f.number("beta1", c.train.beta1, "Adam's decay of the first moment.").between(0, 1);
-  f.number("beta2", c.train.beta2, "Adam's decay of the second moment.").between(0, 1);
-  f.number("eps", c.train.eps, "Adam's epsilon.").between(0, 1);
-  f.number("clip_norm", c.train.clip_norm, "Largest norm of the whole gradient; 0 does not clip.")
+  f.number("beta1", train.beta1, "Adam's decay of the first moment.").between(0, 1);
+  f.number("beta2", train.beta2, "Adam's decay of the second moment.").between(0, 1);
+  f.number("eps", train.eps, "Adam's epsilon.").between(0, 1);
+  f.number("clip_norm", train.clip_norm, "Largest norm of the whole gradient; 0 does not clip.")
       .at_least(0);
 
-  f.choice<Optimizer>("optimizer", c.train.optimizer,
+  f.choice<Optimizer>("optimizer", train.optimizer,
                       {{"adam", Optimizer::kAdam},
                        {"adamw", Optimizer::kAdamW},
                        {"sparse_adam", Optimizer::kSparseAdam}},
                       "sparse_adam moves weights and moments only where the gradient is not 0.");
-  f.number("weight_decay", c.train.weight_decay,
+  f.number("weight_decay", train.weight_decay,
            "Decoupled weight decay of W_Q, W_K, W_V, W_O (adamw only).")
       .between(0, 1);
-  f.count("micro_batch_sequences", c.train.micro_batch_sequences,
+  f.count("micro_batch_sequences", train.micro_batch_sequences,
           "Sequences computed at a time on each rank, gradients summed; 0: on CUDA as many as fit "
           "into the device's memory, else all.")
       .at_least(0);
-  f.boolean("unit_decoder", c.train.unit_decoder,
+  f.boolean("unit_decoder", train.unit_decoder,
             "Keep the rows of W_O (an SAE's decoder) at length 1.");
-  f.choice<Freeze>("freeze", c.train.freeze, {{"none", Freeze::kNone}, {"qk", Freeze::kQk}},
+  f.choice<Freeze>("freeze", train.freeze, {{"none", Freeze::kNone}, {"qk", Freeze::kQk}},
                    "qk leaves W_Q, W_K, their biases, norms and virtual keys as they start.");
-  f.choice<model::PenaltyKind>("penalty", c.train.penalty,
+  f.choice<model::PenaltyKind>("penalty", train.penalty,
                                {{"none", model::PenaltyKind::kNone},
                                 {"l1", model::PenaltyKind::kL1},
                                 {"tanh", model::PenaltyKind::kTanh},
                                 {"l0", model::PenaltyKind::kL0}},
                                "What keeps relu and jumprelu sparse, of s = a |W_O|, mean over "
                                "scored tokens of the sum over heads (l0: jumprelu only).");
-  f.number("penalty_coefficient", c.train.penalty_coefficient, "Multiplies the penalty.")
-      .at_least(0);
-  f.number("penalty_stretch", c.train.penalty_stretch, "The c in tanh(c s).").between(1e-6, 1e6);
-  f.count("penalty_warmup_tokens", c.train.penalty_warmup_tokens,
+  f.number("penalty_coefficient", train.penalty_coefficient, "Multiplies the penalty.").at_least(0);
+  f.number("penalty_stretch", train.penalty_stretch, "The c in tanh(c s).").between(1e-6, 1e6);
+  f.count("penalty_warmup_tokens", train.penalty_warmup_tokens,
           "Tokens over which the penalty grows from 0.")
       .at_least(0);
-  f.number("jumprelu_window", c.train.jumprelu_window,
+  f.number("jumprelu_window", train.jumprelu_window,
            "Width of the straight-through rectangle that thresholds learn by, in scores.")
       .between(1e-9, 1e9);
-  f.count("aux_k", c.train.aux_k,
+  f.count("aux_k", train.aux_k,
           "AuxK: dead heads per position that reconstruct what the others leave; 0 is off.")
       .at_least(0);
-  f.number("aux_coefficient", c.train.aux_coefficient, "Weight of AuxK's squared error.")
+  f.number("aux_coefficient", train.aux_coefficient, "Weight of AuxK's squared error.")
       .between(0, 1e6);
-  f.count("dead_after_tokens", c.train.dead_after_tokens,
+  f.count("dead_after_tokens", train.dead_after_tokens,
           "Tokens without an activation after which AuxK takes a head for dead.")
       .at_least(1);
   f.choice<FinalActivation>(
-      "final_activation", c.train.final_activation,
+      "final_activation", train.final_activation,
       {{"auto", FinalActivation::kAuto},
        {"same", FinalActivation::kSame},
        {"jumprelu", FinalActivation::kJumpRelu}},
@@ -118,7 +117,7 @@ void describe(config::Fields& f, RunConfig& c) {
   f.section("init", "How the weights start.");
   model::describe(f, c.init);
 
-  describe_training(f, c);
+  describe_training(f, c.train);
 
   f.retired("sweep", "lorsa-sweep trains several on one stream of batches");
 
@@ -133,14 +132,14 @@ void describe(config::Fields& f, RunConfig& c) {
       .at_least(1);
 }
 
-bool ends_as_jumprelu(const RunConfig& c) {
-  switch (c.train.final_activation) {
+bool ends_as_jumprelu(FinalActivation final_activation, model::Activation trained) {
+  switch (final_activation) {
     case FinalActivation::kAuto:
-      return c.model.activation == model::Activation::kBatchTopK;
+      return trained == model::Activation::kBatchTopK;
     case FinalActivation::kSame:
       return false;
     case FinalActivation::kJumpRelu:
-      return c.model.activation != model::Activation::kJumpRelu;
+      return trained != model::Activation::kJumpRelu;
   }
   throw Error("unknown final activation");
 }
@@ -148,15 +147,13 @@ bool ends_as_jumprelu(const RunConfig& c) {
 namespace {
 
 /// Options of one kind of activation or optimiser that another does not know.
-void validate_options(const RunConfig& c, bool dense) {
+void validate_options(const RunConfig::Train& train, model::Activation activation, bool dense) {
   using model::Activation;
   using model::PenaltyKind;
-  const RunConfig::Train& train = c.train;
   LORSA_CHECK(dense || train.penalty == PenaltyKind::kNone, ConfigError,
               "train.penalty: relu and jumprelu have penalties; model.activation keeps model.top_k "
               "heads without one");
-  LORSA_CHECK(train.penalty != PenaltyKind::kL0 || c.model.activation == Activation::kJumpRelu,
-              ConfigError,
+  LORSA_CHECK(train.penalty != PenaltyKind::kL0 || activation == Activation::kJumpRelu, ConfigError,
               "train.penalty: l0 reaches thresholds alone: it needs model.activation: jumprelu");
   LORSA_CHECK((train.penalty == PenaltyKind::kNone) == (train.penalty_coefficient == 0.0),
               ConfigError,
@@ -167,14 +164,12 @@ void validate_options(const RunConfig& c, bool dense) {
               "train.aux_k = {}: AuxK is for topk, topk_signed and batchtopk", train.aux_k);
   LORSA_CHECK(train.weight_decay == 0.0 || train.optimizer == Optimizer::kAdamW, ConfigError,
               "train.weight_decay = {} needs train.optimizer: adamw", train.weight_decay);
-  LORSA_CHECK(train.micro_batch_sequences == 0 || c.model.activation != Activation::kBatchTopK,
-              ConfigError,
+  LORSA_CHECK(train.micro_batch_sequences == 0 || activation != Activation::kBatchTopK, ConfigError,
               "train.micro_batch_sequences = {}: batchtopk chooses among the whole batch, which "
               "must be computed at once",
               train.micro_batch_sequences);
   LORSA_CHECK(train.final_activation != FinalActivation::kJumpRelu ||
-                  c.model.activation == Activation::kTopK ||
-                  c.model.activation == Activation::kBatchTopK,
+                  activation == Activation::kTopK || activation == Activation::kBatchTopK,
               ConfigError, "train.final_activation: jumprelu can follow topk and batchtopk alone");
 }
 
@@ -186,7 +181,7 @@ void validate(const RunConfig& c) {
   model::validate(c.model, c.init,
                   c.train.freeze == Freeze::kNone ? model::StepOptions::Qk::kTrain
                                                   : model::StepOptions::Qk::kFreeze);
-  validate_options(c, dense);
+  validate_options(c.train, c.model.activation, dense);
   LORSA_CHECK(c.train.initial_k <= c.model.num_ov_heads, ConfigError,
               "train.initial_k = {} exceeds model.num_ov_heads = {}", c.train.initial_k,
               c.model.num_ov_heads);
@@ -198,9 +193,8 @@ void validate(const RunConfig& c) {
               c.train.beta2);
 }
 
-bool computes_in_bfloat16(const RunConfig& config, c10::Device device) {
-  return config.run.precision == Precision::kBFloat16 ||
-         (config.run.precision == Precision::kAuto && device.is_cuda());
+bool computes_in_bfloat16(Precision precision, c10::Device device) {
+  return precision == Precision::kBFloat16 || (precision == Precision::kAuto && device.is_cuda());
 }
 
 }  // namespace lorsa::train

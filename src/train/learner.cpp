@@ -43,8 +43,8 @@ OptimizerState fresh_optimizer(const model::DictionaryWeights& weights) {
   return state;
 }
 
-Learner::Learner(const RunConfig& config, Parts parts) : config_(config), parts_(parts) {
-  if (computes_in_bfloat16(config, parts.communicator.device())) {
+Learner::Learner(const Settings& settings, Parts parts) : settings_(settings), parts_(parts) {
+  if (settings.in_bfloat16) {
     for (const model::WeightInfo& info : model::weight_table()) {
       const at::Tensor& weight = parts.dictionary.weights().*info.member;
       if (info.is_matrix && weight.defined()) {
@@ -74,8 +74,8 @@ at::Tensor Learner::silent_tokens_H() const {
 }
 
 void Learner::forget_dead_moments(const TrainingBatch& batch) {
-  const int64_t period = config_.train.dead_after_tokens;
-  if (config_.train.aux_k == 0) {
+  const int64_t period = settings_.train.dead_after_tokens;
+  if (settings_.train.aux_k == 0) {
     return;
   }
   const at::Tensor silent_H = silent_tokens_H();
@@ -93,23 +93,23 @@ void Learner::forget_dead_moments(const TrainingBatch& batch) {
 }
 
 bool Learner::measures_threshold(const TrainingBatch& batch) const {
-  if (!ends_as_jumprelu(config_)) {
+  if (!ends_as_jumprelu(settings_.train.final_activation, parts_.dictionary.shape().activation)) {
     return false;
   }
   const TrainerState& state = parts_.state;
-  const auto budget = static_cast<double>(config_.train.tokens);
-  const bool last = state.tokens_seen + batch.num_tokens >= config_.train.tokens;
+  const auto budget = static_cast<double>(settings_.train.tokens);
+  const bool last = state.tokens_seen + batch.num_tokens >= settings_.train.tokens;
   const bool late = static_cast<double>(state.tokens_seen) >= (1.0 - kThresholdShare) * budget;
   return last || (late && state.optimizer.steps % kThresholdEvery == 0);
 }
 
 model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
   const TrainerState& state = parts_.state;
-  const RunConfig::Train& train = config_.train;
+  const RunConfig::Train& train = settings_.train;
   const auto scored = static_cast<double>(std::max<int64_t>(batch.num_scored, 1));
   model::StepOptions options;
   options.grad_scale = mean_scale(batch);
-  options.top_k = top_k_at(train, config_.model.top_k, state.tokens_seen);
+  options.top_k = top_k_at(train, parts_.dictionary.shape().top_k, state.tokens_seen);
   options.penalty = {train.penalty, penalty_at(train, state.tokens_seen) / scored,
                      train.penalty_stretch};
   options.jumprelu_window = train.jumprelu_window;
@@ -205,7 +205,7 @@ double Learner::read(const std::vector<at::Tensor>& numbers, Sums& sums) const {
 }
 
 void Learner::apply(Sums& sums, const TrainingBatch& batch) {
-  if (config_.train.unit_decoder) {
+  if (settings_.train.unit_decoder) {
     // Only what turns the rows: their length is fixed (Bricken et al. 2023).
     const at::Tensor& W_O = parts_.dictionary.weights().W_O;
     at::Tensor& gradient = sums.gradients.W_O;
@@ -218,7 +218,7 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
   }
   const double norm = std::sqrt(read(numbers, sums));
   TrainerState& state = parts_.state;
-  const RunConfig::Train& train = config_.train;
+  const RunConfig::Train& train = settings_.train;
   LORSA_CHECK(std::isfinite(sums.squared_error) && std::isfinite(norm), Error,
               "training stopped after {} tokens: the loss ({}) or the gradient's norm ({}) is not "
               "finite; the weights were not touched by this step. A lower train.learning_rate or a "
@@ -281,23 +281,24 @@ std::string Learner::take_metrics(double data_wait_s, double elapsed_s) {
   const auto scored = static_cast<double>(std::max<int64_t>(w.num_scored, 1));
   const auto steps = static_cast<double>(std::max<int64_t>(w.steps, 1));
   const int64_t last_step = w.steps > 0 ? w.tokens / w.steps : 0;
-  const at::Tensor silent_H = silent_tokens_H() >= config_.log.dead_window_tokens;
+  const at::Tensor silent_H = silent_tokens_H() >= settings_.log.dead_window_tokens;
   io::Json line;
   line["tokens"] = state.tokens_seen;
   line["loss"] =
       w.squared_error / (scored * static_cast<double>(parts_.dictionary.shape().d_model));
   line["fvu"] = w.squared_deviation > 0 ? w.squared_error / w.squared_deviation : 0.0;
-  if (config_.train.penalty != model::PenaltyKind::kNone) {
+  if (settings_.train.penalty != model::PenaltyKind::kNone) {
     line["penalty"] = w.penalty / steps;
   }
-  if (config_.train.aux_k > 0) {
+  if (settings_.train.aux_k > 0) {
     line["auxiliary_loss"] = w.auxiliary_loss / steps;
   }
   line["l0"] = static_cast<double>(w.num_active) / scored;
   line["dead_fraction"] = silent_H.to(at::kDouble).mean().item<double>();
   line["learning_rate"] = learning_rate_at(
-      config_.train, static_cast<double>(state.tokens_seen) - static_cast<double>(last_step) / 2);
-  line["top_k"] = top_k_at(config_.train, config_.model.top_k, state.tokens_seen - last_step);
+      settings_.train, static_cast<double>(state.tokens_seen) - static_cast<double>(last_step) / 2);
+  line["top_k"] =
+      top_k_at(settings_.train, parts_.dictionary.shape().top_k, state.tokens_seen - last_step);
   line["grad_norm"] = w.grad_norm / steps;
   line["tokens_per_s"] = elapsed_s > 0 ? static_cast<double>(w.tokens) / elapsed_s : 0.0;
   line["data_wait_s"] = data_wait_s;

@@ -6,7 +6,6 @@
 #include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/model/step_cost.h"
-#include "train/start.h"
 
 namespace lorsa::train {
 namespace {
@@ -18,13 +17,13 @@ constexpr double kUsableShare = 0.9;
 constexpr int64_t kCudaWorkspaces = int64_t{2} * 32 * 1024 * 1024;
 
 /// Whether what is computed at a time may be chosen.
-bool is_open(const RunConfig& member) {
+bool is_open(const Member& member) {
   return member.train.micro_batch_sequences == 0 &&
          member.model.activation != model::Activation::kBatchTopK;
 }
 
 /// Bytes for all members together where each computes its part of `parts` at a time.
-int64_t needed_bytes(const std::vector<RunConfig>& members,
+int64_t needed_bytes(const std::vector<Member>& members,
                      const data::CacheReader& cache,
                      int64_t rank_sequences,
                      const std::vector<int64_t>& parts,
@@ -34,8 +33,9 @@ int64_t needed_bytes(const std::vector<RunConfig>& members,
   int64_t batch = 0;
   int64_t most = 0;
   for (size_t i = 0; i < members.size(); ++i) {
-    const MemoryPlan plan =
-        memory_of(members[i], shape_for(members[i], cache), {rank_sequences, parts[i], T, device});
+    const MemoryPlan plan = memory_of(members[i].train, shape_for(members[i].model, cache),
+                                      {rank_sequences, parts[i], T, device,
+                                       computes_in_bfloat16(members[i].run.precision, device)});
     kept += plan.weights + plan.moments;
     batch = std::max(batch, plan.batch);
     most = std::max(most, plan.sums + plan.step + plan.libraries);
@@ -44,11 +44,11 @@ int64_t needed_bytes(const std::vector<RunConfig>& members,
 }
 
 /// What each member computes at a time if those that leave it open take `sequences`.
-std::vector<int64_t> parts_of(const std::vector<RunConfig>& members,
+std::vector<int64_t> parts_of(const std::vector<Member>& members,
                               int64_t sequences,
                               int64_t rank_sequences) {
   std::vector<int64_t> parts;
-  for (const RunConfig& member : members) {
+  for (const Member& member : members) {
     const int64_t own = member.train.micro_batch_sequences;
     parts.push_back(is_open(member) ? sequences
                     : own > 0       ? std::min(own, rank_sequences)
@@ -59,29 +59,27 @@ std::vector<int64_t> parts_of(const std::vector<RunConfig>& members,
 
 }  // namespace
 
-MemoryPlan memory_of(const RunConfig& config,
+MemoryPlan memory_of(const RunConfig::Train& train,
                      const DictionaryShape& shape,
                      const MicroBatch& batch) {
-  const bool in_bfloat16 = computes_in_bfloat16(config, batch.device);
   const int64_t parameters = model::num_parameters(shape);
   MemoryPlan plan;
-  plan.weights = 4 * parameters + (in_bfloat16 ? 2 * model::num_matrix_values(shape) : 0);
+  plan.weights = 4 * parameters + (batch.in_bfloat16 ? 2 * model::num_matrix_values(shape) : 0);
   plan.moments = 2 * 4 * parameters;
   const int64_t tensors = model::kind_info(shape.kind).reads == model::Hook::kOutput ? 1 : 2;
   plan.batch = tensors * 4 * batch.rank_sequences * batch.positions * shape.d_model;
   plan.sums = batch.sequences < batch.rank_sequences ? 4 * parameters : 0;
-  plan.step =
-      model::step_bytes(shape, {.num_positions = batch.sequences * batch.positions,
-                                .top_k = config.train.initial_k,
-                                .on_cuda = batch.device.is_cuda(),
-                                .in_bfloat16 = in_bfloat16,
-                                .trains_qk = config.train.freeze == Freeze::kNone,
-                                .has_penalty = config.train.penalty != model::PenaltyKind::kNone});
+  plan.step = model::step_bytes(shape, {.num_positions = batch.sequences * batch.positions,
+                                        .top_k = train.initial_k,
+                                        .on_cuda = batch.device.is_cuda(),
+                                        .in_bfloat16 = batch.in_bfloat16,
+                                        .trains_qk = train.freeze == Freeze::kNone,
+                                        .has_penalty = train.penalty != model::PenaltyKind::kNone});
   plan.libraries = batch.device.is_cuda() ? kCudaWorkspaces : 0;
   return plan;
 }
 
-void check_host_memory(const std::vector<RunConfig>& members,
+void check_host_memory(const std::vector<Member>& members,
                        const data::CacheReader& cache,
                        int64_t rank_sequences) {
   const std::vector<int64_t> parts = parts_of(members, rank_sequences, rank_sequences);
@@ -94,7 +92,7 @@ void check_host_memory(const std::vector<RunConfig>& members,
                          rank_sequences));
 }
 
-std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members,
+std::vector<int64_t> micro_batch_sequences(const std::vector<Member>& members,
                                            const data::CacheReader& cache,
                                            int64_t rank_sequences,
                                            c10::Device device) {
@@ -110,7 +108,7 @@ std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members
   const bool whole = std::ranges::none_of(members, is_open);
   // What the configurations say is theirs to answer for.
   const bool chosen = std::ranges::all_of(
-      members, [](const RunConfig& member) { return member.train.micro_batch_sequences > 0; });
+      members, [](const Member& member) { return member.train.micro_batch_sequences > 0; });
   int64_t sequences = rank_sequences;
   while (!chosen && needed(sequences) > usable) {
     LORSA_CHECK(sequences > 1 && !whole, ConfigError,

@@ -7,6 +7,7 @@
 
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/train/config.h"
+#include "train/start.h"
 
 namespace lorsa::train {
 
@@ -29,18 +30,19 @@ struct MicroBatch {
   int64_t sequences = 0;       ///< computed at a time
   int64_t positions = 0;       ///< T
   c10::Device device = c10::kCPU;
+  bool in_bfloat16 = false;
 };
 
 /// With model::step_bytes() for the step itself, checked against measured peaks
 /// (tests/unit/train/memory_test.cpp, tests/gpu). Exact to a few percent for topk and topk_signed;
 /// the many intermediates of batchtopk and the dense activations are counted roughly.
-[[nodiscard]] MemoryPlan memory_of(const RunConfig& config,
+[[nodiscard]] MemoryPlan memory_of(const RunConfig::Train& train,
                                    const model::DictionaryShape& shape,
                                    const MicroBatch& batch);
 
 /// ConfigError where training the members on the CPU, whole batches at a time or what they say,
 /// needs more than this machine has in all.
-void check_host_memory(const std::vector<RunConfig>& members,
+void check_host_memory(const std::vector<Member>& members,
                        const data::CacheReader& cache,
                        int64_t rank_sequences);
 
@@ -48,7 +50,7 @@ void check_host_memory(const std::vector<RunConfig>& members,
 /// and for batchtopk; on CUDA the most, for all that leave it open, whose plan fits into nine
 /// tenths of the device's memory beside the other members. Throws ConfigError where one sequence
 /// does not fit.
-[[nodiscard]] std::vector<int64_t> micro_batch_sequences(const std::vector<RunConfig>& members,
+[[nodiscard]] std::vector<int64_t> micro_batch_sequences(const std::vector<Member>& members,
                                                          const data::CacheReader& cache,
                                                          int64_t rank_sequences,
                                                          c10::Device device);

@@ -13,17 +13,21 @@ namespace lorsa::train {
 std::string describe_plan(const RunConfig& config) {
   validate(config);
   const data::CacheReader cache(config.data.cache);
-  check_cache(config, cache);
-  const model::DictionaryShape shape = shape_for(config, cache);
+  std::vector<Member> members;
+  members.emplace_back(config);
+  check_cache(members.front(), cache);
+  const model::DictionaryShape shape = shape_for(config.model, cache);
   const int64_t parameters = model::num_parameters(shape);
   const model::StepFlops flops = model::step_flops(shape, cache.manifest().context_length);
   const auto T = static_cast<double>(cache.manifest().context_length);
   const int64_t batch_tokens = config.data.batch_sequences * cache.manifest().context_length;
   const c10::Device device = resolve_device(config.run.device);
   const int64_t part =
-      micro_batch_sequences({config}, cache, config.data.batch_sequences, device).front();
+      micro_batch_sequences(members, cache, config.data.batch_sequences, device).front();
+  const bool in_bfloat16 = computes_in_bfloat16(config.run.precision, device);
   const MemoryPlan memory = memory_of(
-      config, shape, {config.data.batch_sequences, part, cache.manifest().context_length, device});
+      config.train, shape,
+      {config.data.batch_sequences, part, cache.manifest().context_length, device, in_bfloat16});
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };
   const auto num_rows = static_cast<int64_t>(cache.rows(data::Side::kTraining).size());
   const int64_t steps = (config.train.tokens + batch_tokens - 1) / batch_tokens;
@@ -32,10 +36,10 @@ std::string describe_plan(const RunConfig& config) {
       << "parameters     " << parameters << " (" << format_si(static_cast<double>(parameters))
       << ")\n"
       << "memory         " << bytes(memory.peak()) << " of tensors at most on one rank, "
-      << device_description(device) << ", "
-      << (computes_in_bfloat16(config, device) ? "bfloat16" : "float32") << ": weights "
-      << bytes(memory.weights) << ", moments " << bytes(memory.moments) << ", batch "
-      << bytes(memory.batch) << ", step " << bytes(memory.step + memory.sums + memory.libraries)
+      << device_description(device) << ", " << (in_bfloat16 ? "bfloat16" : "float32")
+      << ": weights " << bytes(memory.weights) << ", moments " << bytes(memory.moments)
+      << ", batch " << bytes(memory.batch) << ", step "
+      << bytes(memory.step + memory.sums + memory.libraries)
       << (memory.peak() > device_memory_bytes(device)
               ? formatted("; more than there is: {}", bytes(device_memory_bytes(device)))
               : "")

@@ -23,13 +23,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string training_summary(const RunConfig& config, const TrainerState& state) {
+std::string training_summary(const Member& member) {
   io::Json json;
-  json["tokens"] = state.tokens_seen;
-  json["seconds"] = state.train_seconds;
-  json["seed"] = config.run.seed;
-  json["learning_rate"] = config.train.learning_rate;
-  json["optimizer_steps"] = state.optimizer.steps;
+  json["tokens"] = member.state.tokens_seen;
+  json["seconds"] = member.state.train_seconds;
+  json["seed"] = member.run.seed;
+  json["learning_rate"] = member.train.learning_rate;
+  json["optimizer_steps"] = member.state.optimizer.steps;
   return json.dump();
 }
 
@@ -38,50 +38,50 @@ double rate_of(int64_t tokens, double seconds) {
 }
 
 // Tokens and seconds of a finished run of this configuration, if the folder holds one.
-std::optional<std::pair<int64_t, double>> finished_run(const RunConfig& config) {
-  const fs::path final_folder = RunFolder(config.run.out).final_checkpoint();
+std::optional<std::pair<int64_t, double>> finished_run(const Member& member) {
+  const fs::path final_folder = member.folder.final_checkpoint();
   if (!fs::exists(final_folder / "lorsa.json")) {
     return std::nullopt;
   }
-  static_cast<void>(allowed_changes(final_folder, config));
+  static_cast<void>(allowed_changes(final_folder, member));
   const model::LoadedDictionary final = model::load_checkpoint(final_folder);
   const std::string where = (final_folder / "lorsa.json").string();
   const io::Json training = io::parse_json(final.info.training_json, where);
   const auto tokens = io::member<int64_t>(training, "tokens", where);
-  if (tokens < config.train.tokens) {
-    log_info("the finished run has {} tokens: going on to {}", tokens, config.train.tokens);
+  if (tokens < member.train.tokens) {
+    log_info("the finished run has {} tokens: going on to {}", tokens, member.train.tokens);
     return std::nullopt;
   }
   return std::pair(tokens, io::member<double>(training, "seconds", where));
 }
 
-std::optional<TrainSummary> finished_runs(const std::vector<RunConfig>& configs) {
+std::optional<TrainSummary> finished_runs(const std::vector<Member>& members) {
   TrainSummary summary;
   summary.already_done = true;
-  for (const RunConfig& config : configs) {
-    const auto finished = finished_run(config);
+  for (const Member& member : members) {
+    const auto finished = finished_run(member);
     if (!finished) {
       return std::nullopt;
     }
     summary.tokens = finished->first;
     summary.seconds = finished->second;
-    summary.final_checkpoints.push_back(RunFolder(config.run.out).final_checkpoint());
+    summary.final_checkpoints.push_back(member.folder.final_checkpoint());
   }
   summary.tokens_per_s = rate_of(summary.tokens, summary.seconds);
   return summary;
 }
 
-data::LoaderOptions loader_options(const RunConfig& config,
+data::LoaderOptions loader_options(const RunConfig::Data& settings,
                                    const dist::Communicator& communicator,
                                    int64_t start_position) {
   data::LoaderOptions options;
   options.rank = communicator.rank();
   options.world_size = communicator.world_size();
-  options.batch_rows = config.data.batch_sequences / options.world_size;
-  options.seed = order_seed(config);
+  options.batch_rows = settings.batch_sequences / options.world_size;
+  options.seed = order_seed(settings);
   options.start_position = start_position;
-  options.depth = config.data.read_ahead_batches;
-  options.num_threads = config.data.reader_threads;
+  options.depth = settings.read_ahead_batches;
+  options.num_threads = settings.reader_threads;
   options.pin_memory = communicator.device().is_cuda();
   return options;
 }
@@ -97,28 +97,30 @@ void move_to(c10::Device device, Member& member) {
   member.state.last_active_H = member.state.last_active_H.to(device);
 }
 
-std::unique_ptr<dist::Communicator> meet(const RunConfig& config) {
+std::unique_ptr<dist::Communicator> meet(const RunConfig::Run& run, int64_t batch_sequences) {
   dist::Options options;
   options.rank = launch_rank();
-  options.timeout_s = config.run.rank_timeout_s;
-  options.device = resolve_device(config.run.device, options.rank.local_rank);
-  LORSA_CHECK(config.data.batch_sequences % options.rank.world_size == 0, ConfigError,
-              "data.batch_sequences = {} cannot be split over {} ranks",
-              config.data.batch_sequences, options.rank.world_size);
+  options.timeout_s = run.rank_timeout_s;
+  options.device = resolve_device(run.device, options.rank.local_rank);
+  LORSA_CHECK(batch_sequences % options.rank.world_size == 0, ConfigError,
+              "data.batch_sequences = {} cannot be split over {} ranks", batch_sequences,
+              options.rank.world_size);
   return dist::make_communicator(options);
 }
 
 /// What rank 0 writes of a run while it goes on; on other ranks nothing.
 class Records {
  public:
+  /// Keeps so many of the newest checkpoints of every member.
   Records(std::vector<Member>& members,
+          int64_t keep,
           const dist::Communicator& communicator,
           Progress::Visible progress)
-      : config_(members.front().config),
-        members_(members),
+      : members_(members),
+        keep_(keep),
         writes_(communicator.rank() == 0),
         bar_("train",
-             config_.train.tokens,
+             members.front().train.tokens,
              "tokens",
              members.front().state.tokens_seen,
              writes_ ? progress : Progress::Visible::kNo) {
@@ -134,7 +136,7 @@ class Records {
       for (const std::string& note : member.notes) {
         log_info("{}", note);
       }
-      member.folder.write_config(member.config);
+      member.folder.write_config(member.yaml);
       member.folder.write_environment(device_description(communicator.device()),
                                       communicator.description());
       events_.emplace_back(member.folder.root(), member.state.tokens_seen);
@@ -153,11 +155,12 @@ class Records {
   }
 
   void step_done(int64_t tokens, double loss) {
+    const Member& first = members_.front();
     std::ostringstream note;
     note.precision(3);
     note << "loss " << loss << "  fvu " << last_fvu_ << "  K "
-         << top_k_at(config_.train, config_.model.top_k, tokens);
-    bar_.update(std::min(tokens, config_.train.tokens), note.str());
+         << top_k_at(first.train, first.model.top_k, tokens);
+    bar_.update(std::min(tokens, first.train.tokens), note.str());
   }
 
   void checkpoint() {
@@ -165,9 +168,9 @@ class Records {
       return;
     }
     for (Member& member : members_) {
-      member.info.training_json = training_summary(member.config, member.state);
-      member.folder.save(*member.dictionary, member.info, member.state, member.config,
-                         config_.checkpoint.keep);
+      member.info.training_json = training_summary(member);
+      member.folder.save(*member.dictionary, member.info, member.state, member.configuration,
+                         keep_);
     }
     write_reports();
   }
@@ -181,16 +184,16 @@ class Records {
 
   void save_final() {
     for (Member& member : members_) {
-      if (ends_as_jumprelu(member.config)) {
+      if (ends_as_jumprelu(member.train.final_activation, member.model.activation)) {
         const TrainerState& state = member.state;
         member.dictionary->to_jumprelu(
             state.threshold_sum / static_cast<double>(std::max<int64_t>(state.threshold_count, 1)));
       }
-      member.info.training_json = training_summary(member.config, member.state);
+      member.info.training_json = training_summary(member);
       member.dictionary->fold(member.info.input_scale, member.info.target_scale);
       member.info.normalization = model::Normalization::kFolded;
       if (writes_) {
-        member.folder.save_final(*member.dictionary, member.info, member.config);
+        member.folder.save_final(*member.dictionary, member.info, member.configuration);
       }
     }
   }
@@ -206,8 +209,8 @@ class Records {
     }
   }
 
-  const RunConfig& config_;  // for what all members share
   std::vector<Member>& members_;
+  const int64_t keep_;
   const bool writes_;
   std::unique_ptr<LogFile> log_file_;
   std::vector<metrics::EventFile> events_;
@@ -215,16 +218,14 @@ class Records {
   double last_fvu_ = 0.0;
 };
 
-void log_start(const RunConfig& config,
-               const std::vector<Member>& members,
-               const dist::Communicator& communicator) {
+void log_start(const std::vector<Member>& members, const dist::Communicator& communicator) {
   const Member& first = members.front();
   log_info("training {} on {} of {}{}, {} tokens, {}{}",
-           formatted("{} {}", first.config.model.num_ov_heads,
-                     first.config.model.num_qk_heads > 0 ? "OV heads" : "features"),
+           formatted("{} {}", first.model.num_ov_heads,
+                     first.model.num_qk_heads > 0 ? "OV heads" : "features"),
            to_string(first.info.site), first.info.model_name,
            members.size() > 1 ? formatted(" and {} more Lorsas", members.size() - 1) : "",
-           format_si(static_cast<double>(config.train.tokens)),
+           format_si(static_cast<double>(first.train.tokens)),
            device_description(communicator.device()),
            communicator.world_size() > 1 ? ", " + communicator.description() : "");
 }
@@ -232,19 +233,17 @@ void log_start(const RunConfig& config,
 std::vector<Learner> make_learners(std::vector<Member>& members,
                                    const data::CacheReader& cache,
                                    dist::Communicator& communicator) {
-  std::vector<RunConfig> configs;
-  for (const Member& member : members) {
-    configs.push_back(member.config);
-  }
-  const int64_t rank_sequences = configs.front().data.batch_sequences / communicator.world_size();
+  const int64_t rank_sequences = members.front().data.batch_sequences / communicator.world_size();
   const std::vector<int64_t> parts =
-      micro_batch_sequences(configs, cache, rank_sequences, communicator.device());
+      micro_batch_sequences(members, cache, rank_sequences, communicator.device());
   std::vector<Learner> learners;
   for (size_t i = 0; i < members.size(); ++i) {
-    move_to(communicator.device(), members[i]);
+    Member& member = members[i];
+    move_to(communicator.device(), member);
     learners.emplace_back(
-        members[i].config,
-        Learner::Parts{*members[i].dictionary, members[i].state, communicator, parts[i]});
+        Learner::Settings{member.train, member.log,
+                          computes_in_bfloat16(member.run.precision, communicator.device())},
+        Learner::Parts{*member.dictionary, member.state, communicator, parts[i]});
   }
   const int64_t smallest = *std::min_element(parts.begin(), parts.end());
   if (communicator.rank() == 0 && smallest < rank_sequences) {
@@ -271,30 +270,35 @@ void log_end(const TrainSummary& summary) {
            summary.final_checkpoints.front());
 }
 
-/// The configurations agree in shared_settings(); those of the first stand for all.
-TrainSummary train_members(const std::vector<RunConfig>& configs, Progress::Visible progress) {
-  const RunConfig& config = configs.front();
-  const std::unique_ptr<dist::Communicator> communicator = meet(config);
-  const NumThreads threads(config.run.threads);
-  if (const auto done = finished_runs(configs)) {
+/// The members agree in shared_settings(); those of the first stand for all.
+TrainSummary train_members(std::vector<Member>& members,
+                           const RunConfig::Checkpoint& checkpoint,
+                           Progress::Visible progress) {
+  const Member& first = members.front();
+  const std::unique_ptr<dist::Communicator> communicator =
+      meet(first.run, first.data.batch_sequences);
+  const NumThreads threads(first.run.threads);
+  if (const auto done = finished_runs(members)) {
     communicator->finish();
     return *done;
   }
-  const data::CacheReader cache(config.data.cache);
-  check_cache(config, cache);
-  if (communicator->device().is_cpu()) {
-    check_host_memory(configs, cache, config.data.batch_sequences / communicator->world_size());
+  const data::CacheReader cache(first.data.cache);
+  for (const Member& member : members) {
+    check_cache(member, cache);
   }
-  std::vector<Member> members = start_or_resume(configs, cache);
+  if (communicator->device().is_cpu()) {
+    check_host_memory(members, cache, first.data.batch_sequences / communicator->world_size());
+  }
+  start_or_resume(members, cache);
   // Nobody writes before everybody has read.
   communicator->barrier();
-  Records records(members, *communicator, progress);
+  Records records(members, checkpoint.keep, *communicator, progress);
   if (communicator->rank() == 0) {
-    log_start(config, members, *communicator);
+    log_start(members, *communicator);
   }
   std::vector<Learner> learners = make_learners(members, cache, *communicator);
-  const TrainerState& state = members.front().state;
-  data::ActivationLoader loader(cache, loader_options(config, *communicator, state.rows_seen));
+  const TrainerState& state = first.state;
+  data::ActivationLoader loader(cache, loader_options(first.data, *communicator, state.rows_seen));
   Trainer::Hooks hooks;
   hooks.metrics_line = [&](size_t member, const std::string& line) {
     records.metrics_line(member, line);
@@ -302,14 +306,15 @@ TrainSummary train_members(const std::vector<RunConfig>& configs, Progress::Visi
   hooks.checkpoint = [&] { records.checkpoint(); };
   hooks.step_done = [&](int64_t tokens, double loss) { records.step_done(tokens, loss); };
   hooks.stop_requested = [] { return StopSignal::requested(); };
-  Trainer trainer(config, {cache, loader, *communicator, learners, communicator->device()}, hooks);
+  Trainer trainer({first.train.tokens, first.log.every_tokens, checkpoint.every_tokens},
+                  {cache, loader, *communicator, learners, communicator->device()}, hooks);
   const bool finished = trainer.run();
   records.finish();
   if (!finished) {
     communicator->finish();
     throw Interrupted(formatted(
         "stopped at {} of {} tokens; a checkpoint is written: run the same command again to go on",
-        state.tokens_seen, config.train.tokens));
+        state.tokens_seen, first.train.tokens));
   }
   records.save_final();
   communicator->finish();
@@ -327,8 +332,13 @@ TrainSummary train(const RunConfig& config, Progress::Visible progress) {
 }
 
 TrainSummary train_together(const std::vector<RunConfig>& configs, Progress::Visible progress) {
-  check_together(configs);
-  return train_members(configs, progress);
+  std::vector<Member> members;
+  for (const RunConfig& config : configs) {
+    validate(config);
+    members.emplace_back(config);
+  }
+  check_together(members);
+  return train_members(members, configs.front().checkpoint, progress);
 }
 
 }  // namespace lorsa::train

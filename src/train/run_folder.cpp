@@ -60,14 +60,6 @@ MetricWindow window_from_json(const io::Json& json, const std::string& where) {
   return w;
 }
 
-io::Json config_to_json(const RunConfig& config) {
-  io::Json json;
-  for (const auto& [key, value] : flat_config(config)) {
-    json[key] = value;
-  }
-  return json;
-}
-
 // Writes a checkpoint folder beside and puts it in the place of what stands there. A failure leaves
 // nothing behind.
 template <typename Write>
@@ -80,16 +72,6 @@ void write_folder(const fs::path& target, Write write) {
 }
 
 }  // namespace
-
-std::map<std::string, std::string> flat_config(RunConfig config) {
-  config::Fields fields;
-  describe(fields, config);
-  std::map<std::string, std::string> flat;
-  for (const config::Field& field : fields.all()) {
-    flat[field.key] = field.get();
-  }
-  return flat;
-}
 
 void RunFolder::restore() const {
   io::restore_replaced(final_checkpoint());
@@ -120,10 +102,8 @@ void RunFolder::open(int64_t tokens) const {
   fs::remove_all(root_ / "final.old");
 }
 
-void RunFolder::write_config(RunConfig config) const {
-  config::Fields fields;
-  describe(fields, config);
-  io::write_file(root_ / "config.yaml", config::to_yaml(fields));
+void RunFolder::write_config(const std::string& yaml) const {
+  io::write_file(root_ / "config.yaml", yaml);
 }
 
 void RunFolder::write_environment(const std::string& device, const std::string& ranks) const {
@@ -193,7 +173,7 @@ fs::path RunFolder::checkpoint(int64_t tokens) const {
 void RunFolder::save(const model::Dictionary& dictionary,
                      const model::CheckpointInfo& info,
                      const TrainerState& state,
-                     RunConfig config,
+                     const Configuration& configuration,
                      int64_t keep) const {
   write_folder(checkpoint(state.tokens_seen), [&](const fs::path& folder) {
     model::save_checkpoint(folder, dictionary, info);
@@ -214,7 +194,7 @@ void RunFolder::save(const model::Dictionary& dictionary,
                                                      {"threshold_sum", state.threshold_sum},
                                                      {"threshold_count", state.threshold_count},
                                                      {"window", window_to_json(state.window)}});
-    io::write_json(folder / kRunConfig, config_to_json(config));
+    io::write_json(folder / kRunConfig, configuration);
   });
   const std::vector<int64_t> all = checkpoint_tokens();
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
@@ -259,22 +239,22 @@ Resumed RunFolder::load(const fs::path& checkpoint) {
   return {std::move(loaded), std::move(state)};
 }
 
-std::map<std::string, std::string> RunFolder::saved_config(const fs::path& checkpoint) {
+Configuration RunFolder::saved_configuration(const fs::path& checkpoint) {
   const fs::path path = checkpoint / kRunConfig;
   const io::Json json = io::read_json(path);
-  std::map<std::string, std::string> flat;
+  Configuration configuration;
   for (const auto& [key, value] : json.items()) {
-    flat[key] = io::member<std::string>(json, key, path.string());
+    configuration[key] = io::member<std::string>(json, key, path.string());
   }
-  return flat;
+  return configuration;
 }
 
 void RunFolder::save_final(const model::Dictionary& dictionary,
                            const model::CheckpointInfo& info,
-                           RunConfig config) const {
+                           const Configuration& configuration) const {
   write_folder(final_checkpoint(), [&](const fs::path& folder) {
     model::save_checkpoint(folder, dictionary, info);
-    io::write_json(folder / kRunConfig, config_to_json(config));
+    io::write_json(folder / kRunConfig, configuration);
   });
 }
 

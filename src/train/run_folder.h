@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "lorsa/model/checkpoint.h"
-#include "lorsa/train/config.h"
 #include "lorsa/train/state.h"
 
 namespace lorsa::train {
+
+/// Dotted key to YAML value.
+using Configuration = std::map<std::string, std::string>;
 
 /// A resumable checkpoint as read back.
 struct Resumed {
@@ -36,7 +38,7 @@ class RunFolder {
   /// Creates the folder and removes what an interrupted write left behind, and checkpoints past
   /// `tokens`.
   void open(int64_t tokens) const;
-  void write_config(RunConfig config) const;
+  void write_config(const std::string& yaml) const;
   void write_environment(const std::string& device, const std::string& ranks) const;
 
   /// Appends a line to metrics.jsonl.
@@ -53,24 +55,19 @@ class RunFolder {
   void save(const model::Dictionary& dictionary,
             const model::CheckpointInfo& info,
             const TrainerState& state,
-            RunConfig config,
+            const Configuration& configuration,
             int64_t keep) const;
   [[nodiscard]] static Resumed load(const std::filesystem::path& checkpoint);
-  /// Keys of the configuration that `checkpoint` was trained with (also final/): dotted key to YAML
-  /// value.
-  [[nodiscard]] static std::map<std::string, std::string> saved_config(
-      const std::filesystem::path& checkpoint);
+  /// What `checkpoint` was trained with (also final/).
+  [[nodiscard]] static Configuration saved_configuration(const std::filesystem::path& checkpoint);
 
   /// Writes final/ (folded) with a renaming folder.
   void save_final(const model::Dictionary& dictionary,
                   const model::CheckpointInfo& info,
-                  RunConfig config) const;
+                  const Configuration& configuration) const;
 
  private:
   std::filesystem::path root_;
 };
-
-/// Dotted key to YAML value of every setting.
-[[nodiscard]] std::map<std::string, std::string> flat_config(RunConfig config);
 
 }  // namespace lorsa::train

@@ -54,16 +54,15 @@ model::CheckpointInfo info_for(const std::string& kind, const data::Manifest& ma
   return info;
 }
 
-model::Dictionary fresh_model(const RunConfig& config,
-                              const data::CacheReader& cache,
-                              const model::CheckpointInfo& info) {
-  const model::DictionaryShape shape = shape_for(config, cache);
+model::Dictionary fresh_model(const Member& member, const data::CacheReader& cache) {
+  const model::CheckpointInfo& info = member.info;
+  const model::DictionaryShape shape = shape_for(member.model, cache);
   const std::vector<int64_t>& rows = cache.rows(data::Side::kTraining);
   const auto num_rows = static_cast<int64_t>(rows.size());
   std::vector<int64_t> sample_rows;
   for (int64_t i = 0; i < std::min(kInitRows, num_rows); ++i) {
     sample_rows.push_back(
-        rows[static_cast<size_t>(data::sampled_index(i, num_rows, order_seed(config)))]);
+        rows[static_cast<size_t>(data::sampled_index(i, num_rows, order_seed(member.data)))]);
   }
   const data::Batch batch = cache.read(sample_rows);
   model::InitSample sample;
@@ -76,7 +75,7 @@ model::Dictionary fresh_model(const RunConfig& config,
   sample.input_scale = info.input_scale;
   sample.attention = cache.find_attention();
   return model::Dictionary(
-      shape, model::initialize(shape, config.init, sample, static_cast<uint64_t>(config.run.seed)));
+      shape, model::initialize(shape, member.init, sample, static_cast<uint64_t>(member.run.seed)));
 }
 
 /// The newest tokens for which every folder has a checkpoint.
@@ -95,8 +94,7 @@ void check_may_begin(const std::vector<Member>& members) {
   for (const Member& member : members) {
     const std::vector<int64_t> own = member.folder.checkpoint_tokens();
     LORSA_CHECK(own.size() < 2 && !fs::exists(member.folder.final_checkpoint() / "lorsa.json"),
-                ConfigError, "{}: holds a training{}, but {}: use another run.out",
-                member.config.run.out,
+                ConfigError, "{}: holds a training{}, but {}: use another run.out", member.run.out,
                 own.empty() ? std::string() : formatted(" of {} tokens", own.back()),
                 members.size() > 1 ? "another of those trained with it has no checkpoint of that"
                                    : "no checkpoint to go on from");
@@ -104,15 +102,14 @@ void check_may_begin(const std::vector<Member>& members) {
 }
 
 void begin(Member& member, const data::CacheReader& cache) {
-  member.dictionary =
-      std::make_unique<model::Dictionary>(fresh_model(member.config, cache, member.info));
+  member.dictionary = std::make_unique<model::Dictionary>(fresh_model(member, cache));
   member.state.optimizer = fresh_optimizer(member.dictionary->weights());
-  member.state.last_active_H = at::zeros({member.config.model.num_ov_heads}, at::kLong);
+  member.state.last_active_H = at::zeros({member.model.num_ov_heads}, at::kLong);
 }
 
 void resume(Member& member, int64_t tokens) {
   const fs::path checkpoint = member.folder.checkpoint(tokens);
-  for (const std::string& change : allowed_changes(checkpoint, member.config)) {
+  for (const std::string& change : allowed_changes(checkpoint, member)) {
     member.notes.push_back("resuming with " + change);
   }
   Resumed resumed = RunFolder::load(checkpoint);
@@ -121,7 +118,7 @@ void resume(Member& member, int64_t tokens) {
                   resumed.loaded.info.input_scale == member.info.input_scale &&
                   resumed.loaded.info.target_scale == member.info.target_scale,
               ConfigError, "the run in {} was trained on another cache than {} (model {}, {})",
-              member.config.run.out, member.config.data.cache, resumed.loaded.info.model_name,
+              member.run.out, member.data.cache, resumed.loaded.info.model_name,
               to_string(resumed.loaded.info.site));
   member.notes.push_back(formatted("resuming at {} tokens from {}", tokens, checkpoint.filename()));
   member.dictionary = std::make_unique<model::Dictionary>(std::move(resumed.loaded.dictionary));
@@ -130,32 +127,49 @@ void resume(Member& member, int64_t tokens) {
 
 }  // namespace
 
-uint64_t order_seed(const RunConfig& config) {
-  const int64_t seed = config.data.seed >= 0 ? config.data.seed : config.run.seed;
-  return stream_seed(static_cast<uint64_t>(seed), "order");
+Member::Member(RunConfig config)
+    : run(config.run),
+      data(config.data),
+      model(config.model),
+      init(config.init),
+      train(config.train),
+      log(config.log),
+      folder(config.run.out) {
+  config::Fields fields;
+  describe(fields, config);
+  yaml = config::to_yaml(fields);
+  for (const config::Field& field : fields.all()) {
+    configuration[field.key] = field.get();
+  }
+  data.seed = data.seed >= 0 ? data.seed : run.seed;
 }
 
-model::DictionaryShape shape_for(const RunConfig& config, const data::CacheReader& cache) {
-  return model::shape_of(config.model, cache.manifest().d_model, cache.find_attention());
+uint64_t order_seed(const RunConfig::Data& data) {
+  return stream_seed(static_cast<uint64_t>(data.seed), "order");
 }
 
-void check_cache(const RunConfig& config, const data::CacheReader& cache) {
-  const model::KindInfo& kind = model::kind_info(config.model.kind);
+model::DictionaryShape shape_for(const model::DictionarySettings& settings,
+                                 const data::CacheReader& cache) {
+  return model::shape_of(settings, cache.manifest().d_model, cache.find_attention());
+}
+
+void check_cache(const Member& member, const data::CacheReader& cache) {
+  const model::KindInfo& kind = model::kind_info(member.model.kind);
   const Site& site = cache.manifest().site;
   LORSA_CHECK(!kind.component || *kind.component == site.component, ConfigError,
               "model.kind: {} stands for {}, but data.cache = {} holds {}", kind.name,
-              to_string(*kind.component), config.data.cache, to_string(site));
+              to_string(*kind.component), member.data.cache, to_string(site));
   LORSA_CHECK(!cache.rows(data::Side::kTraining).empty(), ConfigError,
               "data.cache = {} holds no training rows: extract more tokens or lower "
               "data.holdout_fraction there",
-              config.data.cache);
+              member.data.cache);
 }
 
-std::vector<std::string> allowed_changes(const fs::path& checkpoint, const RunConfig& config) {
-  const auto saved = RunFolder::saved_config(checkpoint);
+std::vector<std::string> allowed_changes(const fs::path& checkpoint, const Member& member) {
+  const Configuration saved = RunFolder::saved_configuration(checkpoint);
   std::string refused;
   std::vector<std::string> allowed;
-  for (const auto& [key, value] : flat_config(config)) {
+  for (const auto& [key, value] : member.configuration) {
     const auto before = saved.find(key);
     if (before == saved.end() || before->second == value) {
       continue;
@@ -170,22 +184,13 @@ std::vector<std::string> allowed_changes(const fs::path& checkpoint, const RunCo
   LORSA_CHECK(
       refused.empty(), ConfigError,
       "the run in {} was started with another configuration; use another run.out or undo:{}",
-      config.run.out, refused);
+      member.run.out, refused);
   return allowed;
 }
 
-std::vector<Member> start_or_resume(const std::vector<RunConfig>& configs,
-                                    const data::CacheReader& cache) {
-  std::vector<Member> members;
-  for (const RunConfig& config : configs) {
-    members.push_back({config,
-                       RunFolder(config.run.out),
-                       info_for(config.model.kind, cache.manifest()),
-                       nullptr,
-                       {},
-                       {}});
-  }
-  for (const Member& member : members) {
+void start_or_resume(std::vector<Member>& members, const data::CacheReader& cache) {
+  for (Member& member : members) {
+    member.info = info_for(member.model.kind, cache.manifest());
     member.folder.restore();
   }
   const std::optional<int64_t> tokens = common_checkpoint(members);
@@ -199,7 +204,6 @@ std::vector<Member> start_or_resume(const std::vector<RunConfig>& configs,
       begin(member, cache);
     }
   }
-  return members;
 }
 
 }  // namespace lorsa::train

@@ -2,7 +2,6 @@
 
 #include "lorsa/core/error.h"
 #include "lorsa/train/run.h"
-#include "train/run_folder.h"
 #include "train/start.h"
 
 namespace lorsa::train {
@@ -16,29 +15,31 @@ bool is_shared(const std::string& key) {
          key.starts_with("log.");
 }
 
-}  // namespace
-
-std::map<std::string, std::string> shared_settings(const RunConfig& config) {
-  RunConfig resolved = config;
-  resolved.data.seed = config.data.seed >= 0 ? config.data.seed : config.run.seed;
-  std::map<std::string, std::string> shared = flat_config(resolved);
+Configuration shared_by(const Member& member) {
+  Configuration shared = member.configuration;
+  shared["data.seed"] = formatted("{}", member.data.seed);
   std::erase_if(shared, [](const auto& entry) { return !is_shared(entry.first); });
   return shared;
 }
 
-void check_together(const std::vector<RunConfig>& configs) {
-  LORSA_CHECK(!configs.empty(), ConfigError, "nothing to train: no configuration was given");
-  const std::map<std::string, std::string> first = shared_settings(configs.front());
+}  // namespace
+
+std::map<std::string, std::string> shared_settings(const RunConfig& config) {
+  return shared_by(Member(config));
+}
+
+void check_together(const std::vector<Member>& members) {
+  LORSA_CHECK(!members.empty(), ConfigError, "nothing to train: no configuration was given");
+  const Configuration first = shared_by(members.front());
   std::set<std::string> folders;
-  for (const RunConfig& config : configs) {
-    validate(config);
-    LORSA_CHECK(folders.insert(config.run.out).second, ConfigError,
+  for (const Member& member : members) {
+    LORSA_CHECK(folders.insert(member.run.out).second, ConfigError,
                 "run.out = {} stands in two configurations that are trained together",
-                config.run.out);
-    for (const auto& [key, value] : shared_settings(config)) {
+                member.run.out);
+    for (const auto& [key, value] : shared_by(member)) {
       LORSA_CHECK(value == first.at(key), ConfigError,
                   "{} = {} for {}, {} for {}: configurations trained together must agree in it{}",
-                  key, value, config.run.out, first.at(key), configs.front().run.out,
+                  key, value, member.run.out, first.at(key), members.front().run.out,
                   key == "data.seed" ? " (where it is not set, run.seed orders the data)" : "");
     }
   }

@@ -17,8 +17,8 @@ bool passes(int64_t before, int64_t after, int64_t every) {
 
 }  // namespace
 
-Trainer::Trainer(const RunConfig& config, Parts parts, Hooks hooks)
-    : config_(config), parts_(parts), hooks_(std::move(hooks)) {
+Trainer::Trainer(const Schedule& schedule, Parts parts, Hooks hooks)
+    : schedule_(schedule), parts_(parts), hooks_(std::move(hooks)) {
   const data::Manifest& manifest = parts_.cache.manifest();
   input_scale_ = data::normalization_scale(manifest.input_stats, manifest.d_model);
   target_scale_ = data::normalization_scale(manifest.target_stats, manifest.d_model);
@@ -29,7 +29,7 @@ Trainer::Trainer(const RunConfig& config, Parts parts, Hooks hooks)
 bool Trainer::run() {
   const TrainerState& first = parts_.learners.front().state();
   window_start_s_ = now_s();
-  while (first.tokens_seen < config_.train.tokens) {
+  while (first.tokens_seen < schedule_.tokens) {
     const double start_s = now_s();
     const TrainingBatch batch = next_batch();
     const int64_t before = first.tokens_seen;
@@ -46,13 +46,13 @@ bool Trainer::run() {
     if (hooks_.step_done) {
       hooks_.step_done(after, loss);
     }
-    const bool finished = after >= config_.train.tokens;
-    if (passes(before, after, config_.log.every_tokens) || finished) {
+    const bool finished = after >= schedule_.tokens;
+    if (passes(before, after, schedule_.log_every_tokens) || finished) {
       write_metrics();
     }
     const bool stop = stop_requested() && !finished;
     if (hooks_.checkpoint &&
-        (stop || finished || passes(before, after, config_.checkpoint.every_tokens))) {
+        (stop || finished || passes(before, after, schedule_.checkpoint_every_tokens))) {
       hooks_.checkpoint();
     }
     if (stop) {
@@ -79,7 +79,7 @@ TrainingBatch Trainer::next_batch() {
   TrainingBatch out;
   out.target_BTD = batch.target_BTD.to(parts_.device, at::kFloat) * target_scale_;
   const bool input_is_read = std::ranges::any_of(parts_.learners, [](const Learner& learner) {
-    return model::kind_info(learner.config().model.kind).reads == model::Hook::kInput;
+    return model::kind_info(learner.dictionary().shape().kind).reads == model::Hook::kInput;
   });
   if (input_is_read) {
     out.input_BTD = batch.input_BTD.to(parts_.device, at::kFloat) * input_scale_;

@@ -62,15 +62,15 @@ struct Batch {
 /// A trainer's learner on CUDA with batches of random numbers.
 class Training {
  public:
-  Training(const train::RunConfig& config, const model::DictionaryShape& shape, int64_t part)
-      : config_(config),
-        dictionary_(shape, moved(small_weights(shape), kCuda)),
-        communicator_(make_communicator()) {
+  Training(const train::Learner::Settings& settings,
+           const model::DictionaryShape& shape,
+           int64_t part)
+      : dictionary_(shape, moved(small_weights(shape), kCuda)), communicator_(make_communicator()) {
     state_.optimizer = train::fresh_optimizer(dictionary_.weights());
     state_.last_active_H =
         at::zeros({shape.num_ov_heads}, at::TensorOptions(at::kLong).device(kCuda));
     learner_ = std::make_unique<train::Learner>(
-        config_, train::Learner::Parts{dictionary_, state_, *communicator_, part});
+        settings, train::Learner::Parts{dictionary_, state_, *communicator_, part});
   }
 
   double step(int64_t sequences, int64_t positions) {
@@ -94,23 +94,17 @@ class Training {
     return dist::make_communicator(options);
   }
 
-  train::RunConfig config_;
   model::Dictionary dictionary_;
   std::unique_ptr<dist::Communicator> communicator_;
   train::TrainerState state_;
   std::unique_ptr<train::Learner> learner_;
 };
 
-train::RunConfig config_of(const model::DictionaryShape& shape) {
-  train::RunConfig config;
-  config.run.device = "cuda";
-  config.model.num_ov_heads = shape.num_ov_heads;
-  config.model.num_qk_heads = shape.num_qk_heads;
-  config.model.d_qk = shape.d_qk;
-  config.model.top_k = shape.top_k;
-  config.model.activation = shape.activation;
-  config.train.tokens = 1 << 24;
-  return config;
+train::Learner::Settings settings_in(model::StepOptions::Precision precision) {
+  train::Learner::Settings settings;
+  settings.train.tokens = 1 << 24;
+  settings.in_bfloat16 = precision == model::StepOptions::Precision::kBFloat16;
+  return settings;
 }
 
 }  // namespace
@@ -155,9 +149,9 @@ TEST_CASE("training on CUDA lowers the loss and keeps bfloat16 copies of its wei
           "[gpu][step]") {
   at::manual_seed(32);
   const model::DictionaryShape shape = shape_of(Activation::kTopK);
-  train::RunConfig config = config_of(shape);
-  config.train.learning_rate = 3e-3;
-  Training training(config, shape, 0);
+  train::Learner::Settings settings = settings_in(model::StepOptions::Precision::kBFloat16);
+  settings.train.learning_rate = 3e-3;
+  Training training(settings, shape, 0);
   const double first = training.step(4, 128);
   double last = 0.0;
   for (int i = 0; i < 40; ++i) {
@@ -168,12 +162,10 @@ TEST_CASE("training on CUDA lowers the loss and keeps bfloat16 copies of its wei
 
 TEST_CASE("micro-batches on CUDA give the whole batch's gradients", "[gpu][step]") {
   const model::DictionaryShape shape = shape_of(Activation::kTopK);
-  train::RunConfig config = config_of(shape);
-  config.run.precision = train::Precision::kFloat32;
   std::vector<model::DictionaryWeights> after;
   for (const int64_t part : {0, 3}) {
     at::manual_seed(33);
-    Training training(config, shape, part);
+    Training training(settings_in(model::StepOptions::Precision::kFull), shape, part);
     training.step(8, 64);
     after.push_back(training.dictionary().weights());
   }
@@ -190,9 +182,9 @@ TEST_CASE("the steady state takes no memory from the device, and the plan forete
   shape.num_ov_heads = 16384;
   shape.num_qk_heads = 128;
   shape.d_qk = 128;
-  const train::RunConfig config = config_of(shape);
+  const auto settings = settings_in(model::StepOptions::Precision::kBFloat16);
   {
-    Training training(config, shape, 0);
+    Training training(settings, shape, 0);
     for (int i = 0; i < 3; ++i) {
       training.step(8, 512);
     }
@@ -202,7 +194,8 @@ TEST_CASE("the steady state takes no memory from the device, and the plan forete
     }
     CHECK(tensor_memory(kCuda).num_allocations == taken);
   }
-  const train::MemoryPlan plan = train::memory_of(config, shape, {8, 8, 512, kCuda});
+  const train::MemoryPlan plan =
+      train::memory_of(settings.train, shape, {8, 8, 512, kCuda, settings.in_bfloat16});
   // Larger than all that the other tests hold.
   const int64_t measured = tensor_memory(kCuda).peak_bytes;
   std::printf("peak memory: planned %ld MiB, measured %ld MiB (%.3f)\n", plan.peak() >> 20,

@@ -97,9 +97,9 @@ void validate(const RunConfig& config);
 [[nodiscard]] double penalty_at(const RunConfig::Train& train, int64_t tokens);
 
 /// Whether run.precision asks for bfloat16 on this device: auto does on CUDA.
-[[nodiscard]] bool computes_in_bfloat16(const RunConfig& config, c10::Device device);
+[[nodiscard]] bool computes_in_bfloat16(Precision precision, c10::Device device);
 
-/// Whether final/ holds a jumprelu Lorsa made of a topk or batchtopk one.
-[[nodiscard]] bool ends_as_jumprelu(const RunConfig& config);
+/// Whether final/ holds a jumprelu Lorsa made of one `trained` as topk or batchtopk.
+[[nodiscard]] bool ends_as_jumprelu(FinalActivation final_activation, model::Activation trained);
 
 }  // namespace lorsa::train

@@ -35,6 +35,12 @@ struct StepTimes {
 /// the backward pass has made it.
 class Learner {
  public:
+  struct Settings {
+    RunConfig::Train train;
+    RunConfig::Log log;
+    bool in_bfloat16 = false;
+  };
+
   /// The parts are borrowed for the learner's life.
   struct Parts {
     model::Dictionary& dictionary;
@@ -43,7 +49,7 @@ class Learner {
     int64_t micro_batch_sequences = 0;  ///< computed at a time; 0: all
   };
 
-  Learner(const RunConfig& config, Parts parts);
+  Learner(const Settings& settings, Parts parts);
 
   /// Forward, backward, reduce, finite?, clip, Adam, counters. Returns the batch's mean squared
   /// error. Throws Error, weights untouched by this step, if the loss or a gradient is not finite.
@@ -55,7 +61,7 @@ class Learner {
 
   [[nodiscard]] TrainerState& state() { return parts_.state; }
 
-  [[nodiscard]] const RunConfig& config() const { return config_; }
+  [[nodiscard]] const model::Dictionary& dictionary() const { return parts_.dictionary; }
 
  private:
   /// Sums over the batch's parts and over ranks.
@@ -90,7 +96,7 @@ class Learner {
   void account(const Sums& sums, const TrainingBatch& batch, double grad_norm);
   [[nodiscard]] bool measures_threshold(const TrainingBatch& batch) const;
 
-  const RunConfig& config_;
+  Settings settings_;
   Parts parts_;
   model::DictionaryWeights bfloat16_weights_;  // undefined but for bfloat16 compute
   StepTimes times_;

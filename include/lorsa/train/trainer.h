@@ -8,7 +8,6 @@
 #include "lorsa/data/activation_loader.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/dist/communicator.h"
-#include "lorsa/train/config.h"
 #include "lorsa/train/learner.h"
 
 namespace lorsa::train {
@@ -29,9 +28,9 @@ class Trainer {
 
   /// What the caller does around the steps; any may be empty.
   struct Hooks {
-    /// Learner and one JSON object, every log.every_tokens.
+    /// Learner and one JSON object, every log_every_tokens.
     std::function<void(size_t, const std::string&)> metrics_line;
-    /// Every checkpoint.every_tokens, at the end and before a stop.
+    /// Every checkpoint_every_tokens, at the end and before a stop.
     std::function<void()> checkpoint;
     /// After every step of all learners: tokens seen, the first one's mean squared error.
     std::function<void(int64_t, double)> step_done;
@@ -39,8 +38,14 @@ class Trainer {
     std::function<bool()> stop_requested;
   };
 
-  /// Of `config` only what all learners share is looked at: budget, log and checkpoint intervals.
-  Trainer(const RunConfig& config, Parts parts, Hooks hooks);
+  /// How long, and how often what is called; of the tokens of all ranks.
+  struct Schedule {
+    int64_t tokens = 0;
+    int64_t log_every_tokens = 0;
+    int64_t checkpoint_every_tokens = 0;
+  };
+
+  Trainer(const Schedule& schedule, Parts parts, Hooks hooks);
 
   /// Trains until the token budget is reached or a stop is requested; true if the budget was
   /// reached. Throws as Learner::step().
@@ -51,7 +56,7 @@ class Trainer {
   void write_metrics();
   [[nodiscard]] bool stop_requested();
 
-  const RunConfig& config_;
+  Schedule schedule_;
   Parts parts_;
   Hooks hooks_;
   double input_scale_;

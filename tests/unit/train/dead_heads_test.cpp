@@ -19,11 +19,10 @@ train::OptimizerState moments_after_step(int64_t silent, int64_t aux_k) {
   // Their z is negative everywhere: no selection takes them, their gradients are 0.
   dictionary.weights().W_V.narrow(0, 3, 3).zero_();
   dictionary.weights().b_V.narrow(0, 3, 3).fill_(-1.0);
-  train::RunConfig config;
-  config.model.top_k = shape.top_k;
-  config.train.tokens = 100'000;
-  config.train.aux_k = aux_k;
-  config.train.dead_after_tokens = kPeriod;
+  train::Learner::Settings settings;
+  settings.train.tokens = 100'000;
+  settings.train.aux_k = aux_k;
+  settings.train.dead_after_tokens = kPeriod;
   train::TrainerState state;
   state.tokens_seen = 1000;
   state.last_active_H = at::full({shape.num_ov_heads}, 1000, at::kLong);
@@ -36,7 +35,7 @@ train::OptimizerState moments_after_step(int64_t silent, int64_t aux_k) {
     }
   }
   const auto single = dist::make_communicator({});
-  train::Learner learner(config, {dictionary, state, *single});
+  train::Learner learner(settings, {dictionary, state, *single});
   train::TrainingBatch batch;
   batch.input_BTD = at::randn({2, kBatchTokens / 2, shape.d_model});
   batch.target_BTD = at::randn({2, kBatchTokens / 2, shape.d_model});

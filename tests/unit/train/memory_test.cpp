@@ -131,7 +131,7 @@ int64_t measured_peak(const train::RunConfig& config, int64_t micro_batch) {
   train::TrainerState state;
   state.optimizer = train::fresh_optimizer(dictionary.weights());
   state.last_active_H = at::zeros({shape.num_ov_heads}, at::kLong);
-  train::Learner learner(config, {dictionary, state, *single, micro_batch});
+  train::Learner learner({config.train, config.log}, {dictionary, state, *single, micro_batch});
   const auto step = [&] {
     train::TrainingBatch batch;
     batch.target_BTD = at::empty({kSequences, kPositions, shape.d_model}).normal_();
@@ -155,7 +155,7 @@ TEST_CASE("the memory plan is what training's tensors hold at their peak", "[tra
     train::RunConfig config = base_config();
     c.set(config);
     const train::MemoryPlan plan = train::memory_of(
-        config, shape_of(config), {kSequences, c.micro_batch, kPositions, c10::kCPU});
+        config.train, shape_of(config), {kSequences, c.micro_batch, kPositions, c10::kCPU});
     const int64_t measured = measured_peak(config, c.micro_batch);
     INFO(c.name << ": planned " << plan.peak() << ", measured " << measured << ", step "
                 << plan.step);
@@ -166,11 +166,11 @@ TEST_CASE("the memory plan is what training's tensors hold at their peak", "[tra
 
 TEST_CASE("bfloat16 halves what lies between the products and keeps copies of the weights",
           "[train]") {
-  train::RunConfig config = base_config();
-  const train::MicroBatch batch{kSequences, kSequences, kPositions, c10::kCPU};
-  const train::MemoryPlan full = train::memory_of(config, shape_of(config), batch);
-  config.run.precision = train::Precision::kBFloat16;
-  const train::MemoryPlan half = train::memory_of(config, shape_of(config), batch);
+  const train::RunConfig config = base_config();
+  train::MicroBatch batch{kSequences, kSequences, kPositions, c10::kCPU};
+  const train::MemoryPlan full = train::memory_of(config.train, shape_of(config), batch);
+  batch.in_bfloat16 = true;
+  const train::MemoryPlan half = train::memory_of(config.train, shape_of(config), batch);
   const int64_t matrices = 2 * (2 * 512 + 2 * 8 * 64) * 192;
   REQUIRE(half.weights - full.weights == matrices);
   REQUIRE(half.moments == full.moments);

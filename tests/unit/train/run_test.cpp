@@ -186,8 +186,10 @@ TEST_CASE("a loss that is not finite stops the step before the weights are touch
   data::ActivationLoader loader(cache, {.batch_rows = 2});
   const auto alone = dist::make_communicator({});
   std::vector<train::Learner> learners;
-  learners.emplace_back(c, train::Learner::Parts{dictionary, state, *alone});
-  train::Trainer trainer(c, {cache, loader, *alone, learners, c10::Device(c10::kCPU)}, {});
+  learners.emplace_back(train::Learner::Settings{c.train, c.log},
+                        train::Learner::Parts{dictionary, state, *alone});
+  train::Trainer trainer({c.train.tokens, c.log.every_tokens, c.checkpoint.every_tokens},
+                         {cache, loader, *alone, learners, c10::Device(c10::kCPU)}, {});
   REQUIRE_THROWS_WITH(trainer.run(), Catch::Contains("not finite"));
   REQUIRE(at::equal(before, dictionary.weights().W_O));
   REQUIRE(state.optimizer.steps == 0);

@@ -197,6 +197,19 @@ TEST_CASE("trainings together need folders of their own", "[train]") {
   REQUIRE_THROWS_AS(train_all({}), ConfigError);
 }
 
+TEST_CASE("every one of several trainings needs a kind that stands for what the cache holds",
+          "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  auto configs = mixed(dir.path(), "run-");
+  configs[0].model.kind = "transcoder";
+  require_parts(message_of<ConfigError>([&] {
+                  train_all({configs[1], configs[0]});
+                }),
+                {"model.kind: transcoder stands for mlp"});
+  REQUIRE_FALSE(fs::exists(configs[1].run.out));
+}
+
 TEST_CASE("run.seed stands for a data.seed that is not set", "[train]") {
   train::RunConfig unset;
   unset.run.seed = 4;
