@@ -32,7 +32,7 @@ void check_space(const Job& job) {
   LORSA_CHECK(needed <= free, IoError,
               "{}: the disk cannot hold the cache: {} bytes needed ({}), {} bytes free ({}); lower "
               "data.max_tokens or set out.store = input",
-              job.config.out.path, needed, format_bytes(static_cast<double>(needed)), free,
+              job.out.path, needed, format_bytes(static_cast<double>(needed)), free,
               format_bytes(static_cast<double>(free)));
 }
 
@@ -54,7 +54,7 @@ std::vector<std::unique_ptr<data::CacheWriter>> open_writers(
         state.site.component == Component::kAttention ? model.attention(state.site.layer)
                                                       : kernels::Mhsa(),
         job.rows_per_shard,
-        data::WriterRank{job.rank.rank, job.rank.world_size, job.config.run.rank_timeout_s}));
+        data::WriterRank{job.rank.rank, job.rank.world_size, job.run.rank_timeout_s}));
   }
   return writers;
 }
@@ -73,13 +73,12 @@ int64_t run_pass(const Job& job,
                  const lm::LanguageModel& model,
                  RowSource& source,
                  RowBatch batch,
-                 LayerWriters& writers,
-                 const ExtractOptions& options) {
-  const int64_t context = job.config.data.context_length;
+                 LayerWriters& writers) {
+  const int64_t context = job.data.context_length;
   const std::vector<Site> sites = job.open_sites();
   int64_t rows = batch.first_row;
   const int64_t expected = expected_rows(job, source);
-  Progress progress("extract", expected * context, "tokens", rows * context, options.progress);
+  Progress progress("extract", expected * context, "tokens", rows * context, job.progress);
   for (; !batch.rows.empty(); batch = source.next()) {
     const data::RowBlock shared = without_activations(batch.rows);
     const auto activations = model.activations(shared.tokens_BT, sites);
@@ -93,8 +92,8 @@ int64_t run_pass(const Job& job,
     writers.push(std::move(result));
     rows = batch.first_row + static_cast<int64_t>(batch.rows.size());
     progress.update(rows * context);
-    if (options.on_rows) {
-      options.on_rows(rows);
+    if (job.on_rows) {
+      job.on_rows(rows);
     }
     if (StopSignal::requested() && rows < job.max_rows) {
       writers.drain();
@@ -120,12 +119,12 @@ void fill_report(const Job& job, ExtractReport& report) {
   report.num_rows = manifest.num_rows;
   report.num_heldout_rows = manifest.num_heldout_rows;
   report.num_tokens = manifest.num_tokens;
-  report.corpus_ended = report.num_tokens < job.config.data.max_tokens;
+  report.corpus_ended = report.num_tokens < job.data.max_tokens;
 }
 
 /// "rows begin with <s> (id 1), </s> (id 2) between documents; not scored: 1, 2".
 std::string token_line(const Job& job, const lm::Tokenizer& tokenizer) {
-  const data::CorpusConfig& config = job.config.data;
+  const data::CorpusConfig& config = job.data;
   const data::SpecialIds special = special_ids(tokenizer);
   const auto named = [&](std::optional<int32_t> id) {
     return id ? formatted("{} (id {})", tokenizer.token_text(*id), *id) : "nothing";
@@ -150,13 +149,13 @@ void warn_about(const Job& job, const ExtractReport& report) {
     log_warning(
         "the corpus ended after {} of data.max_tokens = {} tokens; the cache is complete with "
         "those",
-        report.num_tokens, job.config.data.max_tokens);
+        report.num_tokens, job.data.max_tokens);
   }
-  if (report.num_heldout_rows == 0 && job.config.data.holdout_fraction > 0) {
+  if (report.num_heldout_rows == 0 && job.data.holdout_fraction > 0) {
     log_warning(
         "no row is held out: data.holdout_fraction = {} of so few documents does not fill one; "
         "evaluation needs some",
-        job.config.data.holdout_fraction);
+        job.data.holdout_fraction);
   }
   if (report.num_heldout_rows == report.num_rows) {
     log_warning("every row is held out: nothing is left to train on");
@@ -165,7 +164,7 @@ void warn_about(const Job& job, const ExtractReport& report) {
 
 /// Damage shows where packed data are read; what max_tokens leaves unread is not known to be sound.
 void say_what_was_not_read(const Job& job, const RowSource& source, int64_t num_rows) {
-  const std::vector<std::string>& files = job.config.data.files;
+  const std::vector<std::string>& files = job.data.files;
   const bool packed = std::any_of(files.begin(), files.end(),
                                   [](const std::string& file) { return io::is_packed(file); });
   if (packed && num_rows >= job.max_rows && source.corpus_bytes_read() < source.corpus_bytes()) {
@@ -180,7 +179,7 @@ void say_what_was_not_read(const Job& job, const RowSource& source, int64_t num_
 }  // namespace
 
 ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options) {
-  const Job job = prepare_job(config, options.rank);
+  const Job job = prepare_job(config, options);
   if (job.rank.rank == 0) {
     for (const SiteState& state : job.sites) {
       if (state.complete) {
@@ -219,8 +218,8 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
               config.data.context_length);
   check_same_sources(job, *sha256.get(), digests);
   log_info("extract: {}{}{} in {} on {}{}{}", job.open_sites().size(),
-           job.open_sites().size() == 1 ? " site of " : " sites of ", job.model.name,
-           job.config.model.dtype, device_description(job.device),
+           job.open_sites().size() == 1 ? " site of " : " sites of ", job.model.name, job.dtype,
+           device_description(job.device),
            first.first_row > 0 ? formatted(", from row {} on", first.first_row) : "",
            job.rank.world_size > 1
                ? formatted(", rank {} of {}", job.rank.rank, job.rank.world_size)
@@ -229,7 +228,7 @@ ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options
   LayerWriters writers(
       open_writers(job, model, tokenizer, digests),
       config.out.dtype == data::StoreDtype::kBFloat16 ? at::kBFloat16 : at::kFloat);
-  report.num_rows = run_pass(job, model, source, std::move(first), writers, options);
+  report.num_rows = run_pass(job, model, source, std::move(first), writers);
   if (job.rank.rank == 0) {
     say_what_was_not_read(job, source, report.num_rows);
   }

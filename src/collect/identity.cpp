@@ -4,15 +4,15 @@
 
 namespace lorsa::collect {
 
-std::string identity_yaml(const ExtractConfig& config, const Site& site) {
-  ExtractConfig kept = config;
-  const ExtractConfig defaults;
+std::string identity_yaml(const Job& job, const Site& site) {
+  ExtractConfig kept;
   kept.layers = {site.layer};
   kept.components = {to_string(site.component)};
+  kept.model = {job.model_path, job.dtype};
+  kept.data = job.data;
+  kept.out = job.out;
   kept.out.path = std::string(".");  // g++ 12 warns falsely about assigning the literal
-  kept.run.device = defaults.run.device;
-  kept.run.threads = defaults.run.threads;
-  kept.run.rank_timeout_s = defaults.run.rank_timeout_s;
+  kept.run.batch_sequences = job.run.batch_sequences;
   config::Fields fields;
   describe(fields, kept);
   return config::to_yaml(fields);

@@ -3,17 +3,17 @@
 #include <filesystem>
 #include <string>
 
-#include "lorsa/collect/extract_config.h"
+#include "job.h"
 
 namespace lorsa::collect {
 
-/// The configuration as YAML, without what may change between runs that continue one another:
+/// The job's settings as YAML, without what may change between runs that continue one another:
 /// device, threads, time-outs, the place of the folder and the other layers. Stored in the
 /// manifest.
 ///
-/// batch_sequences stays in: it can change the rounding of the model's products. model.dtype must
-/// be resolved, or moving from CPU to CUDA under `auto` would change it unseen.
-[[nodiscard]] std::string identity_yaml(const ExtractConfig& config, const Site& site);
+/// batch_sequences is in: it can change the rounding of the model's products. The dtype is
+/// resolved, or moving from CPU to CUDA under `auto` would change it unseen.
+[[nodiscard]] std::string identity_yaml(const Job& job, const Site& site);
 
 /// Throws ConfigError naming the keys in which the cache at `folder`, made under `found_yaml`,
 /// differs from `wanted_yaml`.

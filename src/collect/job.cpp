@@ -17,23 +17,23 @@ namespace {
 constexpr int64_t kShardOverheadBytes = 256 * 1024;
 constexpr int64_t kManifestBytes = 1024 * 1024;
 
-std::vector<int64_t> checked_layers(const ExtractConfig& config, const lm::ModelConfig& model) {
-  std::vector<int64_t> layers = config.layers;
+std::vector<int64_t> checked_layers(std::vector<int64_t> layers, const Job& job) {
   LORSA_CHECK(!layers.empty(), ConfigError, "layers: expected at least one layer");
   std::sort(layers.begin(), layers.end());
   for (size_t i = 0; i < layers.size(); ++i) {
-    LORSA_CHECK(layers[i] >= 0 && layers[i] < model.num_layers, ConfigError,
+    LORSA_CHECK(layers[i] >= 0 && layers[i] < job.model.num_layers, ConfigError,
                 "layers: {}: expected 0 to {}, for {} has {} layers", layers[i],
-                model.num_layers - 1, config.model.path, model.num_layers);
+                job.model.num_layers - 1, job.model_path, job.model.num_layers);
     LORSA_CHECK(i == 0 || layers[i] != layers[i - 1], ConfigError, "layers: {} stands there twice",
                 layers[i]);
   }
   return layers;
 }
 
-std::vector<Component> checked_components(const ExtractConfig& config) {
+std::vector<Component> checked_components(const std::vector<std::string>& words,
+                                          data::StoreMode store) {
   std::vector<Component> components;
-  for (const std::string& word : config.components) {
+  for (const std::string& word : words) {
     const std::optional<Component> component = component_named(word);
     LORSA_CHECK(component, ConfigError, "components: expected attention or mlp, found {}", word);
     LORSA_CHECK(std::find(components.begin(), components.end(), *component) == components.end(),
@@ -42,11 +42,11 @@ std::vector<Component> checked_components(const ExtractConfig& config) {
   }
   LORSA_CHECK(!components.empty(), ConfigError, "components: expected attention, mlp or both");
   std::sort(components.begin(), components.end());
-  LORSA_CHECK(components.back() == Component::kAttention ||
-                  config.out.store == data::StoreMode::kInputAndTarget,
-              ConfigError,
-              "out.store: input: an MLP's output is not recomputed from its input; caches of "
-              "components: [mlp] need input_and_target");
+  LORSA_CHECK(
+      components.back() == Component::kAttention || store == data::StoreMode::kInputAndTarget,
+      ConfigError,
+      "out.store: input: an MLP's output is not recomputed from its input; caches of "
+      "components: [mlp] need input_and_target");
   return components;
 }
 
@@ -68,10 +68,10 @@ int64_t position_bytes(data::StoreDtype dtype, int64_t d_model) {
   return d_model + 4;  // and its scale
 }
 
-int64_t row_bytes(const ExtractConfig& config, int64_t d_model) {
-  const int64_t copies = config.out.store == data::StoreMode::kInputAndTarget ? 2 : 1;
-  const int64_t per_token = copies * position_bytes(config.out.dtype, d_model) + 4 + 1;
-  return config.data.context_length * per_token + 8 + 1 + 24;  // document, heldout, checksum
+int64_t row_bytes(const Job& job) {
+  const int64_t copies = job.out.store == data::StoreMode::kInputAndTarget ? 2 : 1;
+  const int64_t per_token = copies * position_bytes(job.out.dtype, job.model.d_model) + 4 + 1;
+  return job.data.context_length * per_token + 8 + 1 + 24;  // document, heldout, checksum
 }
 
 int64_t attention_bytes(const lm::ModelConfig& model) {
@@ -79,13 +79,13 @@ int64_t attention_bytes(const lm::ModelConfig& model) {
   return 2 * heads * model.head_width * model.d_model * 4 + 64 * 1024;
 }
 
-SiteState find_state(const ExtractConfig& config, const Site& site) {
+SiteState find_state(const Job& job, const Site& site) {
   SiteState state;
   state.site = site;
-  state.folder = std::filesystem::path(config.out.path) / folder_name(site);
+  state.folder = std::filesystem::path(job.out.path) / folder_name(site);
   if (std::filesystem::exists(state.folder / "manifest.json")) {
     const data::Manifest manifest = data::read_manifest(state.folder);
-    check_same_configuration(state.folder, manifest.config_yaml, identity_yaml(config, site));
+    check_same_configuration(state.folder, manifest.config_yaml, identity_yaml(job, site));
     state.rows_done = manifest.num_rows;
     for (const data::ShardInfo& shard : manifest.shards) {
       state.finished_shards.insert(data::shard_number(shard));
@@ -163,7 +163,7 @@ int64_t Job::needed_bytes(int64_t num_rows) const {
 }
 
 int64_t Job::free_bytes() const {
-  int64_t bytes = io::free_bytes(config.out.path);
+  int64_t bytes = io::free_bytes(out.path);
   for (const SiteState& state : sites) {
     bytes += temporary_bytes(state.folder);
   }
@@ -172,25 +172,29 @@ int64_t Job::free_bytes() const {
 
 /// What a forward pass holds at least: the residual stream, a layer's input and output, the MLP's.
 void check_batch_memory(const Job& job) {
-  const int64_t rows = std::min(job.config.run.batch_sequences, job.max_rows);
-  const double tokens =
-      static_cast<double>(rows) * static_cast<double>(job.config.data.context_length);
+  const int64_t rows = std::min(job.run.batch_sequences, job.max_rows);
+  const double tokens = static_cast<double>(rows) * static_cast<double>(job.data.context_length);
   const double width = static_cast<double>(3 * job.model.d_model + 2 * job.model.d_mlp);
-  const double item = job.config.model.dtype == "float32" ? 4.0 : 2.0;
+  const double item = job.dtype == "float32" ? 4.0 : 2.0;
   check_memory(tokens * width * item, job.device,
                formatted("batches of {} rows of {} tokens (run.batch_sequences)", rows,
-                         job.config.data.context_length));
+                         job.data.context_length));
 }
 
-Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
+Job prepare_job(const ExtractConfig& config, const ExtractOptions& options) {
   Job job;
-  job.config = config;
-  job.rank = rank;
-  job.device = resolve_device(config.run.device, rank.local_rank);
-  job.config.model.dtype = resolved_dtype(config.model.dtype, job.device);
+  job.model_path = config.model.path;
+  job.data = config.data;
+  job.out = config.out;
+  job.run = config.run;
+  job.progress = options.progress;
+  job.on_rows = options.on_rows;
+  job.rank = options.rank;
+  job.device = resolve_device(config.run.device, options.rank.local_rank);
+  job.dtype = resolved_dtype(config.model.dtype, job.device);
   job.model = lm::read_model_config(config.model.path);
-  job.config.layers = checked_layers(config, job.model);
-  const std::vector<Component> components = checked_components(config);
+  const std::vector<int64_t> layers = checked_layers(config.layers, job);
+  const std::vector<Component> components = checked_components(config.components, config.out.store);
   const int64_t context = config.data.context_length;
   LORSA_CHECK(context <= job.model.max_positions, ConfigError,
               "data.context_length = {} exceeds the {} positions of {}", context,
@@ -199,15 +203,15 @@ Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
   job.max_rows =
       std::min((config.data.max_tokens - 1) / context + 1, most_rows_of_corpus(config.data));
   check_batch_memory(job);
-  job.bytes_per_row = row_bytes(config, job.model.d_model);
+  job.bytes_per_row = row_bytes(job);
   const int64_t batch = config.run.batch_sequences;
   // Whole batches, and no more than all rows: a shard takes its space when it is opened, and one
   // that is not filled has to be copied when it is closed.
   const int64_t batches = std::max<int64_t>(config.out.shard_bytes / job.bytes_per_row / batch, 1);
   job.rows_per_shard = std::min(batches * batch, job.max_rows);
-  for (const int64_t layer : job.config.layers) {
+  for (const int64_t layer : layers) {
     for (const Component component : components) {
-      job.sites.push_back(find_state(job.config, {layer, component}));
+      job.sites.push_back(find_state(job, {layer, component}));
     }
   }
   return job;
@@ -215,13 +219,12 @@ Job prepare_job(const ExtractConfig& config, const LaunchRank& rank) {
 
 lm::LanguageModel load_model(const Job& job) {
   if (job.complete()) {
-    return {job.config.model.path,
-            c10::kCPU,
-            {.dtype = "float32", .num_layers = 1, .head = lm::Head::kSkip}};
+    return {
+        job.model_path, c10::kCPU, {.dtype = "float32", .num_layers = 1, .head = lm::Head::kSkip}};
   }
-  return {job.config.model.path,
+  return {job.model_path,
           job.device,
-          {.dtype = job.config.model.dtype,
+          {.dtype = job.dtype,
            .num_layers = job.open_sites().back().layer + 1,
            .head = lm::Head::kSkip,
            .last_component = job.open_sites().back().component}};
@@ -239,18 +242,18 @@ data::Manifest make_manifest(const Job& job,
   manifest.site = site;
   manifest.input_convention =
       lm::input_convention(job.model.layers.at(static_cast<size_t>(site.layer)));
-  manifest.store = job.config.out.store;
-  manifest.dtype = job.config.out.dtype;
-  manifest.context_length = job.config.data.context_length;
+  manifest.store = job.out.store;
+  manifest.dtype = job.out.dtype;
+  manifest.context_length = job.data.context_length;
   manifest.d_model = job.model.d_model;
-  manifest.packing = job.config.data.packing == data::Packing::kPack ? "pack" : "truncate";
-  manifest.prepend_bos = job.config.data.prepend_bos;
+  manifest.packing = job.data.packing == data::Packing::kPack ? "pack" : "truncate";
+  manifest.prepend_bos = job.data.prepend_bos;
   const data::SpecialIds special = special_ids(tokenizer);
   manifest.unscored_ids.assign(special.unscored.begin(), special.unscored.end());
   manifest.bos_id = special.bos;
   manifest.separator_id = data::Packer::separator(special);
   manifest.corpus_digests = corpus_digests;
-  manifest.config_yaml = identity_yaml(job.config, site);
+  manifest.config_yaml = identity_yaml(job, site);
   return manifest;
 }
 

@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "lorsa/collect/extract_config.h"
-#include "lorsa/core/launch.h"
+#include "lorsa/collect/extract.h"
 #include "lorsa/core/site.h"
 #include "lorsa/data/manifest.h"
 #include "lorsa/lm/language_model.h"
@@ -31,7 +30,13 @@ struct SiteState {
 /// An extraction, checked against the model's config.json and the folders that are there, before
 /// anything heavy is loaded.
 struct Job {
-  ExtractConfig config;  ///< layers ascending, model.dtype resolved
+  std::string model_path;
+  std::string dtype;  ///< of the model, resolved
+  data::CorpusConfig data;
+  ExtractConfig::Out out;
+  ExtractConfig::Run run;
+  Progress::Visible progress = Progress::Visible::kYes;
+  std::function<void(int64_t)> on_rows;  ///< ExtractOptions'
   LaunchRank rank;
   c10::Device device = c10::kCPU;
   lm::ModelConfig model;
@@ -54,8 +59,8 @@ struct Job {
   [[nodiscard]] int64_t free_bytes() const;
 };
 
-/// Throws as extract() documents.
-[[nodiscard]] Job prepare_job(const ExtractConfig& config, const LaunchRank& rank);
+/// Takes configuration and options apart. Throws as extract() documents.
+[[nodiscard]] Job prepare_job(const ExtractConfig& config, const ExtractOptions& options);
 
 /// The model with the blocks that the open sites need; one block, on the CPU, if all are complete
 /// and only its digest is wanted.

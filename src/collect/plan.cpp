@@ -20,7 +20,7 @@ constexpr double kCountSeconds = 2.0;
 /// Counts the rows, or estimates them, into `plan`. Returns a first batch for the probe.
 RowBatch count_rows(const Job& job, const lm::Tokenizer& tokenizer, ExtractPlan& plan) {
   const Clock::time_point start = Clock::now();
-  RowSource source(job.config.data, tokenizer, source_options(job));
+  RowSource source(job.data, tokenizer, source_options(job));
   RowBatch first = source.next();
   int64_t rows = static_cast<int64_t>(first.rows.size());
   bool ended = first.rows.empty();
@@ -35,8 +35,8 @@ RowBatch count_rows(const Job& job, const lm::Tokenizer& tokenizer, ExtractPlan&
     rows = plan.rows_are_estimated ? static_cast<int64_t>(expected) : job.max_rows;
   }
   plan.num_rows = rows;
-  plan.num_tokens = rows * job.config.data.context_length;
-  plan.corpus_ends_first = plan.num_tokens < job.config.data.max_tokens;
+  plan.num_tokens = rows * job.data.context_length;
+  plan.corpus_ends_first = plan.num_tokens < job.data.max_tokens;
   return first;
 }
 

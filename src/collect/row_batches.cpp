@@ -29,7 +29,7 @@ data::RowBlock without_activations(const std::vector<data::Row>& rows) {
 RowSourceOptions source_options(const Job& job) {
   RowSourceOptions options;
   options.max_rows = job.max_rows;
-  options.batch_rows = job.config.run.batch_sequences;
+  options.batch_rows = job.run.batch_sequences;
   options.vocabulary_size = job.model.vocabulary_size;
   // A quarter of the cores keeps up with a model on a fast device and leaves a CPU model its own.
   const auto cores = static_cast<int64_t>(std::thread::hardware_concurrency());

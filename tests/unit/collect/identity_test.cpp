@@ -15,6 +15,16 @@ ExtractConfig parsed(const std::string& yaml) {
   return config;
 }
 
+std::string identity_of(const ExtractConfig& config, int64_t layer) {
+  Job job;
+  job.model_path = config.model.path;
+  job.dtype = config.model.dtype;
+  job.data = config.data;
+  job.out = config.out;
+  job.run = config.run;
+  return identity_yaml(job, Site{layer});
+}
+
 TEST_CASE("ExtractConfig reads the example of the design", "[collect]") {
   const ExtractConfig config = parsed(
       "model:  {path: quickstart/model, dtype: auto}\n"
@@ -38,16 +48,16 @@ TEST_CASE("ExtractConfig reads the example of the design", "[collect]") {
 
 TEST_CASE("identity_yaml leaves out what cannot change a row and nothing else", "[collect]") {
   const ExtractConfig config = golden_config("somewhere");
-  const std::string yaml = identity_yaml(config, Site{2});
+  const std::string yaml = identity_of(config, 2);
   ExtractConfig moved = config;
   moved.layers = {2};
   moved.out.path = "elsewhere";
   moved.run.device = "cuda:1";
   moved.run.threads = 7;
-  CHECK(identity_yaml(moved, Site{2}) == yaml);
-  CHECK(identity_yaml(config, Site{0}) != yaml);
+  CHECK(identity_of(moved, 2) == yaml);
+  CHECK(identity_of(config, 0) != yaml);
   moved.model.dtype = "bfloat16";
-  CHECK(identity_yaml(moved, Site{2}) != yaml);
+  CHECK(identity_of(moved, 2) != yaml);
   CHECK(parsed(yaml).data.context_length == 16);
 }
 
@@ -56,12 +66,9 @@ TEST_CASE("check_same_configuration names every differing key with both values",
   ExtractConfig other = config;
   other.data.text_key = "content";
   other.out.dtype = data::StoreDtype::kBFloat16;
-  CHECK_NOTHROW(check_same_configuration("cache", identity_yaml(config, Site{2}),
-                                         identity_yaml(config, Site{2})));
-  const std::string message = message_of<ConfigError>([&] {
-    check_same_configuration("cache", identity_yaml(config, Site{2}),
-                             identity_yaml(other, Site{2}));
-  });
+  CHECK_NOTHROW(check_same_configuration("cache", identity_of(config, 2), identity_of(config, 2)));
+  const std::string message = message_of<ConfigError>(
+      [&] { check_same_configuration("cache", identity_of(config, 2), identity_of(other, 2)); });
   CHECK_THAT(message,
              Catch::Contains("data.text_key: cache has text, configuration says content") &&
                  Catch::Contains("out.dtype: cache has float32, configuration says bfloat16"));
