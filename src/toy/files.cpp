@@ -18,8 +18,7 @@ using io::Json;
 
 constexpr int64_t kTruthSchema = 1;
 
-Json model_config(const ToyConfig& config, int64_t vocabulary_size) {
-  const ToyConfig::Model& model = config.model;
+Json model_config(const ToyConfig::Model& model, const Task& task) {
   Json json;
   json["architectures"] = Json::array({"LlamaForCausalLM"});
   json["model_type"] = "llama";
@@ -30,7 +29,7 @@ Json model_config(const ToyConfig& config, int64_t vocabulary_size) {
   json["hidden_act"] = "silu";
   json["hidden_size"] = model.d_model;
   json["intermediate_size"] = std::max<int64_t>(model.d_mlp, 1);
-  json["max_position_embeddings"] = std::max<int64_t>(config.task.context_length, 64);
+  json["max_position_embeddings"] = std::max<int64_t>(task.context_length(), 64);
   json["mlp_bias"] = false;
   json["num_attention_heads"] = model.heads;
   json["num_hidden_layers"] = model.layers;
@@ -38,7 +37,7 @@ Json model_config(const ToyConfig& config, int64_t vocabulary_size) {
   json["rms_norm_eps"] = kNormEps;
   json["rope_theta"] = model.rope_base;
   json["tie_word_embeddings"] = false;
-  json["vocab_size"] = vocabulary_size;
+  json["vocab_size"] = task.words().size();
   return json;
 }
 
@@ -114,11 +113,11 @@ Json truth_row(int64_t document, const TaskRow& row) {
 }  // namespace
 
 void write_model(const fs::path& folder,
-                 const ToyConfig& config,
+                 const ToyConfig::Model& settings,
                  const Task& task,
                  TargetModel& model) {
   const std::vector<std::string>& words = task.words();
-  io::write_json(folder / "config.json", model_config(config, static_cast<int64_t>(words.size())));
+  io::write_json(folder / "config.json", model_config(settings, task));
   io::NamedTensors tensors;
   for (const auto& [name, tensor] : model.named()) {
     tensors.emplace_back(name, tensor.detach());
@@ -128,16 +127,18 @@ void write_model(const fs::path& folder,
   io::write_json(folder / "tokenizer_config.json", {{"bos_token", words[kBos]}});
 }
 
-int64_t write_corpus(const fs::path& folder, const ToyConfig& config, const Task& task) {
-  const int64_t columns = config.task.context_length - 1;
-  std::string bytes = npy_header(config.corpus.rows, columns);
+int64_t write_corpus(const fs::path& folder,
+                     const ToyConfig::Corpus& settings,
+                     const Task& task,
+                     uint64_t seed,
+                     int64_t layer) {
+  std::string bytes = npy_header(settings.rows, task.context_length() - 1);
   Json rows = Json::array();
-  for (int64_t document = 0; document < config.corpus.rows; ++document) {
-    const TaskRow row =
-        task_row(task, static_cast<uint64_t>(config.run.seed), "toy corpus", document);
+  for (int64_t document = 0; document < settings.rows; ++document) {
+    const TaskRow row = task_row(task, seed, "toy corpus", document);
     const std::vector<int32_t> ids(row.tokens.begin() + 1, row.tokens.end());
     bytes.append(reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t));
-    if (data::is_heldout({{}, ids, document}, config.corpus.holdout_fraction)) {
+    if (data::is_heldout({{}, ids, document}, settings.holdout_fraction)) {
       rows.push_back(truth_row(document, row));
     }
   }
@@ -145,10 +146,10 @@ int64_t write_corpus(const fs::path& folder, const ToyConfig& config, const Task
   const auto num_heldout = static_cast<int64_t>(rows.size());
   Json truth;
   truth["schema"] = kTruthSchema;
-  truth["layer"] = config.model.layers - 1;
-  truth["context_length"] = config.task.context_length;
-  truth["num_documents"] = config.corpus.rows;
-  truth["holdout_fraction"] = config.corpus.holdout_fraction;
+  truth["layer"] = layer;
+  truth["context_length"] = task.context_length();
+  truth["num_documents"] = settings.rows;
+  truth["holdout_fraction"] = settings.holdout_fraction;
   truth["rules"] = task.rules();
   truth["rows"] = std::move(rows);
   // One line: indented, every number would stand on a line of its own.

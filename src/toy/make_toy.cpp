@@ -28,15 +28,6 @@ constexpr const char* kConfigFile = "toy.yaml";
 constexpr const char* kSummaryFile = "toy.json";
 constexpr int64_t kJudgedRows = 2048;
 
-/// What the folder's content depends on, as YAML.
-std::string identity(ToyConfig config) {
-  config.run.out.clear();
-  config.run.threads = 0;
-  config::Fields fields;
-  describe(fields, config);
-  return config::to_yaml(fields);
-}
-
 TaskBatch make_batch(
     const Task& task, uint64_t seed, const char* stream, int64_t first, int64_t count) {
   std::vector<int64_t> tokens, asked, answers, applied, applied_answers;
@@ -81,8 +72,9 @@ double rate_at(const ToyConfig::Train& train, int64_t step) {
          (train.decay_fraction > 0.0 ? std::min(1.0, left / train.decay_fraction) : 1.0);
 }
 
-void train_model(const ToyConfig& config,
+void train_model(const ToyConfig::Train& settings,
                  const Task& task,
+                 uint64_t seed,
                  TargetModel& model,
                  Progress::Visible visible) {
   std::vector<at::Tensor> parameters = model.trained();
@@ -92,18 +84,18 @@ void train_model(const ToyConfig& config,
     first.push_back(at::zeros_like(parameter.detach()));
     second.push_back(at::zeros_like(parameter.detach()));
   }
-  Progress bar("train", config.train.steps, "steps", 0, visible);
-  for (int64_t step = 0; step < config.train.steps; ++step) {
-    const TaskBatch batch = make_batch(task, static_cast<uint64_t>(config.run.seed), "toy training",
-                                       step * config.train.batch_rows, config.train.batch_rows);
-    const at::Tensor loss = model.loss(batch, config.train.plant, config.train.plant_sharpness);
+  Progress bar("train", settings.steps, "steps", 0, visible);
+  for (int64_t step = 0; step < settings.steps; ++step) {
+    const TaskBatch batch =
+        make_batch(task, seed, "toy training", step * settings.batch_rows, settings.batch_rows);
+    const at::Tensor loss = model.loss(batch, settings.plant, settings.plant_sharpness);
     const double value = loss.item<double>();
     LORSA_CHECK(std::isfinite(value), Error,
                 "the loss of step {} is not finite: lower train.learning_rate = {}", step,
-                config.train.learning_rate);
+                settings.learning_rate);
     loss.backward();
     kernels::AdamHyper hyper;
-    hyper.learning_rate = rate_at(config.train, step);
+    hyper.learning_rate = rate_at(settings, step);
     hyper.step = step + 1;
     for (size_t i = 0; i < parameters.size(); ++i) {
       at::Tensor gradient = parameters[i].grad();
@@ -120,36 +112,31 @@ void train_model(const ToyConfig& config,
     if (StopSignal::requested()) {
       throw Interrupted(
           formatted("stopped at step {} of {}; nothing is written: a target model begins anew",
-                    step + 1, config.train.steps));
+                    step + 1, settings.steps));
     }
   }
   bar.finish();
 }
 
-void judge(const ToyConfig& config,
-           const Task& task,
-           const TargetModel& model,
-           ToySummary& summary) {
+void judge(const Task& task, uint64_t seed, const TargetModel& model, ToySummary& summary) {
   const at::NoGradGuard no_grad;
-  const TaskBatch batch =
-      make_batch(task, static_cast<uint64_t>(config.run.seed), "toy judging", 0, kJudgedRows);
+  const TaskBatch batch = make_batch(task, seed, "toy judging", 0, kJudgedRows);
   const at::Tensor logits_MV = model.logits(batch);
   summary.loss = at::cross_entropy_loss(logits_MV, batch.answer_M).item<double>();
   summary.accuracy = (logits_MV.argmax(-1) == batch.answer_M).to(at::kDouble).mean().item<double>();
 }
 
-/// The summary of a folder that this configuration has made.
-std::optional<ToySummary> finished(const ToyConfig& config) {
-  const fs::path folder = config.run.out;
+/// The summary of a folder that a configuration of this identity has made.
+std::optional<ToySummary> finished(const fs::path& folder, const std::string& identity) {
   if (!fs::exists(folder / kConfigFile)) {
     LORSA_CHECK(!fs::exists(folder) || fs::is_empty(folder), ConfigError,
                 "run.out = {}: holds something that lorsa-toy has not made; use another folder",
-                config.run.out);
+                folder);
     return std::nullopt;
   }
-  LORSA_CHECK(io::read_file(folder / kConfigFile) == identity(config), ConfigError,
+  LORSA_CHECK(io::read_file(folder / kConfigFile) == identity, ConfigError,
               "run.out = {} was made with another configuration ({} there); use another folder",
-              config.run.out, kConfigFile);
+              folder, kConfigFile);
   const std::string where = (folder / kSummaryFile).string();
   const io::Json json = io::read_json(folder / kSummaryFile);
   ToySummary summary;
@@ -163,12 +150,12 @@ std::optional<ToySummary> finished(const ToyConfig& config) {
 }
 
 /// The corpus is made as a whole: what neither memory nor disk can hold is refused before training.
-void check_corpus_size(const ToyConfig& config) {
-  const double bytes = static_cast<double>(config.corpus.rows) *
-                       static_cast<double>(config.task.context_length - 1) * sizeof(int32_t);
-  const std::string what = formatted("corpus.rows = {}", config.corpus.rows);
+void check_corpus_size(int64_t rows, const Task& task, const fs::path& folder) {
+  const double bytes =
+      static_cast<double>(rows) * static_cast<double>(task.context_length() - 1) * sizeof(int32_t);
+  const std::string what = formatted("corpus.rows = {}", rows);
   check_memory(bytes, c10::kCPU, what);
-  const auto free = static_cast<double>(io::free_bytes(config.run.out));
+  const auto free = static_cast<double>(io::free_bytes(folder));
   LORSA_CHECK(bytes <= free, IoError, "{}: corpus.npy takes {}, free are {}", what,
               format_bytes(bytes), format_bytes(free));
 }
@@ -177,27 +164,35 @@ void check_corpus_size(const ToyConfig& config) {
 
 ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
   validate(config);
-  if (auto done = finished(config)) {
+  // What the folder's content depends on.
+  ToyConfig identified = config;
+  identified.run.out.clear();
+  identified.run.threads = 0;
+  config::Fields fields;
+  describe(fields, identified);
+  const std::string identity = config::to_yaml(fields);
+  if (auto done = finished(config.run.out, identity)) {
     return *done;
   }
-  check_corpus_size(config);
-  const NumThreads threads(config.run.threads);
   const std::unique_ptr<Task> task = make_task(config.task);
-  TargetModel model(config.model, static_cast<int64_t>(task->words().size()),
-                    static_cast<uint64_t>(config.run.seed));
+  check_corpus_size(config.corpus.rows, *task, config.run.out);
+  const NumThreads threads(config.run.threads);
+  const auto seed = static_cast<uint64_t>(config.run.seed);
+  TargetModel model(config.model, static_cast<int64_t>(task->words().size()), seed);
   // What a killed call left is written over.
   io::PendingFolder folder(config.run.out, io::PendingFolder::Leftover::kContinue);
   const auto start = std::chrono::steady_clock::now();
-  train_model(config, *task, model, progress);
+  train_model(config.train, *task, seed, model, progress);
   ToySummary summary;
   summary.folder = config.run.out;
   summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (const at::Tensor& parameter : model.trained()) {
     summary.num_parameters += parameter.numel();
   }
-  judge(config, *task, model, summary);
-  write_model(folder.path(), config, *task, model);
-  const int64_t num_heldout = write_corpus(folder.path(), config, *task);
+  judge(*task, seed, model, summary);
+  write_model(folder.path(), config.model, *task, model);
+  const int64_t num_heldout =
+      write_corpus(folder.path(), config.corpus, *task, seed, config.model.layers - 1);
   io::Json json;
   json["num_parameters"] = summary.num_parameters;
   json["loss"] = summary.loss;
@@ -205,7 +200,7 @@ ToySummary make_toy(const ToyConfig& config, Progress::Visible progress) {
   json["seconds"] = summary.seconds;
   json["num_heldout_documents"] = num_heldout;
   io::write_json(folder.path() / kSummaryFile, json);
-  io::write_file(folder.path() / kConfigFile, identity(config));
+  io::write_file(folder.path() / kConfigFile, identity);
   folder.commit();
   log_info("wrote {}: {} documents, {} held out", config.run.out, config.corpus.rows, num_heldout);
   return summary;

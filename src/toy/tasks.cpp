@@ -17,6 +17,8 @@ class NoisyTask : public Task {
 
   [[nodiscard]] const std::vector<std::string>& rules() const final { return rules_; }
 
+  [[nodiscard]] int64_t context_length() const final { return config_.context_length; }
+
  protected:
   /// Adds words prefix0, prefix1, ...; returns the id of the first.
   int32_t add_words(const std::string& prefix, int64_t count) {

@@ -41,6 +41,7 @@ class Task {
   /// Words of the vocabulary by id; ids 0 is BOS.
   [[nodiscard]] virtual const std::vector<std::string>& words() const = 0;
   [[nodiscard]] virtual const std::vector<std::string>& rules() const = 0;
+  [[nodiscard]] virtual int64_t context_length() const = 0;
   [[nodiscard]] virtual TaskRow make(Random& random) const = 0;
 };
 

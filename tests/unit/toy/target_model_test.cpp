@@ -46,7 +46,7 @@ TEST_CASE("the written model computes what the training's forward pass does", "[
     }
   }
   const test::TempDir folder;
-  toy::write_model(folder.path(), config, *task, model);
+  toy::write_model(folder.path(), config.model, *task, model);
   const lm::LanguageModel written(folder.path(), c10::Device(c10::kCPU));
   const toy::TaskBatch batch = batch_of(3, 12, vocabulary);
   const at::Tensor expected = model.logits(batch).view({3, 12, vocabulary});
@@ -80,7 +80,7 @@ TEST_CASE("planting counts what is written from other keys than the sources", "[
   SECTION("no key is: the squared norm of all that the layer writes") {
     batch.source_BTT = at::zeros({2, 4, 4});
     const test::TempDir folder;
-    toy::write_model(folder.path(), config, *task, model);
+    toy::write_model(folder.path(), config.model, *task, model);
     const auto layer = lm::LanguageModel(folder.path(), c10::Device(c10::kCPU))
                            .activations(batch.tokens_BT, {Site{0}});
     const at::Tensor square_P = layer[0].output_BTD.square().sum(-1).reshape({-1});
