@@ -4,6 +4,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 
 #include "core/cuda_plugin.h"
+#include "lorsa/core/api.h"
 
 namespace {
 
@@ -36,7 +37,7 @@ void synchronize() {
 }  // namespace
 
 extern "C" {
-extern const lorsa::CudaDevices lorsa_cuda_devices;
+LORSA_API extern const lorsa::CudaDevices lorsa_cuda_devices;
 const lorsa::CudaDevices lorsa_cuda_devices = {count, name, memory_bytes, tensor_memory,
                                                synchronize};
 }

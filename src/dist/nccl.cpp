@@ -14,6 +14,7 @@
 #include "dist/job_store.h"
 #include "dist/lost_ranks.h"
 #include "dist/nccl_backend.h"
+#include "lorsa/core/api.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 
@@ -274,6 +275,6 @@ void abort(int exit_code) {
 }  // namespace lorsa::dist
 
 extern "C" {
-extern const lorsa::dist::NcclBackend lorsa_nccl;
+LORSA_API extern const lorsa::dist::NcclBackend lorsa_nccl;
 const lorsa::dist::NcclBackend lorsa_nccl = {lorsa::dist::make, lorsa::dist::abort};
 }

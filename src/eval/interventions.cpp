@@ -17,20 +17,6 @@
 namespace lorsa::eval {
 namespace {
 
-void check_edits(const InterventionOptions& o, const study::Study& study) {
-  const bool prompts = !o.prompts.empty() || !o.prompts_file.empty();
-  LORSA_CHECK(o.any_edits() || (!prompts && !o.random_control), ConfigError, "{} `ablate_heads`{}",
-              prompts ? "`prompt` and `prompts` need" : "`random_control` needs",
-              prompts ? " or `steer`" : "");
-  LORSA_CHECK(!o.any_edits() || study.has_model(), ConfigError,
-              "`ablate_heads` and `steer` need `model`: their effect is the language model's");
-  LORSA_CHECK(!o.any_edits() || study.members().size() == 1, ConfigError,
-              "`ablate_heads` and `steer`: expected one CHECKPOINT, found {}",
-              study.members().size());
-  LORSA_CHECK(!o.random_control || o.steer.empty(), ConfigError,
-              "`random_control` compares ablated heads with others: leave out `steer`");
-}
-
 std::vector<std::string> all_prompts(std::vector<std::string> prompts,
                                      const std::filesystem::path& file) {
   if (!file.empty()) {
@@ -185,7 +171,17 @@ void describe(config::Fields& f, InterventionOptions& o) {
 
 std::optional<InterventionPlan> plan_interventions(const study::Study& study,
                                                    const InterventionOptions& o) {
-  check_edits(o, study);
+  const bool prompts = !o.prompts.empty() || !o.prompts_file.empty();
+  LORSA_CHECK(o.any_edits() || (!prompts && !o.random_control), ConfigError, "{} `ablate_heads`{}",
+              prompts ? "`prompt` and `prompts` need" : "`random_control` needs",
+              prompts ? " or `steer`" : "");
+  LORSA_CHECK(!o.any_edits() || study.has_model(), ConfigError,
+              "`ablate_heads` and `steer` need `model`: their effect is the language model's");
+  LORSA_CHECK(!o.any_edits() || study.members().size() == 1, ConfigError,
+              "`ablate_heads` and `steer`: expected one CHECKPOINT, found {}",
+              study.members().size());
+  LORSA_CHECK(!o.random_control || o.steer.empty(), ConfigError,
+              "`random_control` compares ablated heads with others: leave out `steer`");
   if (!o.any_edits()) {
     return std::nullopt;
   }

@@ -51,9 +51,9 @@ class Patterns : public Measure {
   Patterns(const study::Study& study, int64_t max_rows) : max_rows_(max_rows) {
     for (const study::Member& member : study.members()) {
       const bool attends = member.dictionary.shape().num_qk_heads > 0;
-      meters_.push_back(attends ? std::make_unique<PatternMeter>(member.dictionary,
-                                                                 *study.find_attention())
-                                : nullptr);
+      meters_.push_back(
+          attends ? std::make_unique<PatternMeter>(member.dictionary, *study.find_attention())
+                  : nullptr);
     }
   }
 

@@ -41,8 +41,7 @@ const std::vector<Metric>& eval_metrics() {
   using U = metrics::UsageReport;
   using L = LanguageReport;
   static const std::vector<Metric> kMetrics = {
-      {"fvu", "", kLower, "unexplained share of the target's variance",
-       of_reconstruction<&R::fvu>},
+      {"fvu", "", kLower, "unexplained share of the target's variance", of_reconstruction<&R::fvu>},
       {"explained_variance", "", kHigher, "1 - fvu", of_reconstruction<&R::explained_variance>},
       {"mse", "", kLower, "squared error, mean over tokens and dimensions",
        of_reconstruction<&R::mse>},

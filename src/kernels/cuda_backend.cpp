@@ -12,6 +12,7 @@
 #include "kernels/cuda/rope.cuh"
 #include "kernels/cuda/sparse_decode.cuh"
 #include "kernels/cuda/top_k.cuh"
+#include "lorsa/core/api.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::kernels {
@@ -246,7 +247,7 @@ at::Tensor squared_norm(const at::Tensor& tensor) {
 }  // namespace lorsa::kernels
 
 extern "C" {
-extern const lorsa::kernels::CudaBackend lorsa_cuda_kernels;
+LORSA_API extern const lorsa::kernels::CudaBackend lorsa_cuda_kernels;
 const lorsa::kernels::CudaBackend lorsa_cuda_kernels = {
     lorsa::kernels::on_cuda::top_k_heads,        lorsa::kernels::on_cuda::sparse_decode,
     lorsa::kernels::on_cuda::sparse_decode_loss, lorsa::kernels::on_cuda::sparse_decode_backward,

@@ -135,7 +135,8 @@ const lm::LanguageModel& Study::model() const {
   LORSA_CHECK(has_model(), ConfigError, "expected a language model, found none");
   if (model_ == nullptr) {
     auto model = std::make_unique<lm::LanguageModel>(model_folder_, device_, model_options_);
-    check_model({"model folder " + model_folder_.string(), model->config().name, model->weights_sha256()});
+    check_model(
+        {"model folder " + model_folder_.string(), model->config().name, model->weights_sha256()});
     model_ = std::move(model);
   }
   return *model_;

@@ -6,6 +6,7 @@
 
 #include "lorsa/analysis/head_contexts.h"
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/core/progress.h"
 
 namespace lorsa::analysis {
@@ -34,7 +35,7 @@ struct DumpOptions {
   Progress::Visible progress = Progress::Visible::kYes;
 };
 
-void describe(config::Fields& fields, DumpOptions& options);
+LORSA_API void describe(config::Fields& fields, DumpOptions& options);
 
 /// What a finished dump came to.
 struct DumpReport {
@@ -68,13 +69,13 @@ struct DumpReport {
 /// StopSignal lives) saves the pass and throws Interrupted. The next dump to `out` goes on from the
 /// state saved last and writes the same bytes as one that was never disturbed; ConfigError if its
 /// options, checkpoint or cache are others.
-[[nodiscard]] DumpReport dump_heads(const DumpOptions& options);
+[[nodiscard]] LORSA_API DumpReport dump_heads(const DumpOptions& options);
 
 /// Upper bound of what a dump keeps in memory: counts, histograms, contexts and the candidates for
 /// quantile contexts. It does not grow with the number of rows.
-[[nodiscard]] int64_t dump_bytes(const CollectorOptions& contexts);
+[[nodiscard]] LORSA_API int64_t dump_bytes(const CollectorOptions& contexts);
 
 /// A finished dump for people: a few aligned lines.
-[[nodiscard]] std::string report_text(const DumpReport& report);
+[[nodiscard]] LORSA_API std::string report_text(const DumpReport& report);
 
 }  // namespace lorsa::analysis

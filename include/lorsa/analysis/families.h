@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/io/json.h"
 #include "lorsa/lm/language_model.h"
@@ -24,7 +25,7 @@ inline constexpr double kLeastActing = 0.01;
 inline constexpr int64_t kFewestActs = 4;
 
 /// The names of all families, in the order in which they are reported.
-[[nodiscard]] const std::vector<std::string>& family_names();
+[[nodiscard]] LORSA_API const std::vector<std::string>& family_names();
 
 /// How much is asked.
 struct ProbeOptions {
@@ -40,7 +41,7 @@ struct ProbeOptions {
 /// of the family reads from there. The score of a head is the share of its positive z-pattern that
 /// lies on the answers, over all those positions at which it acts: sum of max(z_ij, 0) over answers
 /// j / sum over all j (z with the activation's sign where activations are signed).
-struct FamilyScores {
+struct LORSA_API FamilyScores {
   std::string family;
   std::string answer;           ///< where its heads read, in words
   int64_t num_positions = 0;    ///< with a known answer
@@ -66,7 +67,7 @@ struct OperandPlot {
   std::vector<std::vector<float>> activation;  ///< [a][b], unit form, 0 where the head does not act
 };
 
-struct FamilyReport {
+struct LORSA_API FamilyReport {
   std::vector<FamilyScores> families;
   std::vector<OperandPlot> plots;
   /// MHSA head whose patterns are closest to a QK head's (eval::PatternReport), by QK head; empty
@@ -85,27 +86,27 @@ struct FamilyReport {
 /// duplicate token, attention sink, successor, arithmetic, topic (src/analysis/probes.h says what
 /// each asks). Runs the blocks up to `layer` on about 25,000 tokens. Throws ConfigError for an SAE,
 /// Interrupted if a StopSignal asks.
-[[nodiscard]] FamilyReport score_families(const lm::LanguageModel& model,
-                                          const lm::Tokenizer& tokenizer,
-                                          const model::Dictionary& dictionary,
-                                          int64_t layer,
-                                          const ProbeOptions& options,
-                                          Progress::Visible progress);
+[[nodiscard]] LORSA_API FamilyReport score_families(const lm::LanguageModel& model,
+                                                    const lm::Tokenizer& tokenizer,
+                                                    const model::Dictionary& dictionary,
+                                                    int64_t layer,
+                                                    const ProbeOptions& options,
+                                                    Progress::Visible progress);
 
 /// score_families() of a study's member, which is of the first cache's site, with closest_mhsa_S
 /// from at most `pattern_rows` held-out rows of that cache (0: none).
-[[nodiscard]] FamilyReport head_families(const study::Study& study,
-                                         size_t member,
-                                         int64_t pattern_rows,
-                                         Progress::Visible progress,
-                                         const ProbeOptions& options = {});
+[[nodiscard]] LORSA_API FamilyReport head_families(const study::Study& study,
+                                                   size_t member,
+                                                   int64_t pattern_rows,
+                                                   Progress::Visible progress,
+                                                   const ProbeOptions& options = {});
 
 /// An object with the keys `families` and `operand_plots` of an evaluation's report
 /// (docs/formats.md).
-[[nodiscard]] io::Json to_json(const FamilyReport& report);
+[[nodiscard]] LORSA_API io::Json to_json(const FamilyReport& report);
 
 /// A table for the terminal: of each family how many heads, of how many that act, and the MHSA
 /// heads under which they sit.
-[[nodiscard]] std::string to_table(const FamilyReport& report);
+[[nodiscard]] LORSA_API std::string to_table(const FamilyReport& report);
 
 }  // namespace lorsa::analysis

@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::analysis {
 
 /// The bins that activations of all heads are counted in: four an octave from 2^-16 to 2^16, so
 /// that one pass suffices whatever the heads' sizes.
-struct ActivationBins {
+struct LORSA_API ActivationBins {
   static constexpr int kPerOctave = 4;
   static constexpr int kLowestExponent = -16;
   static constexpr int kCount = 32 * kPerOctave;
@@ -69,7 +70,7 @@ struct HeadContext {
 
 /// First position of a window of `size` tokens of a row of `length` around `peak`: three quarters
 /// lie before it where the row allows.
-[[nodiscard]] int32_t window_start(int32_t peak, int64_t size, int64_t length);
+[[nodiscard]] LORSA_API int32_t window_start(int32_t peak, int64_t size, int64_t length);
 
 /// Candidates that are kept of a head for each quantile context: with six no stratum is left empty
 /// but one in a thousand (0.8^30 with five strata).
@@ -85,7 +86,7 @@ struct CollectorOptions {
 };
 
 /// The first `capacity` contexts of every head in an order, of all that were offered.
-class ContextHeaps {
+class LORSA_API ContextHeaps {
  public:
   /// True if `a` comes before `b`: a total order of a head's contexts.
   using Before = bool (*)(const HeadContext& a, const HeadContext& b);
@@ -124,7 +125,7 @@ class ContextHeaps {
 /// kCandidatesPerStratum candidates a stratum, a uniform sample of all the head's activations: see
 /// choose_strata(). A non-firing context is drawn among the windows around a scored token in which
 /// the head acts nowhere. Memory is bounded by the number of heads and contexts. One thread.
-class HeadCollector {
+class LORSA_API HeadCollector {
  public:
   explicit HeadCollector(const CollectorOptions& options);
 
@@ -210,8 +211,7 @@ class HeadCollector {
 /// The quantile is the share of activations whose size is below the candidate's: those of lower
 /// bins, counted, and of its own bin as many as the bin's candidates tell. It is exact if all
 /// activations are candidates. histogram is that of the head, by ActivationBins.
-[[nodiscard]] std::vector<HeadContext> choose_strata(std::vector<HeadContext> candidates,
-                                                     const std::vector<int64_t>& histogram,
-                                                     int64_t num_strata);
+[[nodiscard]] LORSA_API std::vector<HeadContext> choose_strata(
+    std::vector<HeadContext> candidates, const std::vector<int64_t>& histogram, int64_t num_strata);
 
 }  // namespace lorsa::analysis

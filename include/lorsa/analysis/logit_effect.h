@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/lm/language_model.h"
 
 namespace lorsa::analysis {
@@ -23,8 +24,8 @@ struct LogitEffect {
 /// Direct logit effect of residual directions d [n, D]: the `count` largest and smallest entries of
 /// (d * final norm gain) W_U, one result a direction. The norm's own scale is left out, so values
 /// compare within a direction. Memory n * V * 4 bytes.
-[[nodiscard]] std::vector<LogitEffect> logit_effects(const lm::LanguageModel& model,
-                                                     const at::Tensor& directions_nD,
-                                                     int64_t count);
+[[nodiscard]] LORSA_API std::vector<LogitEffect> logit_effects(const lm::LanguageModel& model,
+                                                               const at::Tensor& directions_nD,
+                                                               int64_t count);
 
 }  // namespace lorsa::analysis

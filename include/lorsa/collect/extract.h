@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lorsa/collect/extract_config.h"
+#include "lorsa/core/api.h"
 #include "lorsa/core/launch.h"
 #include "lorsa/core/progress.h"
 
@@ -49,7 +50,7 @@ struct ExtractReport {
 /// (checked before anything is written) or another extraction writes there; DeviceError if another
 /// rank ended or made no headway for run.rank_timeout_s; FormatError for a corpus or model that
 /// cannot be used; Interrupted if a StopSignal of the caller was raised, after the batch in work.
-ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options = {});
+LORSA_API ExtractReport extract(const ExtractConfig& config, const ExtractOptions& options = {});
 
 /// What extract() would do, measured on one batch.
 struct ExtractPlan {
@@ -69,6 +70,6 @@ struct ExtractPlan {
 };
 
 /// Measures and adds up; writes nothing. Throws as extract() does, a full disk excepted.
-[[nodiscard]] ExtractPlan plan_extraction(const ExtractConfig& config);
+[[nodiscard]] LORSA_API ExtractPlan plan_extraction(const ExtractConfig& config);
 
 }  // namespace lorsa::collect

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/data/corpus.h"
 #include "lorsa/data/manifest.h"
 
@@ -40,6 +41,6 @@ struct ExtractConfig {
 };
 
 /// Adds every key of an extraction.
-void describe(config::Fields& fields, ExtractConfig& config);
+LORSA_API void describe(config::Fields& fields, ExtractConfig& config);
 
 }  // namespace lorsa::collect

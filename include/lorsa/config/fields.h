@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::config {
 
 /// One key of a configuration: what parsing, printing, `--help` and docs/config.md know about it.
@@ -44,7 +46,7 @@ struct Field {
 /// References handed in must outlive the Fields. Defaults are what the struct holds when described.
 /// Keys described before the first section stand at the top level of the file. Describing a key or
 /// a section twice, or giving a range to something that is not a number, throws Error.
-class Fields {
+class LORSA_API Fields {
  public:
   /// Refines the field just added.
   class Last {
@@ -157,19 +159,19 @@ class Fields {
 /// out-of-range value, a missing required key, an anchor/alias or an octal number throws
 /// ConfigError "path:line:column: ...", or "--set key: ..." for an override. IoError if the file
 /// cannot be read.
-void load(Fields& fields,
-          const std::filesystem::path& path,
-          const std::vector<std::string>& overrides);
+LORSA_API void load(Fields& fields,
+                    const std::filesystem::path& path,
+                    const std::vector<std::string>& overrides);
 
 /// As load(), from text; `name` stands for the path in messages.
-void load_text(Fields& fields,
-               const std::string& text,
-               const std::string& name,
-               const std::vector<std::string>& overrides);
+LORSA_API void load_text(Fields& fields,
+                         const std::string& text,
+                         const std::string& name,
+                         const std::vector<std::string>& overrides);
 
 /// Throws ConfigError naming the key, expected and found for a number outside its range that is not
 /// the default's.
-void check_ranges(const Fields& fields, const Fields& defaults);
+LORSA_API void check_ranges(const Fields& fields, const Fields& defaults);
 
 /// The same of a struct that a program filled.
 template <typename Options>
@@ -182,15 +184,15 @@ void check_ranges_of(Options options) {
 }
 
 /// The resolved configuration as YAML that load() accepts.
-[[nodiscard]] std::string to_yaml(const Fields& fields);
+[[nodiscard]] LORSA_API std::string to_yaml(const Fields& fields);
 
 /// Key, type, default, range and help, for the end of `--help`.
-[[nodiscard]] std::string help_text(const Fields& fields);
+[[nodiscard]] LORSA_API std::string help_text(const Fields& fields);
 
 /// A Markdown section per configuration section, for docs/config.md.
-[[nodiscard]] std::string to_markdown(const Fields& fields);
+[[nodiscard]] LORSA_API std::string to_markdown(const Fields& fields);
 
 /// "200k" -> 200000. Throws std::invalid_argument "expected ..., found ...".
-[[nodiscard]] int64_t parse_count(const std::string& text);
+[[nodiscard]] LORSA_API int64_t parse_count(const std::string& text);
 
 }  // namespace lorsa::config

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa {
 
 /// Turns "auto", "cpu", "cuda" or "cuda:1" into a device that exists.
@@ -13,12 +15,12 @@ namespace lorsa {
 /// once. "auto" and "cuda" take device `local_rank` (LaunchRank), or the only one where a launcher
 /// shows each process its own. Throws DeviceError if a CUDA device is asked for that this build or
 /// this machine does not have, ConfigError for any other text.
-[[nodiscard]] c10::Device resolve_device(const std::string& name, int64_t local_rank = 0);
+[[nodiscard]] LORSA_API c10::Device resolve_device(const std::string& name, int64_t local_rank = 0);
 
 /// While it lives LibTorch computes with `num_threads` CPU threads, then with as many as before. 0
 /// leaves their number. The number is the whole process's: no two of these at once in different
 /// threads. Throws ConfigError for a negative number.
-class NumThreads {
+class LORSA_API NumThreads {
  public:
   explicit NumThreads(int64_t num_threads);
   ~NumThreads();
@@ -30,14 +32,14 @@ class NumThreads {
 };
 
 /// "cpu, 2 threads, <processor name>" or the CUDA device's name: for logs and environment.json.
-[[nodiscard]] std::string device_description(c10::Device device);
+[[nodiscard]] LORSA_API std::string device_description(c10::Device device);
 
 /// All memory of a CUDA device, or of this machine for the CPU.
-[[nodiscard]] int64_t device_memory_bytes(c10::Device device);
+[[nodiscard]] LORSA_API int64_t device_memory_bytes(c10::Device device);
 
 /// For what an option may ask for: ConfigError "<what>: ... of memory needed, ... has ..." where
 /// `bytes` are more than the device has in all. What is less may still not be free.
-void check_memory(double bytes, c10::Device device, const std::string& what);
+LORSA_API void check_memory(double bytes, c10::Device device, const std::string& what);
 
 /// What tensors of this process hold of a CUDA device.
 struct TensorMemory {
@@ -47,9 +49,9 @@ struct TensorMemory {
 };
 
 /// All 0 for the CPU.
-[[nodiscard]] TensorMemory tensor_memory(c10::Device device);
+[[nodiscard]] LORSA_API TensorMemory tensor_memory(c10::Device device);
 
 /// Waits until a CUDA device has done all it was given; nothing to wait for on the CPU.
-void synchronize(c10::Device device);
+LORSA_API void synchronize(c10::Device device);
 
 }  // namespace lorsa

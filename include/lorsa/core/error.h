@@ -7,48 +7,50 @@
 #include <stdexcept>
 #include <string>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa {
 
 /// Base of every exception that the library throws on purpose.
 ///
 /// A message says where, what was expected, what was found and, where known, the next step.
-class Error : public std::runtime_error {
+class LORSA_API Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 /// A configuration or command line that cannot be carried out; names file:line:column or the key.
-class ConfigError : public Error {
+class LORSA_API ConfigError : public Error {
  public:
   using Error::Error;
 };
 
 /// A file whose content is not what its format demands; names path, dataset or tensor, and offset.
-class FormatError : public Error {
+class LORSA_API FormatError : public Error {
  public:
   using Error::Error;
 };
 
 /// A file operation that failed; names path and errno's text.
-class IoError : public Error {
+class LORSA_API IoError : public Error {
  public:
   using Error::Error;
 };
 
 /// Tensors whose shapes or dtypes do not fit together.
-class ShapeError : public Error {
+class LORSA_API ShapeError : public Error {
  public:
   using Error::Error;
 };
 
 /// A device call or a communicator call that failed; names call and code.
-class DeviceError : public Error {
+class LORSA_API DeviceError : public Error {
  public:
   using Error::Error;
 };
 
 /// A stop signal was honoured: state is saved and the same command continues the work.
-class Interrupted : public Error {
+class LORSA_API Interrupted : public Error {
  public:
   using Error::Error;
 };
@@ -65,16 +67,16 @@ enum class ExitCode : int {
 };
 
 /// The exit code that a command reports for `error`.
-[[nodiscard]] ExitCode exit_code_for(const std::exception& error) noexcept;
+[[nodiscard]] LORSA_API ExitCode exit_code_for(const std::exception& error) noexcept;
 
 /// Whether `error` says that this machine's memory was used up: std::bad_alloc, or what LibTorch's
 /// CPU allocator throws.
-[[nodiscard]] bool is_out_of_memory(const std::exception& error) noexcept;
+[[nodiscard]] LORSA_API bool is_out_of_memory(const std::exception& error) noexcept;
 
 /// A value of a message: anything that operator<< writes, held by its address. That a message of
 /// any values is made by the same function saves the compiler a template for each of some thousand
 /// messages.
-class MessagePart {
+class LORSA_API MessagePart {
  public:
   // Not explicit: messages list their values as they are.
   MessagePart(const char* text)  // NOLINT(google-explicit-constructor)
@@ -133,8 +135,8 @@ struct MessageFormat {
 };
 
 /// `format` with its "{}" replaced by the values in their order.
-[[nodiscard]] std::string format_parts(const char* format,
-                                       std::initializer_list<MessagePart> parts);
+[[nodiscard]] LORSA_API std::string format_parts(const char* format,
+                                                 std::initializer_list<MessagePart> parts);
 
 /// `format` with its "{}" replaced by the values, written by operator<<.
 template <typename... Parts>

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa {
 
 /// Which of the processes of one job this is.
@@ -18,6 +20,6 @@ struct LaunchRank {
 /// PMI_SIZE, MPI_LOCALRANKID) or srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID; not in a
 /// batch script, which is one process): the first that gives both rank and size. Rank 0 of 1 if
 /// none does. ConfigError naming the variable where one is no number or out of range.
-[[nodiscard]] LaunchRank launch_rank();
+[[nodiscard]] LORSA_API LaunchRank launch_rank();
 
 }  // namespace lorsa

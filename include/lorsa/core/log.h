@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa {
@@ -11,7 +12,7 @@ namespace lorsa {
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 /// Writes one line to standard error and to every open LogFile. Thread-safe. Never throws.
-void log(LogLevel level, const std::string& message) noexcept;
+LORSA_API void log(LogLevel level, const std::string& message) noexcept;
 
 template <typename... Parts>
 void log_info(MessageFormat<sizeof...(Parts)> format, const Parts&... parts) {
@@ -29,10 +30,10 @@ void log_error(MessageFormat<sizeof...(Parts)> format, const Parts&... parts) {
 }
 
 /// Hides messages below `level` on standard error; files still get everything from kInfo up.
-void set_console_level(LogLevel level);
+LORSA_API void set_console_level(LogLevel level);
 
 /// While it lives, log lines also go to `path` (appended, flushed per line).
-class LogFile {
+class LORSA_API LogFile {
  public:
   explicit LogFile(const std::filesystem::path& path);
   ~LogFile();

@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <string>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa {
 
 /// A progress line on standard error: share, rate and time left.
 ///
 /// On a terminal it redraws one line at most ten times a second; elsewhere it prints a line every
 /// ten seconds. Quiet when constructed with `Visible::kNo`. One thread.
-class Progress {
+class LORSA_API Progress {
  public:
   enum class Visible { kYes, kNo };
 
@@ -50,12 +52,12 @@ class Progress {
 };
 
 /// "3m 12s", "1h 04m", "12s".
-[[nodiscard]] std::string format_duration(double seconds);
+[[nodiscard]] LORSA_API std::string format_duration(double seconds);
 
 /// "1.34M", "200k", "57": three significant digits, SI suffix.
-[[nodiscard]] std::string format_si(double value);
+[[nodiscard]] LORSA_API std::string format_si(double value);
 
 /// "3.2 GiB", "512 B".
-[[nodiscard]] std::string format_bytes(double bytes);
+[[nodiscard]] LORSA_API std::string format_bytes(double bytes);
 
 }  // namespace lorsa

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa {
 
 /// A part of a transformer block that a dictionary can stand for.
@@ -26,19 +28,19 @@ struct Site {
 };
 
 /// The words for them: "attention", "mlp".
-[[nodiscard]] const std::vector<std::pair<std::string, Component>>& component_words();
-[[nodiscard]] std::string to_string(Component component);
+[[nodiscard]] LORSA_API const std::vector<std::pair<std::string, Component>>& component_words();
+[[nodiscard]] LORSA_API std::string to_string(Component component);
 
 /// The component that to_string() would call `name`, if there is one.
-[[nodiscard]] std::optional<Component> component_named(std::string_view name);
+[[nodiscard]] LORSA_API std::optional<Component> component_named(std::string_view name);
 
 /// "layer 17, attention": for messages.
-[[nodiscard]] std::string to_string(const Site& site);
+[[nodiscard]] LORSA_API std::string to_string(const Site& site);
 
 /// The folder of a site's cache: "layer-17" for attention, "layer-17-mlp".
-[[nodiscard]] std::string folder_name(const Site& site);
+[[nodiscard]] LORSA_API std::string folder_name(const Site& site);
 
 /// The site that folder_name() would call `name`, if there is one.
-[[nodiscard]] std::optional<Site> site_of_folder(std::string_view name);
+[[nodiscard]] LORSA_API std::optional<Site> site_of_folder(std::string_view name);
 
 }  // namespace lorsa

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "lorsa/core/api.h"
+
 namespace lorsa {
 
 /// While it lives, the signals by which people, terminals and schedulers end work (SIGINT, SIGTERM,
@@ -9,7 +11,7 @@ namespace lorsa {
 /// `timeout`, shells and launchers send one wish to stop twice, one right behind the other. A
 /// signal that the process ignores stays ignored (nohup), and where a library handles one of the
 /// last three it keeps it.
-class StopSignal {
+class LORSA_API StopSignal {
  public:
   StopSignal();
   ~StopSignal();

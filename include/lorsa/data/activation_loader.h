@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "lorsa/core/api.h"
 #include "lorsa/data/cache_reader.h"
 
 namespace lorsa::data {
@@ -27,7 +28,7 @@ struct LoaderOptions {
 /// a saved position continues with the very next batch. One consumer thread. A failed read surfaces
 /// in next(), naming file and row. A batch is the consumer's as long as it holds a tensor of it or
 /// a view of one; then its memory is used again.
-class ActivationLoader {
+class LORSA_API ActivationLoader {
  public:
   ActivationLoader(const CacheReader& reader, const LoaderOptions& options);
   ~ActivationLoader();

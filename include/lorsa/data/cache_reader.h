@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/data/manifest.h"
 #include "lorsa/kernels/mhsa.h"
 
@@ -37,7 +38,7 @@ enum class BatchMemory { kPageable, kPinned };
 /// read() may be called from several threads. Throws FormatError for a folder that is not a
 /// complete cache, naming file and dataset. Every row is checked against its checksums the first
 /// time that it is read; reading it again costs what plain pread costs.
-class CacheReader {
+class LORSA_API CacheReader {
  public:
   explicit CacheReader(const std::filesystem::path& folder);
   ~CacheReader();
@@ -75,7 +76,7 @@ struct Defect {
 /// Re-reads every byte once against manifest and checksums. Returns all defects found; empty means
 /// sound. `on_bytes` is told the bytes done and those of all files. An unfinished cache has that
 /// defect; its finished shards are looked at all the same.
-[[nodiscard]] std::vector<Defect> verify_cache(
+[[nodiscard]] LORSA_API std::vector<Defect> verify_cache(
     const std::filesystem::path& folder, const std::function<void(int64_t, int64_t)>& on_bytes);
 
 }  // namespace lorsa::data

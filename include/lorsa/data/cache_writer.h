@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/data/manifest.h"
 #include "lorsa/kernels/mhsa.h"
 
@@ -45,7 +46,7 @@ struct WriterRank {
 /// One thread. A second writer of the same rank, or one of a larger job that still runs, is an
 /// IoError; so is a folder that is removed or replaced meanwhile. Rank 0 makes the folder; the
 /// others wait for it.
-class CacheWriter {
+class LORSA_API CacheWriter {
  public:
   /// `plan` carries everything but counts, statistics and shards; rows_per_shard > 0. `attention`
   /// is the layer's own; a site that is no attention has none, and it is not looked at.
@@ -86,6 +87,6 @@ class CacheWriter {
 /// Removes what an extraction that was killed between the end of the manifest and its own end left
 /// in the folder of a complete cache: records of shards, temporary files, locks. Touches nothing
 /// where there is none of them. Throws IoError if a file cannot be removed or a writer is alive.
-void remove_leftovers_of_complete_cache(const std::filesystem::path& folder);
+LORSA_API void remove_leftovers_of_complete_cache(const std::filesystem::path& folder);
 
 }  // namespace lorsa::data

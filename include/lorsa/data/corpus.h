@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 
 namespace lorsa::data {
 
@@ -31,7 +32,7 @@ struct CorpusConfig {
 };
 
 /// Adds the keys of `data:` (the section must be open).
-void describe(config::Fields& fields, CorpusConfig& config);
+LORSA_API void describe(config::Fields& fields, CorpusConfig& config);
 
 struct Document {
   std::string text;
@@ -50,7 +51,7 @@ struct Document {
 /// FormatError for an empty one, ConfigError for another suffix or a pattern that matches nothing;
 /// next() throws FormatError for a file of blank lines, damaged packed data and ids out of range.
 /// One thread.
-class CorpusReader {
+class LORSA_API CorpusReader {
  public:
   explicit CorpusReader(const CorpusConfig& config, std::optional<int32_t> separator = {});
   ~CorpusReader();
@@ -70,11 +71,11 @@ class CorpusReader {
 
 /// True if the document belongs to the held-out side: XXH3 of its text (of its ids as int32,
 /// little-endian), as a fraction of 2^64, is below `fraction`.
-[[nodiscard]] bool is_heldout(const Document& document, double fraction);
+[[nodiscard]] LORSA_API bool is_heldout(const Document& document, double fraction);
 
 /// No more tokens can come out of the corpus, separators between documents included; the largest
 /// int64 where that is unknown, of packed files.
-[[nodiscard]] int64_t most_tokens_of_corpus(const CorpusConfig& config);
+[[nodiscard]] LORSA_API int64_t most_tokens_of_corpus(const CorpusConfig& config);
 
 /// One context of tokens.
 struct Row {
@@ -111,7 +112,7 @@ struct LeftOut {
 /// tokens are never scored.
 ///
 /// Throws     ConfigError if BOS is wanted and there is none.
-class Packer {
+class LORSA_API Packer {
  public:
   Packer(const CorpusConfig& config, const SpecialIds& special);
   /// Adds one document's ids and appends the rows it completes to `out`.

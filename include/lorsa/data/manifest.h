@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/site.h"
 #include "lorsa/kernels/rope.h"
 
@@ -17,13 +18,13 @@ enum class StoreMode { kInputAndTarget, kInput };
 enum class StoreDtype { kBFloat16, kFloat32, kInt8 };
 
 /// The words for them in configurations and manifests.
-[[nodiscard]] const std::vector<std::pair<std::string, StoreMode>>& store_words();
-[[nodiscard]] const std::vector<std::pair<std::string, StoreDtype>>& dtype_words();
+[[nodiscard]] LORSA_API const std::vector<std::pair<std::string, StoreMode>>& store_words();
+[[nodiscard]] LORSA_API const std::vector<std::pair<std::string, StoreDtype>>& dtype_words();
 
 /// The word for it in configurations and manifests: "input_and_target", "input".
-[[nodiscard]] std::string to_string(StoreMode store);
+[[nodiscard]] LORSA_API std::string to_string(StoreMode store);
 /// "bfloat16", "float32", "int8".
-[[nodiscard]] std::string to_string(StoreDtype dtype);
+[[nodiscard]] LORSA_API std::string to_string(StoreDtype dtype);
 
 struct ShardInfo {
   std::string file;  ///< "shard-00000.h5"
@@ -33,7 +34,7 @@ struct ShardInfo {
 };
 
 /// The number in the shard's file name.
-[[nodiscard]] int64_t shard_number(const ShardInfo& shard);
+[[nodiscard]] LORSA_API int64_t shard_number(const ShardInfo& shard);
 
 /// Statistics of one activation over the scored tokens of training rows.
 struct ActivationStats {
@@ -97,14 +98,14 @@ struct Manifest {
 /// Reads and checks `folder`/manifest.json and, where the cache is not complete, what the finished
 /// shards left beside it. FormatError (file, key, expected, found) for an unknown schema, a damaged
 /// file or values that contradict each other, IoError if absent.
-[[nodiscard]] Manifest read_manifest(const std::filesystem::path& folder);
+[[nodiscard]] LORSA_API Manifest read_manifest(const std::filesystem::path& folder);
 
 /// Writes it atomically, in format 3. Shards and counts of an unfinished cache are not written:
 /// they stand beside it.
-void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
+LORSA_API void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
 
 /// The factor sqrt(D) / mean norm that scales an activation for training. FormatError if the mean
 /// norm is not positive.
-[[nodiscard]] double normalization_scale(const ActivationStats& stats, int64_t d_model);
+[[nodiscard]] LORSA_API double normalization_scale(const ActivationStats& stats, int64_t d_model);
 
 }  // namespace lorsa::data

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::data {
 
 /// A seeded pseudo-random permutation of 0 .. size-1, computed and not stored: a Feistel network
 /// with cycle walking (Black and Rogaway 2002). Seekable; the same on every machine.
-class Permutation {
+class LORSA_API Permutation {
  public:
   Permutation(int64_t size, uint64_t seed);
   /// Where element `index` goes. index in [0, size).
@@ -22,6 +24,6 @@ class Permutation {
 
 /// The endless order of a training run: element `position` lies in epoch position / size, each
 /// epoch its own permutation.
-[[nodiscard]] int64_t sampled_index(int64_t position, int64_t size, uint64_t seed);
+[[nodiscard]] LORSA_API int64_t sampled_index(int64_t position, int64_t size, uint64_t seed);
 
 }  // namespace lorsa::data

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/launch.h"
 
 namespace lorsa::dist {
@@ -30,7 +31,7 @@ struct Options {
 ///
 /// The tensor may not be read or written between begin and wait(). One that is dropped without
 /// wait() runs on with its tensor kept alive; its failure then shows in the next call.
-class Work {
+class LORSA_API Work {
  public:
   /// A backend's side of it.
   class Operation {
@@ -73,7 +74,7 @@ struct Collective;
 ///
 /// The destructor finishes, unless an exception is on its way out or a call has failed: then it
 /// leaves the others alone, and abort_job() ends them.
-class Communicator {
+class LORSA_API Communicator {
  public:
   virtual ~Communicator() = default;
   Communicator(const Communicator&) = delete;
@@ -130,11 +131,11 @@ class Communicator {
 /// Throws ConfigError where backend, device and ranks do not go together or the environment does
 /// not say where the ranks meet, DeviceError where this build or machine lacks the backend or ranks
 /// do not arrive in time.
-[[nodiscard]] std::unique_ptr<Communicator> make_communicator(const Options& options);
+[[nodiscard]] LORSA_API std::unique_ptr<Communicator> make_communicator(const Options& options);
 
 /// Ends this process and all others of the job with `exit_code`, if a communicator over several
 /// ranks was made and has not finished; returns otherwise. For a program's outermost catch: the
 /// ranks that wait for this one would wait until their time-outs. Flushes nothing.
-void abort_job(int exit_code) noexcept;
+LORSA_API void abort_job(int exit_code) noexcept;
 
 }  // namespace lorsa::dist

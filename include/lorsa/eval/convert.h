@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/model/interchange.h"
 
 namespace lorsa::eval {
@@ -27,10 +28,10 @@ struct ConvertOptions {
   bool dry_run = false;         ///< does everything but write
 };
 
-void describe(config::Fields& fields, ConvertOptions& options);
+LORSA_API void describe(config::Fields& fields, ConvertOptions& options);
 
 /// How well the weights reconstruct the layer, read as scaled and as folded ones.
-struct Readings {
+struct LORSA_API Readings {
   int64_t num_rows = 0;
   std::optional<double> fvu_scaled;  ///< nothing where the files hold no scales
   double fvu_folded = 0.0;
@@ -70,11 +71,11 @@ struct ConvertReport {
 /// input, for an output that exists, and for a cache of another layer; IoError for more than the
 /// disk can hold, before anything is written; FormatError and IoError as the readers and writers
 /// do.
-[[nodiscard]] ConvertReport convert(const ConvertOptions& options);
+[[nodiscard]] LORSA_API ConvertReport convert(const ConvertOptions& options);
 
 inline constexpr int64_t kReadingRows = 8;
 
 /// What convert() did, for the terminal.
-[[nodiscard]] std::string report_text(const ConvertReport& report);
+[[nodiscard]] LORSA_API std::string report_text(const ConvertReport& report);
 
 }  // namespace lorsa::eval

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "lorsa/core/api.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::eval {
@@ -13,6 +14,6 @@ namespace lorsa::eval {
 /// that a report lacks have no plot, those that the page does not know are passed over. `out` ends
 /// in .html or .htm and is replaced. Throws ConfigError if it does not, FormatError if `reports`
 /// holds something else than reports, IoError.
-void write_eval_page(const io::Json& reports, const std::filesystem::path& out);
+LORSA_API void write_eval_page(const io::Json& reports, const std::filesystem::path& out);
 
 }  // namespace lorsa::eval

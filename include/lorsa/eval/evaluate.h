@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/core/site.h"
 #include "lorsa/eval/interventions.h"
 #include "lorsa/eval/mhsa_comparison.h"
@@ -63,7 +64,7 @@ struct EvalOptions {
   InterventionOptions interventions;     ///< edits of heads; they need a model and one member
 };
 
-void describe(config::Fields& fields, EvalOptions& options);
+LORSA_API void describe(config::Fields& fields, EvalOptions& options);
 
 struct EvalReport {
   std::string checkpoint;
@@ -91,15 +92,15 @@ struct EvalReport {
 /// cache has no held-out rows or too few for a context length, for a context length without a model
 /// or beyond the model's positions, and if interventions cannot be carried out. Honours StopSignal
 /// with Interrupted.
-[[nodiscard]] std::vector<EvalReport> evaluate(const study::Study& study,
-                                               const EvalOptions& options);
+[[nodiscard]] LORSA_API std::vector<EvalReport> evaluate(const study::Study& study,
+                                                         const EvalOptions& options);
 
 /// Keys as docs/formats.md names them.
-[[nodiscard]] io::Json to_json(const EvalReport& report);
+[[nodiscard]] LORSA_API io::Json to_json(const EvalReport& report);
 
 /// A table for the terminal: several reports side by side, one column each, metrics that one of
 /// them lacks left empty; of one report the metrics' meaning behind them. Throws Error without
 /// reports.
-[[nodiscard]] std::string to_table(const std::vector<EvalReport>& reports);
+[[nodiscard]] LORSA_API std::string to_table(const std::vector<EvalReport>& reports);
 
 }  // namespace lorsa::eval

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/eval/intervene.h"
 
 namespace lorsa::eval {
@@ -19,16 +20,16 @@ using NamedHeads = std::map<std::string, std::vector<int64_t>>;
 /// Several names may share heads. Throws ConfigError naming option, expected and found for anything
 /// else, an unknown name (listing the known ones), a head outside 0 .. num_heads-1 or given twice,
 /// and a list without heads; IoError for a file that cannot be read.
-[[nodiscard]] std::vector<int64_t> parse_heads(std::string_view text,
-                                               int64_t num_heads,
-                                               const NamedHeads& named);
+[[nodiscard]] LORSA_API std::vector<int64_t> parse_heads(std::string_view text,
+                                                         int64_t num_heads,
+                                                         const NamedHeads& named);
 
 /// "HEAD=VALUE" (`--steer`). Throws ConfigError naming option, expected and found.
-[[nodiscard]] HeadEdit parse_steer(std::string_view text, int64_t num_heads);
+[[nodiscard]] LORSA_API HeadEdit parse_steer(std::string_view text, int64_t num_heads);
 
 /// One set: `ablated` heads set to 0, then `steered`. Throws ConfigError naming the options for a
 /// head in both or steered twice.
-[[nodiscard]] HeadEdits join_edits(const std::vector<int64_t>& ablated,
-                                   const std::vector<HeadEdit>& steered);
+[[nodiscard]] LORSA_API HeadEdits join_edits(const std::vector<int64_t>& ablated,
+                                             const std::vector<HeadEdit>& steered);
 
 }  // namespace lorsa::eval

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/lm/language_model.h"
 #include "lorsa/model/dictionary.h"
 
@@ -46,10 +47,10 @@ struct EditedHidden {
 /// Heads of batchtopk are chosen among all the positions given. Throws ConfigError for a head that
 /// the Lorsa lacks, that a set holds twice or whose value is not finite, ShapeError if tokens and
 /// edited_BT differ, and what the language model throws.
-[[nodiscard]] EditedHidden run_edits(const EditedLayer& layer,
-                                     const std::vector<HeadEdits>& sets,
-                                     const at::Tensor& tokens_BT,
-                                     const at::Tensor& edited_BT);
+[[nodiscard]] LORSA_API EditedHidden run_edits(const EditedLayer& layer,
+                                               const std::vector<HeadEdits>& sets,
+                                               const at::Tensor& tokens_BT,
+                                               const at::Tensor& edited_BT);
 
 /// Token rows on which edits are measured; all [B, T].
 struct ProbeRows {
@@ -69,7 +70,7 @@ struct EditEffect {
 };
 
 /// Accumulates the effects of several sets of edits over batches of rows.
-class EditMeter {
+class LORSA_API EditMeter {
  public:
   EditMeter(const EditedLayer& layer, std::vector<HeadEdits> sets);
 
@@ -92,14 +93,13 @@ class EditMeter {
 };
 
 /// What one set of edits does on `rows`, computed a few rows at a time.
-[[nodiscard]] EditEffect measure_edits(const EditedLayer& layer,
-                                       const HeadEdits& edits,
-                                       const ProbeRows& rows);
+[[nodiscard]] LORSA_API EditEffect measure_edits(const EditedLayer& layer,
+                                                 const HeadEdits& edits,
+                                                 const ProbeRows& rows);
 
 /// The same of several sets, which share the untouched model's run.
-[[nodiscard]] std::vector<EditEffect> measure_edit_sets(const EditedLayer& layer,
-                                                        const std::vector<HeadEdits>& sets,
-                                                        const ProbeRows& rows);
+[[nodiscard]] LORSA_API std::vector<EditEffect> measure_edit_sets(
+    const EditedLayer& layer, const std::vector<HeadEdits>& sets, const ProbeRows& rows);
 
 /// A next token's probability without and with the edits.
 struct TokenShift {
@@ -118,10 +118,10 @@ struct PromptEffect {
 
 /// tokens_T and edited_T [T] as run_edits() takes them for one row; lists of `num_tokens` tokens,
 /// or of the whole vocabulary if that is less.
-[[nodiscard]] PromptEffect measure_prompt(const EditedLayer& layer,
-                                          const HeadEdits& edits,
-                                          const at::Tensor& tokens_T,
-                                          const at::Tensor& edited_T,
-                                          int64_t num_tokens);
+[[nodiscard]] LORSA_API PromptEffect measure_prompt(const EditedLayer& layer,
+                                                    const HeadEdits& edits,
+                                                    const at::Tensor& tokens_T,
+                                                    const at::Tensor& edited_T,
+                                                    int64_t num_tokens);
 
 }  // namespace lorsa::eval

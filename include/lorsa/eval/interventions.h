@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/eval/head_list.h"
 #include "lorsa/eval/intervene.h"
 #include "lorsa/eval/probes.h"
@@ -28,7 +29,7 @@ struct InterventionOptions {
 };
 
 /// Without a section: keys are option names.
-void describe(config::Fields& fields, InterventionOptions& options);
+LORSA_API void describe(config::Fields& fields, InterventionOptions& options);
 
 /// Draws of as many heads as are ablated, uniformly from those that act at some scored position of
 /// the held-out rows and are not ablated themselves.
@@ -40,7 +41,7 @@ struct RandomControl {
 };
 
 /// One kind of rows: the edits and the control's draws, all ablated.
-struct RowsEffect {
+struct LORSA_API RowsEffect {
   EditEffect edited;
   std::vector<EditEffect> control;
 
@@ -73,9 +74,9 @@ struct InterventionReport {
 };
 
 /// The object `interventions` of an evaluation report (docs/formats.md).
-[[nodiscard]] io::Json to_json(const InterventionReport& report);
+[[nodiscard]] LORSA_API io::Json to_json(const InterventionReport& report);
 
 /// Tables for the terminal.
-[[nodiscard]] std::string to_table(const InterventionReport& report);
+[[nodiscard]] LORSA_API std::string to_table(const InterventionReport& report);
 
 }  // namespace lorsa::eval

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/eval/evaluate.h"
 
 namespace lorsa::eval {
@@ -22,12 +23,12 @@ struct Metric {
 };
 
 /// All of them, in the order in which they are reported.
-[[nodiscard]] const std::vector<Metric>& eval_metrics();
+[[nodiscard]] LORSA_API const std::vector<Metric>& eval_metrics();
 
 /// "lower", "higher" or empty.
-[[nodiscard]] std::string to_string(Better better);
+[[nodiscard]] LORSA_API std::string to_string(Better better);
 
 /// A Markdown table of all, for docs/metrics.md.
-[[nodiscard]] std::string metrics_markdown();
+[[nodiscard]] LORSA_API std::string metrics_markdown();
 
 }  // namespace lorsa::eval

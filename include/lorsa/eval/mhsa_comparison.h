@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/model/dictionary.h"
 
@@ -27,7 +28,7 @@ struct PatternReport {
 
 /// Accumulates a PatternReport row by row. Memory of a row: about 6 N T^2 floats, and 5 S T^2 or,
 /// QK heads taken in slices where patterns would pass 256 MiB, five times that.
-class PatternMeter {
+class LORSA_API PatternMeter {
  public:
   /// Both are borrowed, of one device and dtype. Throws ConfigError for an SAE.
   PatternMeter(const model::Dictionary& dictionary, const kernels::Mhsa& layer);
@@ -57,8 +58,8 @@ inline constexpr double kOneHeadShare = 0.9;
 /// span of W_O[n]'s rows): |projection|^2 / |direction|^2, [H, N] double on the CPU. The spaces are
 /// not orthogonal, so shares of one head may sum to more than 1; a random direction has about A / D
 /// in each. Rows of heads that write nothing are 0.
-[[nodiscard]] at::Tensor output_shares(const model::Dictionary& dictionary,
-                                       const kernels::Mhsa& layer);
+[[nodiscard]] LORSA_API at::Tensor output_shares(const model::Dictionary& dictionary,
+                                                 const kernels::Mhsa& layer);
 
 /// Over how many MHSA heads the heads of a Lorsa, or the features of an SAE, are spread.
 struct SpreadReport {
@@ -72,6 +73,7 @@ inline constexpr int64_t kSpreadBins = 20;
 
 /// share [H, N] as output_shares() gives it, acts [H] bool, both on the CPU. Without a head
 /// head_spread is NaN.
-[[nodiscard]] SpreadReport spread_of(const at::Tensor& share_HN, const at::Tensor& acts_H);
+[[nodiscard]] LORSA_API SpreadReport spread_of(const at::Tensor& share_HN,
+                                               const at::Tensor& acts_H);
 
 }  // namespace lorsa::eval

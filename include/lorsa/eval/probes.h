@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
 #include "lorsa/eval/intervene.h"
 #include "lorsa/lm/tokenizer.h"
 
@@ -23,10 +24,11 @@ struct RepeatOptions {
 /// copy's tokens count, without its first one, which nothing announces; edits act everywhere but at
 /// BOS. The same options and vocabulary give the same rows on every machine. Throws ConfigError if
 /// a number is not positive or the vocabulary has fewer tokens than a copy.
-[[nodiscard]] ProbeRows repeated_random_tokens(const lm::Tokenizer& tokenizer,
-                                               const RepeatOptions& options);
+[[nodiscard]] LORSA_API ProbeRows repeated_random_tokens(const lm::Tokenizer& tokenizer,
+                                                         const RepeatOptions& options);
 
 /// Rows as a cache has them: predictions of scored tokens count and edits act at scored positions.
-[[nodiscard]] ProbeRows scored_rows(const at::Tensor& tokens_BT, const at::Tensor& scored_BT);
+[[nodiscard]] LORSA_API ProbeRows scored_rows(const at::Tensor& tokens_BT,
+                                              const at::Tensor& scored_BT);
 
 }  // namespace lorsa::eval

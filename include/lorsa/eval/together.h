@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/site.h"
 #include "lorsa/io/json.h"
 #include "lorsa/lm/language_model.h"
@@ -50,7 +51,7 @@ struct TogetherReport {
 };
 
 /// Accumulates a TogetherReport over rows.
-class TogetherMeter {
+class LORSA_API TogetherMeter {
  public:
   /// Throws ConfigError for two dictionaries of one site, none, or sites that the model lacks.
   TogetherMeter(const lm::LanguageModel& model, std::vector<Replacement> replacements);
@@ -72,13 +73,13 @@ class TogetherMeter {
 
 /// Judges a study's members in their sites' places on the held-out rows of its first cache: of any
 /// site, for only its tokens are read. Throws ConfigError as TogetherMeter and without a model.
-[[nodiscard]] TogetherReport evaluate_together(const study::Study& study,
-                                               const study::PassOptions& pass);
+[[nodiscard]] LORSA_API TogetherReport evaluate_together(const study::Study& study,
+                                                         const study::PassOptions& pass);
 
 /// Keys as docs/formats.md names them.
-[[nodiscard]] io::Json to_json(const TogetherReport& report);
+[[nodiscard]] LORSA_API io::Json to_json(const TogetherReport& report);
 
 /// A table for the terminal.
-[[nodiscard]] std::string to_table(const TogetherReport& report);
+[[nodiscard]] LORSA_API std::string to_table(const TogetherReport& report);
 
 }  // namespace lorsa::eval

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/io/json.h"
 #include "lorsa/study/study.h"
 
@@ -70,10 +71,10 @@ struct ErrorAnalysis {
 /// Memory: eleven matrices of D^2 doubles and, for each token, a double for every head of the layer
 /// and eleven more. Throws ConfigError for other than two members and a cache without held-out or
 /// training rows that have scored tokens; Interrupted after a StopSignal.
-[[nodiscard]] ErrorAnalysis analyze_errors(const study::Study& study,
-                                           const study::PassOptions& pass,
-                                           int64_t max_fit_rows = 400);
+[[nodiscard]] LORSA_API ErrorAnalysis analyze_errors(const study::Study& study,
+                                                     const study::PassOptions& pass,
+                                                     int64_t max_fit_rows = 400);
 
-[[nodiscard]] io::Json to_json(const ErrorAnalysis& analysis);
+[[nodiscard]] LORSA_API io::Json to_json(const ErrorAnalysis& analysis);
 
 }  // namespace lorsa::experiments

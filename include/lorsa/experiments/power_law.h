@@ -4,13 +4,14 @@
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::experiments {
 
 /// y = floor + scale x^-exponent, floor >= 0, scale and exponent > 0, fitted by least squares of
 /// the relative residuals (y - fit) / y.
-struct PowerLaw {
+struct LORSA_API PowerLaw {
   double scale = 0.0;
   double exponent = 0.0;
   double floor = 0.0;
@@ -34,9 +35,10 @@ struct PowerLaw {
 /// ConfigError otherwise, and where no power law is the best one: if y does not fall with x (is
 /// constant or rises: the best scale is 0), or falls once and then no more (the best exponent has
 /// no bound).
-[[nodiscard]] PowerLaw fit_power_law(const std::vector<double>& x, const std::vector<double>& y);
+[[nodiscard]] LORSA_API PowerLaw fit_power_law(const std::vector<double>& x,
+                                               const std::vector<double>& y);
 
 /// The members under their names, intervals as [low, high] with null for an infinite end.
-[[nodiscard]] io::Json to_json(const PowerLaw& fit);
+[[nodiscard]] LORSA_API io::Json to_json(const PowerLaw& fit);
 
 }  // namespace lorsa::experiments

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/io/json.h"
 #include "lorsa/study/study.h"
 
@@ -44,8 +45,9 @@ struct RuleReport {
 /// rows: F1 of "acts above threshold" against "the rule applies", thresholds 0, 0.1, 0.25 and 0.5
 /// of the unit's maximum there. Of a study's first member. Throws ConfigError if its cache and the
 /// truth do not belong together.
-[[nodiscard]] RuleReport score_rules(const study::Study& study, const std::filesystem::path& truth);
+[[nodiscard]] LORSA_API RuleReport score_rules(const study::Study& study,
+                                               const std::filesystem::path& truth);
 
-[[nodiscard]] io::Json to_json(const RuleReport& report);
+[[nodiscard]] LORSA_API io::Json to_json(const RuleReport& report);
 
 }  // namespace lorsa::experiments

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/io/json.h"
 #include "lorsa/study/study.h"
 
@@ -39,10 +40,10 @@ struct StabilityReport {
 /// Memory: the activations kept by both, 16 bytes each, both W_O in double and a block of 256 heads
 /// times all heads. Throws ConfigError for a threshold outside [0, 1), other than two members, if
 /// they are not of one kind or no head of one of them acts; Interrupted after a StopSignal.
-[[nodiscard]] StabilityReport match_heads(const study::Study& study,
-                                          const study::PassOptions& pass,
-                                          double threshold = 0.7);
+[[nodiscard]] LORSA_API StabilityReport match_heads(const study::Study& study,
+                                                    const study::PassOptions& pass,
+                                                    double threshold = 0.7);
 
-[[nodiscard]] io::Json to_json(const StabilityReport& report);
+[[nodiscard]] LORSA_API io::Json to_json(const StabilityReport& report);
 
 }  // namespace lorsa::experiments

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/experiments/sweep_config.h"
 
@@ -27,9 +28,9 @@ struct SweepSummary {
 ///
 /// Throws ConfigError for axes that do not parse, keys that do not exist and runs of equal
 /// settings; Interrupted after a StopSignal, with the trainings saved.
-[[nodiscard]] SweepSummary sweep(const SweepConfig& config, Progress::Visible progress);
+[[nodiscard]] LORSA_API SweepSummary sweep(const SweepConfig& config, Progress::Visible progress);
 
 /// What `--dry-run` prints: the runs, what trains together, what is done. Writes nothing.
-[[nodiscard]] std::string describe_sweep(const SweepConfig& config);
+[[nodiscard]] LORSA_API std::string describe_sweep(const SweepConfig& config);
 
 }  // namespace lorsa::experiments

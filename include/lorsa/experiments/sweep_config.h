@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 
 namespace lorsa::experiments {
 
@@ -48,6 +49,6 @@ struct SweepConfig {
   } page;
 };
 
-void describe(config::Fields& fields, SweepConfig& config);
+LORSA_API void describe(config::Fields& fields, SweepConfig& config);
 
 }  // namespace lorsa::experiments

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "lorsa/core/api.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::experiments {
@@ -17,6 +18,6 @@ namespace lorsa::experiments {
 /// `out` ends in .html and is replaced. Throws ConfigError, IoError; FormatError for results that
 /// lack a member, or whose curves and heat maps do not read "Y against X [by SERIES]" and
 /// "Y against X1 and X2 [by SERIES]".
-void write_sweep_page(const io::Json& results, const std::filesystem::path& out);
+LORSA_API void write_sweep_page(const io::Json& results, const std::filesystem::path& out);
 
 }  // namespace lorsa::experiments

@@ -5,29 +5,31 @@
 #include <string>
 #include <string_view>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::io {
 
 /// The whole file as bytes. Throws IoError; FormatError for a pointer of Git LFS or git-annex that
 /// stands in the place of the file.
-[[nodiscard]] std::string read_file(const std::filesystem::path& path);
+[[nodiscard]] LORSA_API std::string read_file(const std::filesystem::path& path);
 
 /// The whole of a text file that a person may have written, as checked_text() takes it: UTF-8
 /// without its byte order mark. Throws IoError, or FormatError if it is something else.
-[[nodiscard]] std::string read_text(const std::filesystem::path& path);
+[[nodiscard]] LORSA_API std::string read_text(const std::filesystem::path& path);
 
 /// Replaces `path` by `content`: written as `<path>.tmp`, fsynced, renamed, folder fsynced. Throws
 /// IoError; `path` is then as before and no `.tmp` is left. A device, pipe or socket (/dev/null,
 /// /dev/stdout in a pipeline) is written to and stays what it is.
-void write_file(const std::filesystem::path& path, std::string_view content);
+LORSA_API void write_file(const std::filesystem::path& path, std::string_view content);
 
 /// Throws the IoError that write_file(path) would end in where that can be known before: no folder
 /// to write into, or a folder of that name. For commands that compute long before they write.
-void check_can_write(const std::filesystem::path& path);
+LORSA_API void check_can_write(const std::filesystem::path& path);
 
 /// A file being written under `<final>.tmp`; the final name appears with commit() only.
 ///
 /// Without commit() the destructor removes the temporary file.
-class PendingFile {
+class LORSA_API PendingFile {
  public:
   explicit PendingFile(std::filesystem::path final_path);
   ~PendingFile();
@@ -46,15 +48,15 @@ class PendingFile {
 };
 
 /// fsync of a file or a folder. Throws IoError.
-void sync_path(const std::filesystem::path& path);
+LORSA_API void sync_path(const std::filesystem::path& path);
 
 /// Renames a finished folder or file and makes it durable. Throws IoError.
-void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+LORSA_API void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// Creates the folder and its parents; throws IoError naming it where that fails.
-void make_directories(const std::filesystem::path& path);
+LORSA_API void make_directories(const std::filesystem::path& path);
 
 /// Bytes that can still be written where `path` (or its nearest existing parent) lies.
-[[nodiscard]] int64_t free_bytes(const std::filesystem::path& path);
+[[nodiscard]] LORSA_API int64_t free_bytes(const std::filesystem::path& path);
 
 }  // namespace lorsa::io

@@ -4,52 +4,61 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::io {
 
 using Json = nlohmann::ordered_json;
 
 /// `value`, or null where it is not finite: JSON has no such numbers.
-[[nodiscard]] Json finite_or_null(double value);
+[[nodiscard]] LORSA_API Json finite_or_null(double value);
 
 /// Parses JSON text strictly: duplicate keys and trailing text are FormatErrors that name `where`
 /// and the byte offset.
-[[nodiscard]] Json parse_json(const std::string& text, const std::string& where);
+[[nodiscard]] LORSA_API Json parse_json(const std::string& text, const std::string& where);
 
 /// parse_json() of a whole file's content; the FormatError says what the file is if it is a web
 /// page, a packed file, a server's answer or the like.
-[[nodiscard]] Json parse_json_file(const std::string& text, const std::filesystem::path& path);
+[[nodiscard]] LORSA_API Json parse_json_file(const std::string& text,
+                                             const std::filesystem::path& path);
 
 /// read_file + parse_json_file.
-[[nodiscard]] Json read_json(const std::filesystem::path& path);
+[[nodiscard]] LORSA_API Json read_json(const std::filesystem::path& path);
 
 /// Two-space indented, newline at the end, through write_file.
-void write_json(const std::filesystem::path& path, const Json& value);
+LORSA_API void write_json(const std::filesystem::path& path, const Json& value);
 
 /// write_json() with a last member "file_checksum": the xxh3_text() of the file's own bytes, its
 /// sixteen digits taken as zeros. `value` must be an object without that member.
-void write_sealed_json(const std::filesystem::path& path, const Json& value);
+LORSA_API void write_sealed_json(const std::filesystem::path& path, const Json& value);
 
 /// Checks the "file_checksum" of `text`, read from `where`. FormatError if it is not there or is
 /// not that of the other bytes.
-void check_seal(const std::string& text, const std::string& where);
+LORSA_API void check_seal(const std::string& text, const std::string& where);
 
 /// read_file + parse_json_file + check_seal.
-[[nodiscard]] Json read_sealed_json(const std::filesystem::path& path);
+[[nodiscard]] LORSA_API Json read_sealed_json(const std::filesystem::path& path);
 
 /// Member `key` of object `object` as T. FormatError "<where>: <key>: expected ..., found ..." if
 /// absent or of another type; negative numbers are refused for unsigned T, fractions for integer T.
 template <typename T>
 [[nodiscard]] T member(const Json& object, const std::string& key, const std::string& where);
 
-extern template int64_t member<int64_t>(const Json&, const std::string&, const std::string&);
-extern template uint64_t member<uint64_t>(const Json&, const std::string&, const std::string&);
-extern template double member<double>(const Json&, const std::string&, const std::string&);
-extern template bool member<bool>(const Json&, const std::string&, const std::string&);
-extern template std::string member<std::string>(const Json&,
+extern template LORSA_API int64_t member<int64_t>(const Json&,
+                                                  const std::string&,
+                                                  const std::string&);
+extern template LORSA_API uint64_t member<uint64_t>(const Json&,
+                                                    const std::string&,
+                                                    const std::string&);
+extern template LORSA_API double member<double>(const Json&,
                                                 const std::string&,
                                                 const std::string&);
+extern template LORSA_API bool member<bool>(const Json&, const std::string&, const std::string&);
+extern template LORSA_API std::string member<std::string>(const Json&,
+                                                          const std::string&,
+                                                          const std::string&);
 /// Any JSON value, present.
-extern template Json member<Json>(const Json&, const std::string&, const std::string&);
+extern template LORSA_API Json member<Json>(const Json&, const std::string&, const std::string&);
 
 /// As member(), with a value for an absent or null key.
 template <typename T>

@@ -2,12 +2,14 @@
 
 #include <filesystem>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::io {
 
 /// A folder being written as `<final>.tmp`; it appears under its name with commit() only.
 ///
 /// Without commit() the destructor removes everything that was written, unless it is to be kept.
-class PendingFolder {
+class LORSA_API PendingFolder {
  public:
   enum class Leftover { kRefuse, kContinue };
 
@@ -38,15 +40,17 @@ class PendingFolder {
 
 /// Puts back what stood under the name of `final_path` before a commit() that a kill cut in two: it
 /// lies beside as `<final>.old` then. Does nothing where the name is taken. Throws IoError.
-void restore_replaced(const std::filesystem::path& final_path);
+LORSA_API void restore_replaced(const std::filesystem::path& final_path);
 
 /// "out/" and "out" are the same folder.
-[[nodiscard]] std::filesystem::path without_trailing_slash(const std::filesystem::path& path);
+[[nodiscard]] LORSA_API std::filesystem::path without_trailing_slash(
+    const std::filesystem::path& path);
 
 /// `path` with `suffix` behind its name.
-[[nodiscard]] std::filesystem::path beside(const std::filesystem::path& path, const char* suffix);
+[[nodiscard]] LORSA_API std::filesystem::path beside(const std::filesystem::path& path,
+                                                     const char* suffix);
 
 /// Removes a folder or file with all that it holds; nothing there is fine. Throws IoError.
-void remove_tree(const std::filesystem::path& path);
+LORSA_API void remove_tree(const std::filesystem::path& path);
 
 }  // namespace lorsa::io

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::io {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
@@ -23,7 +25,7 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 /// a download that goes on) is called by its name. Tensors of other dtypes than F64 F32 F16 BF16
 /// I64 I32 I16 I8 U8 BOOL may stand in the file: only dtype() and reading them is refused. const
 /// methods are thread-safe.
-class SafetensorsReader {
+class LORSA_API SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::filesystem::path& path);
 
@@ -71,9 +73,9 @@ struct MadeTensor {
 /// Writes CPU or CUDA tensors (made contiguous) to `path`: beside it first, fsynced, then renamed.
 /// Throws IoError. The header is padded to 8 bytes; tensors stand in the given order, `made` behind
 /// them.
-void write_safetensors(const std::filesystem::path& path,
-                       const NamedTensors& tensors,
-                       const std::map<std::string, std::string>& metadata = {},
-                       const std::vector<MadeTensor>& made = {});
+LORSA_API void write_safetensors(const std::filesystem::path& path,
+                                 const NamedTensors& tensors,
+                                 const std::map<std::string, std::string>& metadata = {},
+                                 const std::vector<MadeTensor>& made = {});
 
 }  // namespace lorsa::io

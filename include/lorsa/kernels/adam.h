@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/types.h"
 
 namespace lorsa::kernels {
@@ -12,15 +13,15 @@ namespace lorsa::kernels {
 ///
 /// `bfloat16_copy`, where defined, has the same shape in bfloat16 and receives the rounded
 /// parameter: what CUDA training multiplies with.
-void adam_step_(at::Tensor& parameter,
-                const at::Tensor& gradient,
-                at::Tensor& first_moment,
-                at::Tensor& second_moment,
-                const AdamHyper& hyper,
-                const at::Tensor& bfloat16_copy = {});
+LORSA_API void adam_step_(at::Tensor& parameter,
+                          const at::Tensor& gradient,
+                          at::Tensor& first_moment,
+                          at::Tensor& second_moment,
+                          const AdamHyper& hyper,
+                          const at::Tensor& bfloat16_copy = {});
 
 /// Sum of squares of a contiguous float32 or float64 tensor, float64 [] on its device, the same
 /// bits for every thread count.
-[[nodiscard]] at::Tensor squared_norm(const at::Tensor& tensor);
+[[nodiscard]] LORSA_API at::Tensor squared_norm(const at::Tensor& tensor);
 
 }  // namespace lorsa::kernels

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::kernels {
@@ -20,10 +21,10 @@ struct AttentionResult {
 ///
 /// Shapes  q, k [B, T, S, E]; v [B, T, S, G]; float32, float64 or bfloat16 (lse in float32; on the
 /// CPU for checking: computed in float32, results rounded), contiguous. attn_scale is a divisor.
-[[nodiscard]] AttentionResult attention_forward(const at::Tensor& q_BTSE,
-                                                const at::Tensor& k_BTSE,
-                                                const at::Tensor& v_BTSG,
-                                                double attn_scale);
+[[nodiscard]] LORSA_API AttentionResult attention_forward(const at::Tensor& q_BTSE,
+                                                          const at::Tensor& k_BTSE,
+                                                          const at::Tensor& v_BTSG,
+                                                          double attn_scale);
 
 /// On the CPU grad_v lies in memory as [S, G, B, T]: viewed as [P, H] its columns are contiguous,
 /// as the product of W_V's gradient wants them.
@@ -38,25 +39,26 @@ enum class GradientsOf {
 
 /// Backward for a gradient of z that is non-zero only at kept heads: grad_PK at head_PK. Query rows
 /// of a QK head without a kept head cost nothing and get gradient exactly 0.
-[[nodiscard]] AttentionGradients attention_backward(const at::Tensor& q_BTSE,
-                                                    const at::Tensor& k_BTSE,
-                                                    const at::Tensor& v_BTSG,
-                                                    const AttentionResult& result,
-                                                    const at::Tensor& grad_PK,
-                                                    const at::Tensor& head_PK,
-                                                    double attn_scale,
-                                                    GradientsOf gradients = GradientsOf::kAll);
+[[nodiscard]] LORSA_API AttentionGradients
+attention_backward(const at::Tensor& q_BTSE,
+                   const at::Tensor& k_BTSE,
+                   const at::Tensor& v_BTSG,
+                   const AttentionResult& result,
+                   const at::Tensor& grad_PK,
+                   const at::Tensor& head_PK,
+                   double attn_scale,
+                   GradientsOf gradients = GradientsOf::kAll);
 
 /// Backward for a gradient of z that may be non-zero anywhere, grad_z_PH in z's dtype: five
 /// products per block, as attention_backward has three. Query rows of a QK head whose gradients are
 /// all 0 cost nothing.
-[[nodiscard]] AttentionGradients attention_backward_dense(
-    const at::Tensor& q_BTSE,
-    const at::Tensor& k_BTSE,
-    const at::Tensor& v_BTSG,
-    const AttentionResult& result,
-    const at::Tensor& grad_z_PH,
-    double attn_scale,
-    GradientsOf gradients = GradientsOf::kAll);
+[[nodiscard]] LORSA_API AttentionGradients
+attention_backward_dense(const at::Tensor& q_BTSE,
+                         const at::Tensor& k_BTSE,
+                         const at::Tensor& v_BTSG,
+                         const AttentionResult& result,
+                         const at::Tensor& grad_z_PH,
+                         double attn_scale,
+                         GradientsOf gradients = GradientsOf::kAll);
 
 }  // namespace lorsa::kernels

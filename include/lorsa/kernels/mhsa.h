@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/rope.h"
 
 namespace lorsa::kernels {
@@ -13,7 +14,7 @@ namespace lorsa::kernels {
 /// b_O [D] or undefined;
 ///         q_norm and k_norm [A] (RMS gains of Qwen3) or undefined. N is a multiple of Nkv: query
 ///         head n reads key head n / (N / Nkv).
-struct Mhsa {
+struct LORSA_API Mhsa {
   at::Tensor W_Q, W_K, W_V, W_O;
   at::Tensor b_Q, b_K, b_V, b_O;
   at::Tensor q_norm, k_norm;
@@ -39,18 +40,18 @@ struct Mhsa {
 /// q [B, T, N, A], contiguous over its last two dimensions; k, v [B, T, Nkv, A], over the last.
 /// attn_scale is a divisor. Memory grows with T, not with T^2, wherever LibTorch has a fused
 /// kernel.
-[[nodiscard]] at::Tensor causal_attention(const at::Tensor& q_BTNA,
-                                          const at::Tensor& k_BTMA,
-                                          const at::Tensor& v_BTMA,
-                                          double attn_scale);
+[[nodiscard]] LORSA_API at::Tensor causal_attention(const at::Tensor& q_BTNA,
+                                                    const at::Tensor& k_BTMA,
+                                                    const at::Tensor& v_BTMA,
+                                                    double attn_scale);
 
 /// Causal attention of `layer` on x [B, T, D]: the layer's output before the residual add, [B, T,
 /// D]. x has the weights' dtype and device. Throws ShapeError where shapes, dtypes or devices
 /// differ.
-[[nodiscard]] at::Tensor mhsa_forward(const Mhsa& layer, const at::Tensor& x_BTD);
+[[nodiscard]] LORSA_API at::Tensor mhsa_forward(const Mhsa& layer, const at::Tensor& x_BTD);
 
 /// Attention patterns of the N heads, [B, N, T, T], rows sum to 1. For analyses: memory grows with
 /// T^2.
-[[nodiscard]] at::Tensor mhsa_patterns(const Mhsa& layer, const at::Tensor& x_BTD);
+[[nodiscard]] LORSA_API at::Tensor mhsa_patterns(const Mhsa& layer, const at::Tensor& x_BTD);
 
 }  // namespace lorsa::kernels

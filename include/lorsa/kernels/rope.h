@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::kernels {
 
 enum class RopeLayout { kHalfSplit, kAdjacentPairs };
@@ -32,19 +34,19 @@ struct RopeTable {
 
 /// Table for positions 0 .. num_positions-1, values in `dtype` on `device`. To be read only: the
 /// same arguments give the same tensors.
-[[nodiscard]] RopeTable rope_table(const RopeSpec& spec,
-                                   int64_t num_positions,
-                                   at::ScalarType dtype,
-                                   c10::Device device);
+[[nodiscard]] LORSA_API RopeTable rope_table(const RopeSpec& spec,
+                                             int64_t num_positions,
+                                             at::ScalarType dtype,
+                                             c10::Device device);
 
 enum class RopeDirection { kForward, kInverse };
 
 /// Rotates x [B, T, S, E] in place by its position t (kInverse: by -t, the transpose, for the
 /// backward pass). Dimensions past rotary_dim stay. float32, float64 or bfloat16; last dimension
 /// contiguous.
-void apply_rope_(at::Tensor& x_BTSE,
-                 const RopeSpec& spec,
-                 const RopeTable& table,
-                 RopeDirection direction);
+LORSA_API void apply_rope_(at::Tensor& x_BTSE,
+                           const RopeSpec& spec,
+                           const RopeTable& table,
+                           RopeDirection direction);
 
 }  // namespace lorsa::kernels

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/types.h"
 
 namespace lorsa::kernels {
@@ -25,19 +26,19 @@ struct TopK {
 /// Gradient  none recorded. An entry of kPositive with activation 0 counts as not kept.
 /// Throws    ShapeError if shapes differ or k is outside [1, H]; a NaN in z (or a NaN score: an
 ///           infinite z against norm 0) is an Error naming position and head.
-[[nodiscard]] TopK top_k_heads(const at::Tensor& z_PH,
-                               const at::Tensor& norm_H,
-                               int64_t k,
-                               Selection selection);
+[[nodiscard]] LORSA_API TopK top_k_heads(const at::Tensor& z_PH,
+                                         const at::Tensor& norm_H,
+                                         int64_t k,
+                                         Selection selection);
 
 /// y = sum_k value_PK W_O[head_PK] + b_D, [P, D]. Sums in the order of K. b_D may be undefined.
 ///
 /// value_PK, W_O_HD and b_D float32 or float64, or value_PK and W_O_HD bfloat16 and b_D float32 (on
 /// the CPU for checking: computed in float32 and rounded). Everything contiguous. Throws
 /// ShapeError, on the CPU also for a head outside [0, H).
-[[nodiscard]] at::Tensor sparse_decode(const TopK& kept,
-                                       const at::Tensor& W_O_HD,
-                                       const at::Tensor& b_D);
+[[nodiscard]] LORSA_API at::Tensor sparse_decode(const TopK& kept,
+                                                 const at::Tensor& W_O_HD,
+                                                 const at::Tensor& b_D);
 
 /// Result of the decode fused with the squared error.
 struct DecodeLoss {
@@ -52,12 +53,12 @@ struct DecodeLoss {
 ///
 /// scored_P [P] bool or uint8: positions that count. grad_scale multiplies the gradient of the
 /// *sum* of squared errors (1 / (scored tokens * D) for a mean).
-[[nodiscard]] DecodeLoss sparse_decode_loss(const TopK& kept,
-                                            const at::Tensor& W_O_HD,
-                                            const at::Tensor& b_D,
-                                            const at::Tensor& target_PD,
-                                            const at::Tensor& scored_P,
-                                            double grad_scale);
+[[nodiscard]] LORSA_API DecodeLoss sparse_decode_loss(const TopK& kept,
+                                                      const at::Tensor& W_O_HD,
+                                                      const at::Tensor& b_D,
+                                                      const at::Tensor& target_PD,
+                                                      const at::Tensor& scored_P,
+                                                      double grad_scale);
 
 struct DecodeGradients {
   /// d loss / d value: grad_y . W_O[head]; exactly 0 where kPositive kept an activation of 0.
@@ -70,15 +71,15 @@ struct DecodeGradients {
 
 /// Backward of sparse_decode. W_O's gradient is summed head by head over its positions in ascending
 /// order: no atomics, the same bits for every thread count.
-[[nodiscard]] DecodeGradients sparse_decode_backward(const TopK& kept,
-                                                     const at::Tensor& W_O_HD,
-                                                     const at::Tensor& grad_y_PD,
-                                                     Selection selection);
+[[nodiscard]] LORSA_API DecodeGradients sparse_decode_backward(const TopK& kept,
+                                                               const at::Tensor& W_O_HD,
+                                                               const at::Tensor& grad_y_PD,
+                                                               Selection selection);
 
 /// A gradient of kept entries spread over all heads: [P, num_heads], grad_PK at head_PK, 0
 /// elsewhere. The heads of one position are distinct where the gradient is not 0.
-[[nodiscard]] at::Tensor scatter_kept(const at::Tensor& grad_PK,
-                                      const at::Tensor& head_PK,
-                                      int64_t num_heads);
+[[nodiscard]] LORSA_API at::Tensor scatter_kept(const at::Tensor& grad_PK,
+                                                const at::Tensor& head_PK,
+                                                int64_t num_heads);
 
 }  // namespace lorsa::kernels

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/site.h"
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/lm/model_config.h"
@@ -70,7 +71,7 @@ struct RunResult {
 /// loaded. Every call is stateless (no KV cache) and runs without autograd. Calls
 /// may come from several threads. Throws ConfigError for a layer or a context outside the model,
 /// FormatError for a token id outside its vocabulary. tokens_BT are int32 or int64, on any device.
-class LanguageModel {
+class LORSA_API LanguageModel {
  public:
   LanguageModel(const std::filesystem::path& folder,
                 c10::Device device,

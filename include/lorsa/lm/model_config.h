@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/rope.h"
 
 namespace lorsa::lm {
@@ -36,7 +37,7 @@ struct LayerSpec {
 };
 
 /// How a site's input is taken: "rms_normalized" (before the gain) or "layer_norm_output".
-[[nodiscard]] std::string input_convention(const LayerSpec& spec);
+[[nodiscard]] LORSA_API std::string input_convention(const LayerSpec& spec);
 
 /// What config.json says, checked: an unknown architecture, rope type or activation and quantised
 /// weights are a FormatError that names them.
@@ -56,6 +57,6 @@ struct ModelConfig {
 };
 
 /// Reads `folder`/config.json.
-[[nodiscard]] ModelConfig read_model_config(const std::filesystem::path& folder);
+[[nodiscard]] LORSA_API ModelConfig read_model_config(const std::filesystem::path& folder);
 
 }  // namespace lorsa::lm

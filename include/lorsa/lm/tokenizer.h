@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::lm {
 
 enum class SpecialTokens { kAdd, kNone };
@@ -23,7 +25,7 @@ struct DecodedText {
 /// equal to the `tokenizers` package's.
 ///
 /// Immutable after construction, any number of threads may encode.
-class Tokenizer {
+class LORSA_API Tokenizer {
  public:
   /// Reads `folder`/tokenizer.json and what the files beside it say of special tokens: see
   /// bos_id(). Throws FormatError naming any setting that is not supported (normaliser,

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::metrics {
 
 /// How much the errors e = t - y of C reconstructions of the same targets have in common, over
@@ -21,7 +23,7 @@ struct ErrorCorrelationReport {
 
 /// Accumulates the sums behind ErrorCorrelationReport in double; its memory grows with C^2 alone,
 /// that of add() with the batch.
-class ErrorCorrelationMeter {
+class LORSA_API ErrorCorrelationMeter {
  public:
   explicit ErrorCorrelationMeter(int64_t num_reconstructions);
   /// Each y and t [B, T, D] of a float dtype, scored [B, T] bool, all on one device. Values at

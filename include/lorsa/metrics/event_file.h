@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/io/json.h"
 
 namespace lorsa::metrics {
@@ -17,19 +18,19 @@ struct Scalar {
 };
 
 /// Seconds since 1970 by the system's clock: the wall time of an event.
-[[nodiscard]] double unix_time_s();
+[[nodiscard]] LORSA_API double unix_time_s();
 
 /// The points in a line of metrics.jsonl: every number but `tokens`, in the line's order. Tags are
 /// "speed/KEY" for keys that end in "_s" (seconds, or something per second) and "train/KEY" for the
 /// others: TensorBoard shows what stands before the slash as one group. FormatError if `line` is no
 /// object; members that are no numbers are passed over.
-[[nodiscard]] std::vector<Scalar> scalars_of(const io::Json& line);
+[[nodiscard]] LORSA_API std::vector<Scalar> scalars_of(const io::Json& line);
 
 /// Writes points into an event file that TensorBoard reads (docs/formats.md, "Event files").
 ///
 /// Every append() is one write to the file, so that a running TensorBoard sees it. One thread, one
 /// process: with several ranks, only one of them has an EventFile.
-class EventFile {
+class LORSA_API EventFile {
  public:
   /// Creates a new file in `folder`, made if absent. Its name sorts behind those of the event files
   /// there, which it continues: their points up to and including `resumed_step` stand, later ones

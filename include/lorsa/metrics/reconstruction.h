@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::metrics {
 
 /// How well y reconstructs t, over every scored token that was added. Sums in
@@ -22,7 +24,7 @@ struct ReconstructionReport {
 
 /// Accumulates the sums behind ReconstructionReport batch by batch, on the device of the batches.
 /// Values at positions that are not scored are never looked at, NaN included.
-class ReconstructionMeter {
+class LORSA_API ReconstructionMeter {
  public:
   ReconstructionMeter(int64_t context_length, int64_t d_model);
   /// y, t [B, T, D] of any float dtype, scored [B, T] bool, all on one device. Throws ShapeError.

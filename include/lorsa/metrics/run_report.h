@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::metrics {
 
 /// Writes one HTML page that shows the runs side by side: a curve of every number in their
@@ -18,7 +20,7 @@ namespace lorsa::metrics {
 /// not distinct; IoError for a folder that is not there or a page that cannot be written;
 /// FormatError naming file and line for a folder without metrics.jsonl, a damaged line, tokens that
 /// run backwards or a config.yaml that is not plain YAML.
-void write_run_report(const std::vector<std::filesystem::path>& runs,
-                      const std::filesystem::path& out);
+LORSA_API void write_run_report(const std::vector<std::filesystem::path>& runs,
+                                const std::filesystem::path& out);
 
 }  // namespace lorsa::metrics

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "lorsa/core/api.h"
+
 namespace lorsa::metrics {
 
 /// How often heads act, over every scored token that was added. Without any
@@ -23,7 +25,7 @@ struct UsageReport {
 };
 
 /// Counts activations.
-class UsageMeter {
+class LORSA_API UsageMeter {
  public:
   explicit UsageMeter(int64_t num_heads);
   /// value_PK, head_PK [P, K] as top_k_heads gives them, scored_P [P] bool, all on one device. An

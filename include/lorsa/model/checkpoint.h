@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/site.h"
 #include "lorsa/model/dictionary.h"
 
@@ -32,16 +33,16 @@ struct LoadedDictionary {
 
 /// Writes lorsa.json and model.safetensors into `folder` (made if absent), each atomically,
 /// lorsa.json last.
-void save_checkpoint(const std::filesystem::path& folder,
-                     const Dictionary& dictionary,
-                     const CheckpointInfo& info);
+LORSA_API void save_checkpoint(const std::filesystem::path& folder,
+                               const Dictionary& dictionary,
+                               const CheckpointInfo& info);
 
 /// Reads a checkpoint folder. A scaled one stays scaled: call fold(info.input_scale,
 /// info.target_scale) or use load_folded(). Every tensor must be there with its shape and finite
 /// values: FormatError names file, tensor, expected and found.
-[[nodiscard]] LoadedDictionary load_checkpoint(const std::filesystem::path& folder);
+[[nodiscard]] LORSA_API LoadedDictionary load_checkpoint(const std::filesystem::path& folder);
 
 /// load_checkpoint(), folded if it was scaled: reads and writes raw activations.
-[[nodiscard]] LoadedDictionary load_folded(const std::filesystem::path& folder);
+[[nodiscard]] LORSA_API LoadedDictionary load_folded(const std::filesystem::path& folder);
 
 }  // namespace lorsa::model

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/site.h"
 #include "lorsa/kernels/rope.h"
 #include "lorsa/kernels/sparse.h"
@@ -30,10 +31,10 @@ struct KindInfo {
 };
 
 /// All kinds, in a fixed order.
-[[nodiscard]] const std::vector<KindInfo>& kinds();
+[[nodiscard]] LORSA_API const std::vector<KindInfo>& kinds();
 
 /// The kind called `name`. Throws ConfigError with the known names.
-[[nodiscard]] const KindInfo& kind_info(const std::string& name);
+[[nodiscard]] LORSA_API const KindInfo& kind_info(const std::string& name);
 
 /// From z to activations. The score of a head is relu(z) |W_O|.
 enum class Activation {
@@ -45,7 +46,7 @@ enum class Activation {
 };
 
 /// The words for them in configurations and checkpoints.
-[[nodiscard]] const std::vector<std::pair<std::string, Activation>>& activation_words();
+[[nodiscard]] LORSA_API const std::vector<std::pair<std::string, Activation>>& activation_words();
 
 /// Sizes and constants of a dictionary, letters as in docs/architecture.md. Features without
 /// attention (SAE, transcoder) take the place of OV heads; there S, E and all that belongs to
@@ -71,11 +72,11 @@ struct DictionaryShape {
 };
 
 /// Throws ConfigError naming the two values that disagree.
-void validate(const DictionaryShape& shape);
+LORSA_API void validate(const DictionaryShape& shape);
 
 /// The trainable tensors. W_Q and W_K are kept as rows [S*E, D] (row s*E+e is W_Q[s][:, e]), so
 /// that a projection is one product. An SAE's encoder is W_V, b_V, its decoder W_O, b_D.
-struct DictionaryWeights {
+struct LORSA_API DictionaryWeights {
   at::Tensor W_Q, W_K;        ///< [S*E, D]
   at::Tensor b_Q, b_K;        ///< [S, E]
   at::Tensor W_V;             ///< [H, D]
@@ -94,7 +95,7 @@ struct DictionaryWeights {
 };
 
 /// "Lorsa, D 576, 4608 OV heads, 18 QK heads of 64", "sae, D 576, 4608 features".
-[[nodiscard]] std::string description(const DictionaryShape& shape);
+[[nodiscard]] LORSA_API std::string description(const DictionaryShape& shape);
 
 /// Which heads axis 0 of a weight runs over.
 enum class HeadAxis { kNone, kQk, kOv };
@@ -110,21 +111,21 @@ struct WeightInfo {
 };
 
 /// All weights in the order of DictionaryWeights::named().
-[[nodiscard]] std::span<const WeightInfo> weight_table();
+[[nodiscard]] LORSA_API std::span<const WeightInfo> weight_table();
 
 /// The row called `name`. Throws ShapeError for a name that no dictionary has.
-[[nodiscard]] const WeightInfo& weight_info(const std::string& name);
+[[nodiscard]] LORSA_API const WeightInfo& weight_info(const std::string& name);
 
 /// Names of the weights that are matrices.
-[[nodiscard]] std::vector<std::string> matrix_names();
+[[nodiscard]] LORSA_API std::vector<std::string> matrix_names();
 
 /// Names of the weights that a dictionary of this shape has, in the table's order.
-[[nodiscard]] std::vector<std::string> weight_names(const DictionaryShape& shape);
+[[nodiscard]] LORSA_API std::vector<std::string> weight_names(const DictionaryShape& shape);
 
 /// Shape of the weight `name` as DictionaryWeights keeps it. Throws ShapeError for a name that no
 /// dictionary has.
-[[nodiscard]] std::vector<int64_t> weight_shape(const DictionaryShape& shape,
-                                                const std::string& name);
+[[nodiscard]] LORSA_API std::vector<int64_t> weight_shape(const DictionaryShape& shape,
+                                                          const std::string& name);
 
 /// What reconstructing a batch gives: output and the heads that act, P = B*T.
 struct Reconstruction {
@@ -215,7 +216,7 @@ struct PatternQuery {
 /// What stands for a site of a language model: a Lorsa, an SAE or a transcoder (kinds()). Forward,
 /// hand-written backward and the reading of single heads. Its "input" x is what the kind reads: see
 /// read_of().
-class Dictionary {
+class LORSA_API Dictionary {
  public:
   Dictionary(DictionaryShape shape, DictionaryWeights weights);
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/model/dictionary.h"
 
@@ -22,7 +23,7 @@ struct InitConfig {
 };
 
 /// Adds the keys of `init:` (the section must be open).
-void describe(config::Fields& fields, InitConfig& config);
+LORSA_API void describe(config::Fields& fields, InitConfig& config);
 
 /// One batch of scaled activations that initialisation may look at, and the layer it stands for.
 struct InitSample {
@@ -53,14 +54,14 @@ struct InitSample {
 ///
 /// Throws ConfigError where sizes do not fit (E unlike A, fewer QK heads than MHSA heads, QK norm
 /// on one side only), naming both.
-[[nodiscard]] DictionaryWeights initialize(const DictionaryShape& shape,
-                                           const InitConfig& config,
-                                           const InitSample& sample,
-                                           uint64_t seed);
+[[nodiscard]] LORSA_API DictionaryWeights initialize(const DictionaryShape& shape,
+                                                     const InitConfig& config,
+                                                     const InitSample& sample,
+                                                     uint64_t seed);
 
 /// The Lorsa that is the layer: an OV head for each of the A directions of each of its N heads, all
 /// kept (K = H = N A, signed activations), a QK head for each query head. Folded: reads and writes
 /// raw activations. Its weights' dtype and device.
-[[nodiscard]] Dictionary of_attention(const kernels::Mhsa& layer);
+[[nodiscard]] LORSA_API Dictionary of_attention(const kernels::Mhsa& layer);
 
 }  // namespace lorsa::model

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/model/checkpoint.h"
 
 // Checkpoints of other projects (docs/formats.md says which file holds what and what becomes of
@@ -20,10 +21,10 @@ enum class CheckpointKind {
 };
 
 /// "lorsa", "llamascopium", "original".
-[[nodiscard]] std::string to_string(CheckpointKind kind);
+[[nodiscard]] LORSA_API std::string to_string(CheckpointKind kind);
 
 /// The kind that `folder` holds, by its files. FormatError if it holds none of them or several.
-[[nodiscard]] CheckpointKind detect_kind(const std::filesystem::path& folder);
+[[nodiscard]] LORSA_API CheckpointKind detect_kind(const std::filesystem::path& folder);
 
 /// What weights are to be read as. Others' folders can be wrong about that: llamascopium writes its
 /// config.json before training and folds the weights afterwards.
@@ -49,8 +50,8 @@ struct ImportedDictionary {
 /// is refused. Everything that is unknown, missing, does not fit its place or makes another
 /// computation than Lorsa's is a FormatError that names file, key or tensor, expected and found.
 /// Keys that are unknown to both projects are kept and remarked on.
-[[nodiscard]] ImportedDictionary load_llamascopium(const std::filesystem::path& folder,
-                                                   ReadAs read_as = ReadAs::kStated);
+[[nodiscard]] LORSA_API ImportedDictionary load_llamascopium(const std::filesystem::path& folder,
+                                                             ReadAs read_as = ReadAs::kStated);
 
 /// The context length that is written where nothing says one.
 inline constexpr int64_t kDefaultContext = 2048;
@@ -61,25 +62,26 @@ inline constexpr int64_t kDefaultContext = 2048;
 /// `n_ctx` is the longest context that llamascopium can run it on; nothing takes what the
 /// checkpoint came with, else kDefaultContext. Throws FormatError for what that format cannot say:
 /// topk_signed, virtual keys, linear RoPE scaling, a RoPE base that is no whole number.
-void save_llamascopium(const std::filesystem::path& folder,
-                       const Dictionary& dictionary,
-                       const CheckpointInfo& info,
-                       std::optional<int64_t> n_ctx = std::nullopt);
+LORSA_API void save_llamascopium(const std::filesystem::path& folder,
+                                 const Dictionary& dictionary,
+                                 const CheckpointInfo& info,
+                                 std::optional<int64_t> n_ctx = std::nullopt);
 
 /// The config.json that save_llamascopium() writes. Throws as it does.
-[[nodiscard]] std::string llamascopium_config(const Dictionary& dictionary,
-                                              const CheckpointInfo& info,
-                                              std::optional<int64_t> n_ctx = std::nullopt);
+[[nodiscard]] LORSA_API std::string llamascopium_config(
+    const Dictionary& dictionary,
+    const CheckpointInfo& info,
+    std::optional<int64_t> n_ctx = std::nullopt);
 
 /// About how many bytes save_llamascopium() writes. Its mask has n_ctx^2 of them: 4 MiB at 2,048
 /// positions, 16 GiB at 131,072. A number beyond any disk is fine. Throws as it does.
-[[nodiscard]] double llamascopium_bytes(const Dictionary& dictionary,
-                                        const CheckpointInfo& info,
-                                        std::optional<int64_t> n_ctx = std::nullopt);
+[[nodiscard]] LORSA_API double llamascopium_bytes(const Dictionary& dictionary,
+                                                  const CheckpointInfo& info,
+                                                  std::optional<int64_t> n_ctx = std::nullopt);
 
 /// Reads the final.pth and config.json of the method's first repository (OpenMOSS/Lorsa), with
 /// dtypes and errors as load_llamascopium(). Its files always hold scaled weights.
-[[nodiscard]] ImportedDictionary load_original(const std::filesystem::path& folder,
-                                               ReadAs read_as = ReadAs::kStated);
+[[nodiscard]] LORSA_API ImportedDictionary load_original(const std::filesystem::path& folder,
+                                                         ReadAs read_as = ReadAs::kStated);
 
 }  // namespace lorsa::model

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/kernels/mhsa.h"
 #include "lorsa/model/dictionary.h"
 #include "lorsa/model/initialize.h"
@@ -24,16 +25,18 @@ struct DictionarySettings {
 };
 
 /// Adds the keys of `model:` (the section must be open).
-void describe(config::Fields& fields, DictionarySettings& settings);
+LORSA_API void describe(config::Fields& fields, DictionarySettings& settings);
 
 /// Settings that contradict each other whatever the layer: ConfigError naming both keys. `qk` is
 /// what train.freeze asks for.
-void validate(const DictionarySettings& settings, const InitConfig& init, StepOptions::Qk qk);
+LORSA_API void validate(const DictionarySettings& settings,
+                        const InitConfig& init,
+                        StepOptions::Qk qk);
 
 /// The shape on a site of width d_model. A Lorsa takes rotation, QK norm and, where d_qk is its
 /// head width, the attention scale of `layer`, the attention that it stands for; others need none.
-[[nodiscard]] DictionaryShape shape_of(const DictionarySettings& settings,
-                                       int64_t d_model,
-                                       const kernels::Mhsa* layer);
+[[nodiscard]] LORSA_API DictionaryShape shape_of(const DictionarySettings& settings,
+                                                 int64_t d_model,
+                                                 const kernels::Mhsa* layer);
 
 }  // namespace lorsa::model

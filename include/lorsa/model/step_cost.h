@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
 #include "lorsa/model/dictionary.h"
 
 namespace lorsa::model {
@@ -17,13 +18,13 @@ struct StepSize {
 };
 
 /// Bytes of the largest set of tensors that live at one time in Dictionary::forward_backward().
-[[nodiscard]] int64_t step_bytes(const DictionaryShape& shape, const StepSize& size);
+[[nodiscard]] LORSA_API int64_t step_bytes(const DictionaryShape& shape, const StepSize& size);
 
 /// Number of trainable values.
-[[nodiscard]] int64_t num_parameters(const DictionaryShape& shape);
+[[nodiscard]] LORSA_API int64_t num_parameters(const DictionaryShape& shape);
 
 /// Values of the weights that bfloat16 compute keeps a copy of.
-[[nodiscard]] int64_t num_matrix_values(const DictionaryShape& shape);
+[[nodiscard]] LORSA_API int64_t num_matrix_values(const DictionaryShape& shape);
 
 /// Floating-point operations of forward and backward pass, for each token of a context of T.
 struct StepFlops {
@@ -34,6 +35,6 @@ struct StepFlops {
   [[nodiscard]] double sum() const { return projections + attention + decode; }
 };
 
-[[nodiscard]] StepFlops step_flops(const DictionaryShape& shape, int64_t context_length);
+[[nodiscard]] LORSA_API StepFlops step_flops(const DictionaryShape& shape, int64_t context_length);
 
 }  // namespace lorsa::model

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/core/site.h"
 #include "lorsa/data/cache_reader.h"
@@ -33,7 +34,7 @@ struct Member {
 ///
 /// Everything must come from one language model: ConfigError naming both sides, what differs, and
 /// both values. Digests of weights decide; without one, names do. For one thread at a time.
-class Study {
+class LORSA_API Study {
  public:
   /// `device` as resolve_device() takes it.
   explicit Study(const std::string& device = "auto");
@@ -99,11 +100,11 @@ struct SiteRows {
 };
 
 /// Rows of a study's caches as measures get them.
-class StudyBatch {
+class LORSA_API StudyBatch {
  public:
   StudyBatch(const Study& study, const std::vector<int64_t>& rows);
 
-  at::Tensor input_BTD;   ///< of the first cache's site, as SiteRows
+  at::Tensor input_BTD;  ///< of the first cache's site, as SiteRows
   at::Tensor target_BTD;
   at::Tensor scored_BT;  ///< bool, on the study's device
 
@@ -125,11 +126,12 @@ class StudyBatch {
 };
 
 /// The first `max_rows` held-out rows of a cache, all for 0. Throws ConfigError if there are none.
-[[nodiscard]] std::vector<int64_t> heldout_rows(const data::CacheReader& cache,
-                                                int64_t max_rows = 0);
+[[nodiscard]] LORSA_API std::vector<int64_t> heldout_rows(const data::CacheReader& cache,
+                                                          int64_t max_rows = 0);
 
 /// At most `wanted` of the `rows`, spread evenly over them; all for 0.
-[[nodiscard]] std::vector<int64_t> spread(const std::vector<int64_t>& rows, int64_t wanted);
+[[nodiscard]] LORSA_API std::vector<int64_t> spread(const std::vector<int64_t>& rows,
+                                                    int64_t wanted);
 
 /// How rows are passed over.
 struct PassOptions {
@@ -141,10 +143,10 @@ struct PassOptions {
 /// One pass over rows of the first cache: calls `take` with `batch_sequences` of them at a time, in
 /// their order, under a bar with this title. Throws ConfigError for a batch without rows. Honours
 /// StopSignal with Interrupted.
-void for_each_batch(const Study& study,
-                    const std::string& title,
-                    const std::vector<int64_t>& rows,
-                    const PassOptions& options,
-                    const std::function<void(const StudyBatch&)>& take);
+LORSA_API void for_each_batch(const Study& study,
+                              const std::string& title,
+                              const std::vector<int64_t>& rows,
+                              const PassOptions& options,
+                              const std::function<void(const StudyBatch&)>& take);
 
 }  // namespace lorsa::study

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 
 namespace lorsa::toy {
 
@@ -63,9 +64,9 @@ struct ToyConfig {
   } corpus;
 };
 
-void describe(config::Fields& fields, ToyConfig& config);
+LORSA_API void describe(config::Fields& fields, ToyConfig& config);
 
 /// Settings that contradict each other: ConfigError naming both keys.
-void validate(const ToyConfig& config);
+LORSA_API void validate(const ToyConfig& config);
 
 }  // namespace lorsa::toy

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/toy/config.h"
 
@@ -32,6 +33,6 @@ struct ToySummary {
 ///
 /// Throws ConfigError for contradictory settings and for a folder of another configuration, Error
 /// if the loss stops being finite; Interrupted after a StopSignal (nothing is left).
-[[nodiscard]] ToySummary make_toy(const ToyConfig& config, Progress::Visible progress);
+[[nodiscard]] LORSA_API ToySummary make_toy(const ToyConfig& config, Progress::Visible progress);
 
 }  // namespace lorsa::toy

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lorsa/config/fields.h"
+#include "lorsa/core/api.h"
 #include "lorsa/model/initialize.h"
 #include "lorsa/model/settings.h"
 
@@ -80,26 +81,29 @@ struct RunConfig {
   } log;
 };
 
-void describe(config::Fields& fields, RunConfig& config);
+LORSA_API void describe(config::Fields& fields, RunConfig& config);
 
 /// Settings that contradict each other whatever the cache: ConfigError naming both keys.
-void validate(const RunConfig& config);
+LORSA_API void validate(const RunConfig& config);
 
 /// The rate for a step whose middle lies at `tokens`: linear warm-up, constant, linear decay to 0
 /// over the last decay_fraction of the budget.
-[[nodiscard]] double learning_rate_at(const RunConfig::Train& train, double tokens);
+[[nodiscard]] LORSA_API double learning_rate_at(const RunConfig::Train& train, double tokens);
 
 /// K for a step that begins at `tokens`: from initial_k (0: top_k) to top_k over k_anneal_tokens,
 /// then top_k.
-[[nodiscard]] int64_t top_k_at(const RunConfig::Train& train, int64_t top_k, int64_t tokens);
+[[nodiscard]] LORSA_API int64_t top_k_at(const RunConfig::Train& train,
+                                         int64_t top_k,
+                                         int64_t tokens);
 
 /// The penalty's coefficient for a step that begins at `tokens`: linear warm-up, then constant.
-[[nodiscard]] double penalty_at(const RunConfig::Train& train, int64_t tokens);
+[[nodiscard]] LORSA_API double penalty_at(const RunConfig::Train& train, int64_t tokens);
 
 /// Whether run.precision asks for bfloat16 on this device: auto does on CUDA.
-[[nodiscard]] bool computes_in_bfloat16(Precision precision, c10::Device device);
+[[nodiscard]] LORSA_API bool computes_in_bfloat16(Precision precision, c10::Device device);
 
 /// Whether final/ holds a jumprelu Lorsa made of one `trained` as topk or batchtopk.
-[[nodiscard]] bool ends_as_jumprelu(FinalActivation final_activation, model::Activation trained);
+[[nodiscard]] LORSA_API bool ends_as_jumprelu(FinalActivation final_activation,
+                                              model::Activation trained);
 
 }  // namespace lorsa::train

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/dist/communicator.h"
 #include "lorsa/model/dictionary.h"
 #include "lorsa/train/config.h"
@@ -33,7 +34,7 @@ struct StepTimes {
 /// With several ranks each computes its rows; gradients, counts and losses are summed before
 /// anything is divided, so all ranks take the same step. The sum of a gradient begins as soon as
 /// the backward pass has made it.
-class Learner {
+class LORSA_API Learner {
  public:
   struct Settings {
     RunConfig::Train train;

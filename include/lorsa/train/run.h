@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/train/config.h"
 
@@ -27,22 +28,22 @@ struct TrainSummary {
 /// Under torchrun, mpirun or srun every rank calls this with the same configuration; rank 0 writes.
 ///
 /// SIGINT or SIGTERM (while a StopSignal lives) writes a checkpoint and throws Interrupted.
-[[nodiscard]] TrainSummary train(const RunConfig& config, Progress::Visible progress);
+[[nodiscard]] LORSA_API TrainSummary train(const RunConfig& config, Progress::Visible progress);
 
 /// As train() for several configurations on one stream of batches, each with a run folder of its
 /// own; the log is the first one's. Kinds, models, initialisations and rates may differ. Each ends
 /// in the bits that train() would give it alone (on the CPU; on CUDA where neither is computed in
 /// smaller micro-batches). Throws ConfigError naming the key if they differ in shared_settings()
 /// or share a folder.
-[[nodiscard]] TrainSummary train_together(const std::vector<RunConfig>& configs,
-                                          Progress::Visible progress);
+[[nodiscard]] LORSA_API TrainSummary train_together(const std::vector<RunConfig>& configs,
+                                                    Progress::Visible progress);
 
 /// What configurations trained together must agree in, dotted key to YAML value: the data and
 /// their order (data.seed resolved), the budget, checkpoints, log and what they run on.
-[[nodiscard]] std::map<std::string, std::string> shared_settings(const RunConfig& config);
+[[nodiscard]] LORSA_API std::map<std::string, std::string> shared_settings(const RunConfig& config);
 
 /// What `--dry-run` prints: parameters, memory, FLOPs per token, tokens in the cache, steps. Writes
 /// nothing.
-[[nodiscard]] std::string describe_plan(const RunConfig& config);
+[[nodiscard]] LORSA_API std::string describe_plan(const RunConfig& config);
 
 }  // namespace lorsa::train

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "lorsa/core/api.h"
 #include "lorsa/model/dictionary.h"
 
 namespace lorsa::train {
@@ -16,7 +17,7 @@ struct OptimizerState {
 };
 
 /// Zero moments for `weights`.
-[[nodiscard]] OptimizerState fresh_optimizer(const model::DictionaryWeights& weights);
+[[nodiscard]] LORSA_API OptimizerState fresh_optimizer(const model::DictionaryWeights& weights);
 
 /// Sums since the last line of metrics.jsonl, over all ranks.
 struct MetricWindow {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lorsa/core/api.h"
 #include "lorsa/data/activation_loader.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/dist/communicator.h"
@@ -16,7 +17,7 @@ namespace lorsa::train {
 ///
 /// The parts are borrowed for the trainer's life. On the CPU a run that is stopped and resumed ends
 /// bitwise equal to one that was not (same build, same thread count).
-class Trainer {
+class LORSA_API Trainer {
  public:
   struct Parts {
     const data::CacheReader& cache;
