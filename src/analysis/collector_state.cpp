@@ -45,7 +45,7 @@ class Reader {
   void items(Items& items, size_t expected = 0) {
     static_assert(std::is_trivially_copyable_v<typename Items::value_type>);
     const size_t size = count();
-    LORSA_CHECK(expected == 0 || size == expected, FormatError, "{}: expected {} entries, found {}",
+    LORSA_CHECK(expected == 0 || size == expected, FormatError, "{}: expected {} of them, found {}",
                 where_, expected, size);
     items.resize(size);
     read(items.data(), size * sizeof(*items.data()));

@@ -74,8 +74,7 @@ DelphiExport::DelphiExport(const DelphiPlan& plan, const std::vector<int64_t>& w
               "{}: exists and is no export of heads; give another `delphi`", final_);
   const fs::path pending = pending_path(plan);
   LORSA_CHECK(!fs::exists(pending) || is_leftover_export(pending), ConfigError,
-              "{}: is in the way and holds other files; remove it or give another `delphi`",
-              pending);
+              "{}: is in the way and holds other files; remove it or change `delphi`", pending);
   if (written.empty()) {
     io::remove_tree(pending);
   }

@@ -38,9 +38,8 @@ std::optional<DelphiPlan> delphi_plan(const DumpInputs& in,
   if (folder.empty()) {
     return std::nullopt;
   }
-  LORSA_CHECK(num_splits <= in.collector.num_heads, ConfigError,
-              "`delphi_splits`: {} are more than the checkpoint's {} heads", num_splits,
-              in.collector.num_heads);
+  LORSA_CHECK(num_splits <= in.collector.num_heads, ConfigError, "`delphi_splits`: {} for {} heads",
+              num_splits, in.collector.num_heads);
   const Site& site = in.manifest().site;
   const char* module = site.component == Component::kAttention ? "self_attn" : "mlp";
   return DelphiPlan{

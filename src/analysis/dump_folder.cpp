@@ -42,7 +42,7 @@ DumpFolder::DumpFolder(const fs::path& out, Start start) : final_(io::without_tr
               "out: \"{}\" names no new folder", out);
   if (fs::exists(final_)) {
     LORSA_CHECK(fs::is_directory(final_) && (fs::is_empty(final_) || is_dump(final_)), ConfigError,
-                "{}: exists and is no dump of heads (no {} of one); give another `out`", final_,
+                "{}: exists and is no dump of heads (no {}); give another `out`", final_,
                 kDumpIndex);
   }
   for (const char* suffix : {".tmp", ".old"}) {

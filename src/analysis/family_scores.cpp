@@ -208,7 +208,7 @@ FamilyReport score_families(const lm::LanguageModel& model,
                             const ProbeOptions& options,
                             Progress::Visible progress) {
   LORSA_CHECK(folded.shape().num_qk_heads > 0, ConfigError,
-              "head families are told apart by where heads read; the features of {} do not attend",
+              "families are told apart by where heads read; features of {} do not",
               folded.info().noun);
   std::vector<Probe> probes = random_token_probes(tokenizer, options);
   for (Probe& probe : text_probes(tokenizer, options)) {

@@ -26,8 +26,7 @@ CutText::CutText(const lm::Tokenizer& tokenizer, const std::string& text) {
   const std::vector<int32_t> ids = tokenizer.encode(text, lm::SpecialTokens::kNone);
   const lm::DecodedText decoded = tokenizer.decode_with_offsets(ids);
   LORSA_CHECK(decoded.bytes == text, FormatError,
-              "the tokenizer does not give back the probe \"{}\" but \"{}\": its normaliser "
-              "changes text, and answers cannot be found by characters",
+              "the tokenizer gives back the probe \"{}\" as \"{}\": its normaliser changes text",
               text, decoded.bytes);
   if (const auto bos = tokenizer.bos_id()) {
     tokens_.push_back(*bos);

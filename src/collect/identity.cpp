@@ -43,9 +43,8 @@ void check_same_configuration(const std::filesystem::path& folder,
     }
   }
   LORSA_CHECK(differences.empty(), ConfigError,
-              "{}: holds a cache of another configuration ({}); choose another out.path or remove "
-              "the folder",
-              folder, differences);
+              "{}: holds a cache of another configuration ({}); choose another out.path", folder,
+              differences);
 }
 
 }  // namespace lorsa::collect

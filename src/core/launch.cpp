@@ -30,7 +30,7 @@ int64_t number_in(const char* name, int64_t low, int64_t high) {
   const char* last = text + std::strlen(text);
   const auto [end, code] = std::from_chars(text, last, value);
   LORSA_CHECK(code == std::errc() && end == last && value >= low && value <= high, ConfigError,
-              "{} in the environment: expected a number from {} to {}, found '{}'", name, low, high,
+              "environment: {}: expected a number from {} to {}, found '{}'", name, low, high,
               text);
   return value;
 }

@@ -65,10 +65,9 @@ size_t byte_order_mark(std::string_view beginning, const std::string& where) {
   if (!wide.empty()) {
     refuse_other_format(beginning, where);
   }
-  LORSA_CHECK(
-      wide.empty(), FormatError,
-      "{}: expected UTF-8, found {} (save the text as UTF-8, or convert it: iconv -f {} -t UTF-8)",
-      where, wide, wide);
+  LORSA_CHECK(wide.empty(), FormatError,
+              "{}: expected UTF-8, found {} (save as UTF-8, or: iconv -f {} -t UTF-8)", where, wide,
+              wide);
   return beginning.starts_with(kUtf8Mark) ? kUtf8Mark.size() : 0;
 }
 

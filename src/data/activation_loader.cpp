@@ -24,8 +24,7 @@ constexpr std::chrono::microseconds kBriefly{300};
 
 void check_options(const LoaderOptions& options) {
   const auto at_least = [](const char* name, int64_t value, int64_t low) {
-    LORSA_CHECK(value >= low, ConfigError, "loader: {}: expected >= {}, found {}", name, low,
-                value);
+    LORSA_CHECK(value >= low, ConfigError, "{}: expected >= {}, found {}", name, low, value);
   };
   at_least("batch_rows", options.batch_rows, 1);
   at_least("start_position", options.start_position, 0);
@@ -34,8 +33,7 @@ void check_options(const LoaderOptions& options) {
   at_least("depth", options.depth, 1);
   at_least("num_threads", options.num_threads, 1);
   LORSA_CHECK(options.rank < options.world_size, ConfigError,
-              "loader: rank: expected below world_size = {}, found {}", options.world_size,
-              options.rank);
+              "loader: rank: expected below {}, found {}", options.world_size, options.rank);
 }
 
 std::array<const at::Tensor*, 6> tensors_of(const Batch& batch) {

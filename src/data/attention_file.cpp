@@ -66,9 +66,8 @@ kernels::Mhsa load_attention(const std::filesystem::path& folder, const Manifest
   const std::filesystem::path path = folder / kAttentionFile;
   const io::SafetensorsReader reader(path);
   const std::string checksum = io::file_xxh3(path);
-  LORSA_CHECK(checksum == info.checksum, FormatError,
-              "{}: expected checksum {} as in the manifest, found {}", path, info.checksum,
-              checksum);
+  LORSA_CHECK(checksum == info.checksum, FormatError, "{}: checksum: the manifest has {}, found {}",
+              path, info.checksum, checksum);
   const std::vector<int64_t> q_shape = reader.shape("W_Q");
   const std::vector<int64_t> k_shape = reader.shape("W_K");
   LORSA_CHECK(

@@ -251,11 +251,10 @@ Batch CacheReader::read(const std::vector<int64_t>& rows) const {
 
 void CacheReader::read_into(const std::vector<int64_t>& rows, Batch& batch) const {
   LORSA_CHECK(batch.tokens_BT.size(0) == static_cast<int64_t>(rows.size()), ShapeError,
-              "batch of a cache: expected room for {} rows, found {}", rows.size(),
-              batch.tokens_BT.size(0));
+              "batch: expected {} rows, found {}", rows.size(), batch.tokens_BT.size(0));
   for (const int64_t row : rows) {
     LORSA_CHECK(row >= 0 && row < impl_->manifest.num_rows, FormatError,
-                "{}: expected a row in [0, {}), found {}", impl_->folder, impl_->manifest.num_rows,
+                "{}: expected a row below {}, found {}", impl_->folder, impl_->manifest.num_rows,
                 row);
   }
   batch.rows = rows;

@@ -254,13 +254,12 @@ struct CacheWriter::Impl {
       return;
     }
     LORSA_CHECK(!failed, IoError, "{}: an earlier write failed", folder);
-    LORSA_CHECK(total_rows > 0, FormatError,
-                "{}: expected at least one row of {} tokens, found none", folder,
+    LORSA_CHECK(total_rows > 0, FormatError, "{}: expected at least one row of {} tokens", folder,
                 manifest.context_length);
     if (shard) {
       const int64_t end = open_number * manifest.rows_per_shard + shard->num_rows();
-      LORSA_CHECK(end == total_rows, Error, "{}: expected rows up to {}, found them up to {}",
-                  folder, total_rows, end);
+      LORSA_CHECK(end == total_rows, Error, "{}: expected rows up to {}, found {}", folder,
+                  total_rows, end);
       try {
         close_shard();
       } catch (...) {
@@ -303,10 +302,9 @@ struct CacheWriter::Impl {
     bool said = false;
     while (!done()) {
       const bool alive = WriterLock::is_held(folder, other);
-      LORSA_CHECK(
-          alive || !was_alive || done(), DeviceError,
-          "{}: waiting for {}, but that rank has ended; run the same command again to go on",
-          folder, what);
+      LORSA_CHECK(alive || !was_alive || done(), DeviceError,
+                  "{}: waiting for {}, but that rank has ended; run the same command again", folder,
+                  what);
       was_alive = was_alive || alive;
       const double waited = std::chrono::duration<double>(Clock::now() - start).count();
       LORSA_CHECK(waited < rank.timeout_s, DeviceError,

@@ -35,7 +35,7 @@ using io::word_of;
 template <typename T>
 std::vector<T> list(const Json& object, const std::string& key, const std::string& where) {
   const Json values = member<Json>(object, key, where);
-  LORSA_CHECK(values.is_array(), FormatError, "{}: {}: expected a list, found {}", where, key,
+  LORSA_CHECK(values.is_array(), FormatError, "{}: {}: expected a list, not {}", where, key,
               values.type_name());
   std::vector<T> result;
   for (const Json& value : values) {
@@ -107,9 +107,8 @@ void read_shards(const Json& json, const std::string& where, Manifest& manifest)
                 "{}: num_rows: expected fewer rows, found {}", at, shard.num_rows);
     manifest.shards.push_back(std::move(shard));
   }
-  LORSA_CHECK(rows == manifest.num_rows, FormatError,
-              "{}: num_rows: expected {} as the shards hold, found {}", where, rows,
-              manifest.num_rows);
+  LORSA_CHECK(rows == manifest.num_rows, FormatError, "{}: num_rows: the shards hold {}, found {}",
+              where, rows, manifest.num_rows);
 }
 
 void check_counts(const Manifest& manifest, const std::string& where) {
@@ -124,8 +123,7 @@ void check_counts(const Manifest& manifest, const std::string& where) {
       "{}: num_rows, context_length, d_model: expected a size below 2^63 bytes, found {} x {} x {}",
       where, manifest.num_rows, manifest.context_length, manifest.d_model);
   LORSA_CHECK(tokens == manifest.num_tokens, FormatError,
-              "{}: num_tokens: expected num_rows * context_length = {}, found {}", where, tokens,
-              manifest.num_tokens);
+              "{}: num_tokens: the rows hold {}, found {}", where, tokens, manifest.num_tokens);
   LORSA_CHECK(
       manifest.num_heldout_rows <= manifest.num_rows &&
           manifest.num_scored_tokens <= manifest.num_tokens,
@@ -292,8 +290,7 @@ int64_t shard_number(const ShardInfo& shard) {
 
 double normalization_scale(const ActivationStats& stats, int64_t d_model) {
   LORSA_CHECK(stats.mean_norm > 0.0 && std::isfinite(stats.mean_norm), FormatError,
-              "mean norm of an activation: expected a positive number, found {} (no scored "
-              "training tokens?)",
+              "mean norm: expected a positive number, found {} (no scored training tokens?)",
               stats.mean_norm);
   return std::sqrt(static_cast<double>(d_model)) / stats.mean_norm;
 }

@@ -42,8 +42,7 @@ int64_t Permutation::operator()(int64_t index) const {
 
 int64_t sampled_index(int64_t position, int64_t size, uint64_t seed) {
   LORSA_CHECK(position >= 0 && size > 0, ConfigError,
-              "the order of sampling: expected a position >= 0 and a size >= 1, found {} and {}",
-              position, size);
+              "order of sampling: expected position >= 0, size >= 1, found {}, {}", position, size);
   const auto epoch = static_cast<uint64_t>(position / size);
   const Permutation permutation(size, mix64(stream_seed(seed, "sampling order") ^ mix64(epoch)));
   return permutation(position % size);

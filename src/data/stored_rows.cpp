@@ -44,10 +44,9 @@ void check_rows(const RowBlock& rows, const Manifest& manifest) {
   check_tensor(rows.tokens_BT, "tokens", narrow, is(rows.tokens_BT, at::kInt), "int32");
   check_tensor(rows.scored_BT, "scored", narrow, is(rows.scored_BT, at::kBool), "bool");
   LORSA_CHECK(rows.heldout.size() == rows.document.size(), ShapeError,
-              "rows for a cache: heldout: expected {} values as in document, found {}", count,
-              rows.heldout.size());
+              "heldout: expected {} values, found {}", count, rows.heldout.size());
   for (const uint8_t side : rows.heldout) {
-    LORSA_CHECK(side <= 1, ShapeError, "rows for a cache: heldout: expected 0 or 1, found {}",
+    LORSA_CHECK(side <= 1, ShapeError, "heldout: expected 0 or 1, found {}",
                 static_cast<int>(side));
   }
 }

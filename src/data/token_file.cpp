@@ -89,8 +89,7 @@ std::vector<int64_t> npy_shape(const std::string& text, const std::string& where
   }
   LORSA_CHECK((shape.size() == 1 || shape.size() == 2) &&
                   std::all_of(shape.begin(), shape.end(), [](int64_t size) { return size > 0; }),
-              FormatError, "{}: expected one or two dimensions of ids, found the shape {})", where,
-              text);
+              FormatError, "{}: expected one or two dimensions, found {})", where, text);
   return shape;
 }
 
@@ -106,13 +105,12 @@ TokenFile::TokenFile(const std::filesystem::path& path, TokenDtype dtype)
   const int64_t width = bytes_of(dtype_);
   if (!npy) {
     LORSA_CHECK(size % width == 0, FormatError,
-                "{}: expected whole ids of {} bytes (data.token_dtype), found {} bytes", path,
-                width, size);
+                "{}: expected ids of {} bytes (data.token_dtype), found {} bytes", path, width,
+                size);
     num_ids_ = size / width;
   }
   LORSA_CHECK(num_ids_ > 0 && num_ids_ <= size / width && num_ids_ * width == size, FormatError,
-              "{}: expected {} ids of {} bytes, found {} bytes of data", path, num_ids_, width,
-              size);
+              "{}: expected {} ids of {} bytes, found {} bytes", path, num_ids_, width, size);
 }
 
 void TokenFile::read_npy_header() {
@@ -134,7 +132,7 @@ void TokenFile::read_npy_header() {
   io::pread_exact(file_, header.data(), header.size(), begin, path_, "header");
   dtype_ = npy_dtype(header_value(header, "descr", ',', where), where);
   const std::string order = header_value(header, "fortran_order", ',', where);
-  LORSA_CHECK(order == "False", FormatError, "{}: expected fortran_order False, found {}", where,
+  LORSA_CHECK(order == "False", FormatError, "{}: expected fortran_order False, not {}", where,
               order);
   const auto shape = npy_shape(header_value(header, "shape", ')', where), where);
   row_ = shape.size() == 2 ? shape[1] : 0;

@@ -37,12 +37,10 @@ void check_options(const Options& options, Backend backend) {
               "and each would work alone; use auto, mpi or nccl",
               rank.rank, rank.world_size);
   LORSA_CHECK(backend != Backend::kMpi || options.device.is_cpu(), ConfigError,
-              "make_communicator: the backend 'mpi' carries CPU tensors, but the device is {}; use "
-              "nccl or the device cpu",
+              "backend 'mpi' carries CPU tensors, the device is {}; use nccl or the device cpu",
               options.device.str());
   LORSA_CHECK(backend != Backend::kNccl || options.device.is_cuda(), ConfigError,
-              "make_communicator: the backend 'nccl' carries CUDA tensors, but the device is {}; "
-              "use mpi or a CUDA device",
+              "backend 'nccl' carries CUDA tensors, the device is {}; use mpi or a CUDA device",
               options.device.str());
 }
 

@@ -38,8 +38,7 @@ void start() {
     std::atexit(finalize_at_exit);
   }
   LORSA_CHECK(provided >= MPI_THREAD_SERIALIZED, DeviceError,
-              "MPI_Init_thread: expected MPI_THREAD_SERIALIZED or better, found level {}: this MPI "
-              "allows no communication thread",
+              "MPI_Init_thread: expected MPI_THREAD_SERIALIZED or better, found level {}",
               provided);
 }
 
@@ -62,8 +61,7 @@ void open(const LaunchRank& expected) {
   LORSA_CHECK(!finalized(), DeviceError,
               "make_communicator: MPI was finalised in this process and cannot be started again");
   LORSA_CHECK(!broken, DeviceError,
-              "make_communicator: an earlier communicator of this process has failed; start the "
-              "ranks anew");
+              "an earlier communicator of this process has failed; start the ranks anew");
   start();
   int rank = 0;
   int size = 0;

@@ -15,10 +15,10 @@ const NcclBackend& nccl_backend() {
 }  // namespace
 
 std::unique_ptr<Communicator> make_nccl(const Options& options) {
-  LORSA_CHECK(has_cuda_driver(), DeviceError,
-              "make_communicator: the backend 'nccl' for {} needs a CUDA driver, and this machine "
-              "has none; use the device cpu with mpi",
-              options.device.str());
+  LORSA_CHECK(
+      has_cuda_driver(), DeviceError,
+      "backend 'nccl' for {} needs a CUDA driver, there is none; use the device cpu with mpi",
+      options.device.str());
   const auto read = [](const char* name) -> const char* { return std::getenv(name); };
   const Rendezvous rendezvous = find_rendezvous(read, options.rank.world_size);
   return nccl_backend().make(options, rendezvous);

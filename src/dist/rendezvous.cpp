@@ -25,8 +25,7 @@ std::optional<int64_t> number_of(const ReadEnvironment& read, const char* name, 
   const char* const last = text.data() + text.size();
   const auto [end, code] = std::from_chars(text.data(), last, number);
   LORSA_CHECK(code == std::errc() && end == last && number >= 1 && number <= high, ConfigError,
-              "{} in the environment: expected a number from 1 to {}, found '{}'", name, high,
-              text);
+              "environment: {}: expected a number from 1 to {}, found '{}'", name, high, text);
   return number;
 }
 
@@ -93,8 +92,7 @@ std::string first_host(const std::string& list) {
     const size_t close = list.find(']', at);
     const size_t end = list.find_first_of("-,]", at);
     LORSA_CHECK(close != std::string::npos && end > at + 1, ConfigError,
-                "SLURM's host list: expected numbers in [ ] at character {}, found '{}'", at + 1,
-                list);
+                "SLURM's host list: expected numbers in [ ] at {}, found '{}'", at + 1, list);
     host += list.substr(at + 1, end - at - 1);
     at = close + 1;
   }

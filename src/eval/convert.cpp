@@ -47,8 +47,7 @@ void check_output(const fs::path& input, const fs::path& output, Existing existi
     LORSA_CHECK(existing == Existing::kReplace, ConfigError,
                 "{}: exists; give another OUTPUT, or `force` to replace it", out);
     LORSA_CHECK(holds_only_checkpoint_files(out), ConfigError,
-                "{}: holds more than a checkpoint's files: it is not replaced; give another OUTPUT",
-                out);
+                "{}: holds more than a checkpoint: not replaced; give another OUTPUT", out);
   }
   for (const char* suffix : {".tmp", ".old"}) {
     const fs::path path = io::beside(out, suffix);

@@ -68,8 +68,7 @@ class HeadList {
     std::set<int64_t> all = by_name_;
     for (const int64_t head : by_number_) {
       LORSA_CHECK(all.insert(head).second, ConfigError,
-                  "{}: expected every head once, found {} as a number and under a name", option_,
-                  head);
+                  "{}: expected heads once, found {} as a number and under a name", option_, head);
     }
     LORSA_CHECK(!all.empty(), ConfigError, "{}: expected at least one head, found none", option_);
     return {all.begin(), all.end()};
@@ -122,8 +121,7 @@ HeadEdits join_edits(const std::vector<int64_t>& ablated, const std::vector<Head
   std::set<int64_t> seen;
   for (const HeadEdit& edit : steered) {
     LORSA_CHECK(!zeroed.contains(edit.head), ConfigError,
-                "`ablate_heads` and `steer`: expected different heads, found {} in both",
-                edit.head);
+                "`ablate_heads` and `steer`: expected other heads, found {} in both", edit.head);
     LORSA_CHECK(seen.insert(edit.head).second, ConfigError,
                 "`steer`: expected every head once, found {} twice", edit.head);
     edits.push_back(edit);

@@ -178,8 +178,7 @@ std::optional<InterventionPlan> plan_interventions(const study::Study& study,
   LORSA_CHECK(!o.any_edits() || study.has_model(), ConfigError,
               "`ablate_heads` and `steer` need `model`: their effect is the language model's");
   LORSA_CHECK(!o.any_edits() || study.members().size() == 1, ConfigError,
-              "`ablate_heads` and `steer`: expected one CHECKPOINT, found {}",
-              study.members().size());
+              "`ablate_heads`, `steer`: expected one CHECKPOINT, found {}", study.members().size());
   LORSA_CHECK(!o.random_control || o.steer.empty(), ConfigError,
               "`random_control` compares ablated heads with others: leave out `steer`");
   if (!o.any_edits()) {

@@ -25,8 +25,7 @@ void check_lengths(const study::Study& study,
   const int64_t longest = study.model().config().max_positions;
   const int64_t row_length = study.cache().manifest().context_length;
   for (const int64_t length : lengths) {
-    LORSA_CHECK(length >= 2, ConfigError, "`context_lengths`: expected 2 or more, found {}",
-                length);
+    LORSA_CHECK(length >= 2, ConfigError, "`context_lengths`: expected 2 or more: {}", length);
     LORSA_CHECK(length <= longest, ConfigError,
                 "`context_lengths`: {} exceeds the {} positions (max_position_embeddings) of {}",
                 length, longest, study.model_folder());
@@ -105,7 +104,7 @@ LongRows join_rows(const at::Tensor& tokens_BT,
                    RowStart start) {
   const int64_t needed = rows_for(length, tokens_BT.size(1), start);
   LORSA_CHECK(tokens_BT.size(0) >= needed, ConfigError,
-              "a row of {} tokens is made of {} held-out rows, found {}", length, needed,
+              "a row of {} tokens needs {} held-out rows, found {}", length, needed,
               tokens_BT.size(0));
   const int64_t bos = start == RowStart::kBos ? 1 : 0;
   const auto joined = [&](const at::Tensor& rows_BT) {

@@ -95,8 +95,7 @@ ErrorAnalysis analyze_errors(const study::Study& study,
     fit_tokens.add(batch);
   });
   const TokenTable fit = fit_tokens.table();
-  LORSA_CHECK(fit.num_tokens() > 0, ConfigError,
-              "{}: the training rows hold no scored token to fit regressions on",
+  LORSA_CHECK(fit.num_tokens() > 0, ConfigError, "{}: no scored token in training rows to fit on",
               study.cache().folder());
   vectors.solve();
 
@@ -113,7 +112,7 @@ ErrorAnalysis analyze_errors(const study::Study& study,
     meters[1].add(out.reference_y_BTD, out.target_BTD, out.scored_BT);
   });
   const TokenTable judged = judged_tokens.table();
-  LORSA_CHECK(judged.num_tokens() > 0, ConfigError, "{}: the held-out rows hold no scored token",
+  LORSA_CHECK(judged.num_tokens() > 0, ConfigError, "{}: no scored token is held out",
               study.cache().folder());
 
   ErrorAnalysis analysis;

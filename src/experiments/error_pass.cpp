@@ -8,10 +8,9 @@ namespace lorsa::experiments {
 namespace {
 
 std::vector<int64_t> spread_training_rows(const study::Study& study, int64_t max_rows) {
-  LORSA_CHECK(max_rows > 0, ConfigError, "max_fit_rows: expected a positive number, found {}",
-              max_rows);
+  LORSA_CHECK(max_rows > 0, ConfigError, "max_fit_rows: expected >= 1, found {}", max_rows);
   const std::vector<int64_t>& all = study.cache().rows(data::Side::kTraining);
-  LORSA_CHECK(!all.empty(), ConfigError, "{} holds no training rows to fit regressions on",
+  LORSA_CHECK(!all.empty(), ConfigError, "{} holds no training rows to fit on",
               study.cache().folder());
   return study::spread(all, max_rows);
 }

@@ -18,8 +18,7 @@ constexpr double kRounding = 1e-26;
 constexpr double kLeastDrop = 1e-12;
 
 void check_points(const std::vector<double>& x, const std::vector<double>& y) {
-  LORSA_CHECK(x.size() == y.size(), ConfigError, "power law: {} places but {} values", x.size(),
-              y.size());
+  LORSA_CHECK(x.size() == y.size(), ConfigError, "power law: {} x but {} y", x.size(), y.size());
   for (size_t i = 0; i < x.size(); ++i) {
     LORSA_CHECK(std::isfinite(x[i]) && x[i] > 0 && std::isfinite(y[i]) && y[i] > 0, ConfigError,
                 "power law: point {} ({}, {}): both must be positive and finite", i, x[i], y[i]);

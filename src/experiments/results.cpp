@@ -24,10 +24,9 @@ void check_same(const RunPlan& run, const Configuration& standing) {
                            key, before->second, value);
     }
   }
-  LORSA_CHECK(
-      changes.empty(), ConfigError,
-      "{} was made with another configuration; use another sweep.out, remove the folder or undo:{}",
-      run.folder, changes);
+  LORSA_CHECK(changes.empty(), ConfigError,
+              "{} was made with another configuration; use another sweep.out or undo:{}",
+              run.folder, changes);
 }
 
 Configuration configuration_in(const io::Json& result, const std::string& where) {

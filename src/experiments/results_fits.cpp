@@ -113,7 +113,7 @@ Plot parse_plot(const std::string& text, const std::string& where) {
                           std::ranges::all_of(plot.series, is_name);
     plot.y = complete ? plot.y : "";
   }
-  LORSA_CHECK(!plot.y.empty(), ConfigError, "{}: expected \"Y against X [by SERIES]\", found '{}'",
+  LORSA_CHECK(!plot.y.empty(), ConfigError, "{}: expected \"Y against X [by S]\", found '{}'",
               where, text);
   return plot;
 }

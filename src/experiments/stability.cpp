@@ -123,8 +123,7 @@ StabilityReport match_heads(const study::Study& study,
   LORSA_CHECK(threshold >= 0.0 && threshold < 1.0, ConfigError,
               "threshold: expected a number in [0, 1), found {}", threshold);
   const std::vector<study::Member>& members = study.members();
-  LORSA_CHECK(members.size() == 2, ConfigError, "expected two checkpoints, found {}",
-              members.size());
+  LORSA_CHECK(members.size() == 2, ConfigError, "expected two members, not {}", members.size());
   study.require_members_of_cache();
   const model::Dictionary& a = members[0].dictionary;
   const model::Dictionary& b = members[1].dictionary;
@@ -145,7 +144,7 @@ StabilityReport match_heads(const study::Study& study,
   of_b.finish();
   for (const auto& [activity, member] : {std::tie(of_a, members[0]), std::tie(of_b, members[1])}) {
     LORSA_CHECK(!activity.acting().empty(), ConfigError,
-                "{}: no head acts on the {} held-out rows of {}", member.name, rows.size(),
+                "{}: no head acts on {} held-out rows of {}", member.name, rows.size(),
                 study.cache().folder());
   }
   StabilityReport report;

@@ -40,7 +40,7 @@ void for_each_of(const io::Json& object,
 
 void require_object(const io::Json& object, const std::string& key, const std::string& where) {
   const auto found = io::member<io::Json>(object, key, where);
-  LORSA_CHECK(found.is_object(), FormatError, "{}: {}: expected an object, found {}", where, key,
+  LORSA_CHECK(found.is_object(), FormatError, "{}: {}: expected an object, not {}", where, key,
               found);
 }
 
@@ -121,8 +121,7 @@ void check_errors(const io::Json& analysis, const std::string& where) {
 
 void check_results(const io::Json& results) {
   const auto schema = io::member<int64_t>(results, "schema", "results");
-  LORSA_CHECK(schema == kSchema, FormatError, "results: schema: expected {}, found {}", kSchema,
-              schema);
+  LORSA_CHECK(schema == kSchema, FormatError, "schema: expected {}, not {}", kSchema, schema);
   for (const char* key : {"title", "question"}) {
     (void)io::member<std::string>(results, key, "results");
   }

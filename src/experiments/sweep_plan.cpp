@@ -35,8 +35,7 @@ const std::set<std::string> kNoIdentity = {"run.out",
 
 void check_stages(const SweepPlan& plan) {
   LORSA_CHECK(plan.sweep.toy.empty() || !plan.sweep.cache.empty(), ConfigError,
-              "sweep.toy = {} needs sweep.cache: the runs read the toy's activations",
-              plan.sweep.toy);
+              "sweep.toy = {} needs sweep.cache: runs read the toy's activations", plan.sweep.toy);
   LORSA_CHECK(!plan.measure.rules || !plan.sweep.toy.empty(), ConfigError,
               "measure.rules needs sweep.toy: only a toy has rules that are known");
   LORSA_CHECK(launch_rank().world_size == 1, ConfigError,
@@ -160,8 +159,8 @@ class Planner {
     std::map<Configuration, std::string> seen;
     for (const RunPlan& run : plan_.runs) {
       const auto [found, is_new] = seen.emplace(run.identity, run.name);
-      LORSA_CHECK(is_new, ConfigError, "sweep.axes: the runs {} and {} have equal settings",
-                  found->second, run.name);
+      LORSA_CHECK(is_new, ConfigError, "sweep.axes: {} and {} have equal settings", found->second,
+                  run.name);
     }
   }
 

@@ -155,9 +155,7 @@ bool SweepWork::try_toy(const ToyPlan& toy) {
 void SweepWork::check_heldout(const RunPlan& run) const {
   LORSA_CHECK(!plan_.measure.eval ||
                   !data::CacheReader(run.config.data.cache).rows(data::Side::kHeldout).empty(),
-              ConfigError,
-              "{} has no held-out rows to measure on: extract with data.holdout_fraction above 0, "
-              "or set measure.eval: false",
+              ConfigError, "{} has no held-out rows: extract some, or set measure.eval: false",
               run.config.data.cache);
 }
 

@@ -16,7 +16,7 @@ std::vector<Truth::Candidate> candidates_of(const Json& row,
   std::map<int64_t, size_t> place;
   for (const auto position : member<Json>(row, "candidates", where).get<std::vector<int64_t>>()) {
     LORSA_CHECK(position >= 0 && position < truth.context_length, FormatError,
-                "{}: candidate {} lies outside the context of {}", where, position,
+                "{}: candidate {} is outside a context of {}", where, position,
                 truth.context_length);
     place[position] = candidates.size();
     candidates.push_back({position, {}});
@@ -40,7 +40,7 @@ Truth read_truth(const std::filesystem::path& path) {
   const std::string where = path.string();
   const Json json = io::read_json(path);
   const auto schema = member<int64_t>(json, "schema", where);
-  LORSA_CHECK(schema == kSchema, FormatError, "{}: schema: expected {}, found {}", where, kSchema,
+  LORSA_CHECK(schema == kSchema, FormatError, "{}: schema: expected {}, not {}", where, kSchema,
               schema);
   Truth truth;
   truth.layer = member<int64_t>(json, "layer", where);

@@ -49,7 +49,7 @@ uint64_t FileDescriptor::size(const std::filesystem::path& path) const {
   struct stat status {};
 
   LORSA_CHECK(::fstat(fd_, &status) == 0, IoError, "{}", errno_message(path, "cannot stat"));
-  LORSA_CHECK(S_ISREG(status.st_mode), IoError, "{}: expected a regular file, found {}", path,
+  LORSA_CHECK(S_ISREG(status.st_mode), IoError, "{}: expected a file, found {}", path,
               kind_of(status.st_mode));
   return static_cast<uint64_t>(status.st_size);
 }

@@ -34,8 +34,7 @@ void create_dataset(hid_t file, Hdf5Dataset& dataset, const std::string& path) {
                                   plist.get(), H5P_DEFAULT),
                        "H5Dcreate2", where));
   const haddr_t offset = H5Dget_offset(made.get());
-  LORSA_CHECK(offset != HADDR_UNDEF, IoError, "{}: H5Dget_offset failed: no space allocated",
-              where);
+  LORSA_CHECK(offset != HADDR_UNDEF, IoError, "{}: H5Dget_offset: no space allocated", where);
   dataset.offset = offset;
 }
 

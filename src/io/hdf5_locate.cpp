@@ -60,8 +60,7 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 void check_mark(hid_t file, const std::string& mark, const std::string& where) {
   const htri_t present = checked<FormatError>(H5Aexists(file, mark.c_str()), "H5Aexists", where);
   LORSA_CHECK(present > 0, FormatError,
-              "{}: attribute {}: expected 1, found no such attribute (not a shard of a cache)",
-              where, mark);
+              "{}: attribute {}: expected 1, found none (not a shard of a cache)", where, mark);
   const Hdf5Attribute attribute(
       checked<FormatError>(H5Aopen(file, mark.c_str(), H5P_DEFAULT), "H5Aopen", where));
   const Hdf5TypeId type(checked<FormatError>(H5Aget_type(attribute.get()), "H5Aget_type", where));
@@ -71,9 +70,8 @@ void check_mark(hid_t file, const std::string& mark, const std::string& where) {
               describe_type(type.get()));
   int32_t value = 0;
   checked<FormatError>(H5Aread(attribute.get(), H5T_STD_I32LE, &value), "H5Aread", where);
-  LORSA_CHECK(value == 1, FormatError,
-              "{}: attribute {}: expected 1, found {} (the file was not finished)", where, mark,
-              value);
+  LORSA_CHECK(value == 1, FormatError, "{}: attribute {}: expected 1, found {} (not finished)",
+              where, mark, value);
 }
 
 std::vector<int64_t> shape_of(hid_t dataset, const std::string& where) {

@@ -88,8 +88,7 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
 
   bool key(std::string& name) override {
     LORSA_CHECK(keys_.back().insert(name).second, FormatError,
-                "{}: byte {}: expected unique keys, found \"{}\" twice in one object", where_,
-                offset_, name);
+                "{}: byte {}: expected unique keys, found \"{}\" twice", where_, offset_, name);
     // The base class' emplace_back: no search, the set above knows.
     auto& members = *open_.back()->get_ptr<Json::object_t*>();
     static_cast<Json::object_t::Container&>(members).emplace_back(name, nullptr);
@@ -133,8 +132,7 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
 
   bool open(Json container) {
     LORSA_CHECK(open_.size() < kMaxDepth, FormatError,
-                "{}: byte {}: expected at most {} nested levels, found more", where_, offset_,
-                kMaxDepth);
+                "{}: byte {}: expected {} nested levels at most", where_, offset_, kMaxDepth);
     if (container.is_object()) {
       keys_.emplace_back();
     }

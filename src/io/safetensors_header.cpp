@@ -22,8 +22,7 @@ std::string quoted(const std::string& name) {
 
 std::string text_header(const char* data, size_t size, const std::string& where) {
   LORSA_CHECK(size >= kLengthBytes, FormatError,
-              "{}: expected at least 8 bytes of header length, found a file of {} bytes", where,
-              size);
+              "{}: expected 8 bytes of header length, found a file of {} bytes", where, size);
   uint64_t length = 0;
   std::memcpy(&length, data, kLengthBytes);
   LORSA_CHECK(length <= kMaxHeaderBytes && length <= size - kLengthBytes, FormatError,
@@ -39,7 +38,7 @@ std::vector<int64_t> shape_of(const Json& value, const std::string& where) {
   std::vector<int64_t> shape;
   for (const Json& size : value) {
     LORSA_CHECK(size.is_number_unsigned() && size.get<uint64_t>() <= uint64_t{INT64_MAX},
-                FormatError, "{}: shape: expected whole numbers in [0, 2^63), found {}", where,
+                FormatError, "{}: shape: expected whole numbers below 2^63, found {}", where,
                 size.dump());
     shape.push_back(size.get<int64_t>());
   }
@@ -61,8 +60,7 @@ size_t byte_size(const std::vector<int64_t>& shape, size_t bits, const std::stri
     return count;
   }
   LORSA_CHECK(count % 8 * bits % 8 == 0, FormatError,
-              "{}: expected elements of {} bits that fill whole bytes, found {}", where, bits,
-              count);
+              "{}: expected elements of {} bits in whole bytes, found {}", where, bits, count);
   return count / 8 * bits + count % 8 * bits / 8;
 }
 
@@ -94,7 +92,7 @@ TensorEntry entry_of(const std::string& name,
   const Json offsets = member<Json>(value, "data_offsets", where);
   LORSA_CHECK(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
                   offsets[1].is_number_unsigned(),
-              FormatError, "{}: data_offsets: expected [begin, end], found {}", where,
+              FormatError, "{}: data_offsets: expected [begin, end], not {}", where,
               offsets.dump());
   const auto begin = offsets[0].get<uint64_t>();
   const auto end = offsets[1].get<uint64_t>();
@@ -105,8 +103,7 @@ TensorEntry entry_of(const std::string& name,
   // Of dtypes that a later version of the format may have, the size is not known.
   const size_t expected = dtype ? byte_size(entry.shape, dtype->bits, where) : end - begin;
   LORSA_CHECK(end - begin == expected, FormatError,
-              "{}: expected {} bytes for its shape and dtype, found a range of {}", where, expected,
-              end - begin);
+              "{}: expected {} bytes for shape and dtype, found {}", where, expected, end - begin);
   entry.begin = data_begin + begin;
   entry.end = data_begin + end;
   return entry;
@@ -139,7 +136,7 @@ SafetensorsHeader parse_safetensors_header(const char* data,
   const std::string text = text_header(data, size, path.string());
   const std::string where = path.string() + ": header";
   const Json json = parse_json(text, where);
-  LORSA_CHECK(json.is_object(), FormatError, "{}: expected an object, found {}", where,
+  LORSA_CHECK(json.is_object(), FormatError, "{}: expected an object, not {}", where,
               json.type_name());
   const size_t data_begin = kLengthBytes + text.size();
   const uint64_t expected_bytes = bytes_by_header(json, data_begin);

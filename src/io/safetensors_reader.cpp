@@ -74,7 +74,7 @@ struct SafetensorsReader::Impl {
   [[nodiscard]] const TensorEntry& find(const std::string& name) const {
     const auto found = index.find(name);
     LORSA_CHECK(found != index.end(), FormatError,
-                "{}: expected tensor \"{}\", found none of that name; nearest: {}", path, name,
+                "{}: expected tensor \"{}\", none of that name; nearest: {}", path, name,
                 nearest(name));
     return header.tensors[found->second];
   }

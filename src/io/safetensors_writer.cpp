@@ -54,8 +54,7 @@ std::string header_of(const std::filesystem::path& path,
   uint64_t offset = 0;
   for (const auto& [name, scalar_type, shape, bytes] : entries) {
     LORSA_CHECK(name != "__metadata__" && seen.insert(name).second, FormatError,
-                "{}: expected tensors with names of their own, found \"{}\" (twice or reserved)",
-                path, name);
+                "{}: expected names of their own, found \"{}\" (twice or reserved)", path, name);
     const auto dtype = name_of_dtype(scalar_type);
     LORSA_CHECK(dtype.has_value(), FormatError, "{}: tensor \"{}\": expected one of {}, found {}",
                 path, name, known_dtype_names(), c10::toString(scalar_type));

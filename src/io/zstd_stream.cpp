@@ -20,7 +20,7 @@ class ZstdStream : public InputStream {
     while (out.pos == 0) {
       // Behind a full output buffer there may be more to come without further input.
       if (in_.pos == in_.size && !more_to_flush_ && !refill()) {
-        LORSA_CHECK(!in_frame_, FormatError, "{}expected more zstd data, found the end of the file",
+        LORSA_CHECK(!in_frame_, FormatError, "{}expected zstd data, found the end of the file",
                     where());
         return 0;
       }

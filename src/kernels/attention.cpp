@@ -66,8 +66,7 @@ AttentionResult attention_forward(const at::Tensor& q_BTSE,
   at::Tensor z = at::empty({n.B, n.T, n.S, n.G}, q_BTSE.options());
   at::Tensor lse = at::empty({n.B, n.S, n.T}, q_BTSE.options());
   LORSA_CHECK(q_BTSE.scalar_type() == at::kFloat || q_BTSE.scalar_type() == at::kDouble, ShapeError,
-              "attention on the CPU: expected float32, float64 or bfloat16, found {}",
-              q_BTSE.scalar_type());
+              "attention: expected float32, float64 or bfloat16, found {}", q_BTSE.scalar_type());
   grouped_attention_cpu(q_BTSE, k_BTSE, v_BTSG, 1.0 / attn_scale, z, lse);
   return {z.view({n.B * n.T, n.S * n.G}), lse, {}};
 }

@@ -17,8 +17,8 @@ inline void check_tensor(const at::Tensor& tensor,
                          at::ScalarType dtype,
                          c10::Device device) {
   LORSA_CHECK(tensor.defined(), ShapeError, "{} is an undefined tensor", name);
-  LORSA_CHECK(tensor.sizes() == shape, ShapeError, "{} has shape {}, expected {}", name,
-              tensor.sizes(), shape);
+  LORSA_CHECK(tensor.sizes() == shape, ShapeError, "{} is {}, expected {}", name, tensor.sizes(),
+              shape);
   LORSA_CHECK(tensor.scalar_type() == dtype, ShapeError, "{} is {}, expected {}", name,
               tensor.scalar_type(), dtype);
   LORSA_CHECK(tensor.device() == device, ShapeError, "{} is on {}, expected {}", name,

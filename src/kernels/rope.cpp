@@ -154,8 +154,7 @@ void apply_rope_(at::Tensor& x_BTSE,
               "apply_rope_: expected [B, T, S, E] with contiguous E, found {} with strides {}",
               x_BTSE.sizes(), x_BTSE.strides());
   LORSA_CHECK(spec.rotary_dim <= x_BTSE.size(3), ShapeError,
-              "apply_rope_: rotary_dim = {} exceeds the head width {}", spec.rotary_dim,
-              x_BTSE.size(3));
+              "rotary_dim = {} exceeds the head width {}", spec.rotary_dim, x_BTSE.size(3));
   LORSA_CHECK(table.cos.dim() == 2 && table.cos.size(0) >= x_BTSE.size(1) &&
                   table.cos.size(1) == spec.rotary_dim / 2 &&
                   table.cos.sizes() == table.sin.sizes(),

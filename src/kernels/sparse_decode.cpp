@@ -30,8 +30,7 @@ int64_t grain_rows(const DecodeShape& shape) {
 
 void check_kept(const TopK& kept, const at::Tensor& W_O_HD) {
   check_floating(W_O_HD, "W_O_HD");
-  LORSA_CHECK(W_O_HD.dim() == 2, ShapeError, "W_O_HD has shape {}, expected [H, D]",
-              W_O_HD.sizes());
+  LORSA_CHECK(W_O_HD.dim() == 2, ShapeError, "W_O_HD is {}, expected [H, D]", W_O_HD.sizes());
   check_tensor(W_O_HD, "W_O_HD", W_O_HD.sizes(), W_O_HD.scalar_type(), W_O_HD.device());
   LORSA_CHECK(kept.value_PK.defined() && kept.value_PK.dim() == 2, ShapeError,
               "value_PK is not a [P, K] tensor");
@@ -240,8 +239,7 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
 
 at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, int64_t num_heads) {
   check_floating(grad_PK, "grad_PK");
-  LORSA_CHECK(grad_PK.dim() == 2, ShapeError, "grad_PK has shape {}, expected [P, K]",
-              grad_PK.sizes());
+  LORSA_CHECK(grad_PK.dim() == 2, ShapeError, "grad_PK is {}, expected [P, K]", grad_PK.sizes());
   LORSA_CHECK(num_heads >= grad_PK.size(1), ShapeError, "K = {} kept of only {} heads",
               grad_PK.size(1), num_heads);
   check_tensor(grad_PK, "grad_PK", grad_PK.sizes(), grad_PK.scalar_type(), grad_PK.device());

@@ -56,10 +56,9 @@ TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Se
   check_floating(z_PH, "z_PH");
   LORSA_CHECK(z_PH.dim() == 2, ShapeError, "z_PH has shape {}, expected [P, H]", z_PH.sizes());
   const int64_t heads = z_PH.size(1);
-  LORSA_CHECK(heads <= std::numeric_limits<int32_t>::max(), ShapeError, "{} heads: too many",
+  LORSA_CHECK(heads <= std::numeric_limits<int32_t>::max(), ShapeError, "too many heads: {}",
               heads);
-  LORSA_CHECK(k >= 1 && k <= heads, ShapeError, "top_k = {}, expected 1 to the number of heads, {}",
-              k, heads);
+  LORSA_CHECK(k >= 1 && k <= heads, ShapeError, "top_k = {}, expected 1 to {} heads", k, heads);
   LORSA_CHECK(z_PH.size(0) == 0 || heads == 1 || z_PH.stride(1) == 1, ShapeError,
               "the heads of z_PH are strided by {}; call contiguous() first", z_PH.stride(1));
   check_tensor(norm_H, "norm_H", {heads}, sum_dtype(z_PH.scalar_type()), z_PH.device());

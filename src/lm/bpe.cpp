@@ -36,8 +36,7 @@ std::pair<std::string, std::string> read_merge(const Json& merge, const std::str
     const auto& text = merge.get_ref<const std::string&>();
     const size_t space = text.find(' ');
     LORSA_CHECK(space != std::string::npos && text.find(' ', space + 1) == std::string::npos,
-                FormatError, "{}: expected two tokens and one space between them, found \"{}\"",
-                where, text);
+                FormatError, "{}: expected two tokens and one space, found \"{}\"", where, text);
     return {text.substr(0, space), text.substr(space + 1)};
   }
   LORSA_CHECK(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
@@ -73,7 +72,7 @@ void Bpe::read_vocabulary(const Json& vocabulary, const std::string& where) {
   for (const auto& [token, id] : vocabulary.items()) {
     LORSA_CHECK(
         id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < kMaxVocabulary,
-        FormatError, "{}: \"{}\": expected an id below {}, found {}", where, token, kMaxVocabulary,
+        FormatError, "{}: \"{}\": expected an id < {}, found {}", where, token, kMaxVocabulary,
         id.dump());
     largest = std::max(largest, id.get<int64_t>());
   }

@@ -87,8 +87,7 @@ struct LanguageModel::Impl {
     check_layer(site.layer);
     LORSA_CHECK(site.component == Component::kAttention || head == Head::kLoad ||
                     site.layer + 1 < loaded_layers || last_component == Component::kMlp,
-                ConfigError, "model {}: the MLP of layer {} was not loaded", config.name,
-                site.layer);
+                ConfigError, "{}: the MLP of layer {} was not loaded", config.name, site.layer);
   }
 
   void check_run(int64_t first,
@@ -152,8 +151,7 @@ struct LanguageModel::Impl {
 
   void check_head(const char* what) const {
     LORSA_CHECK(head == Head::kLoad, ConfigError,
-                "model {}: {} needs final norm and unembedding, which were not loaded", config.name,
-                what);
+                "model {}: {} needs final norm and unembedding: not loaded", config.name, what);
   }
 
   void check_complete(const char* what) const {

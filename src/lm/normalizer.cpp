@@ -23,8 +23,7 @@ bool reads_nfc(const io::Json& settings, const std::string& where) {
   if (type == "NFC") {
     return true;
   }
-  LORSA_CHECK(type == "Sequence", FormatError, "{}: normalizer \"{}\" is not supported", where,
-              type);
+  LORSA_CHECK(type == "Sequence", FormatError, "{}: normalizer {} is not supported", where, type);
   const auto inner = io::member<io::Json>(settings, "normalizers", where);
   LORSA_CHECK(inner.is_array(), FormatError, "{}: normalizers: expected a list", where);
   bool any = false;

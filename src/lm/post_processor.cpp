@@ -63,8 +63,8 @@ Template read_template(const Json& settings, const std::string& where) {
   if (type == "TemplateProcessing") {
     return read_single(settings, where);
   }
-  LORSA_CHECK(type == "Sequence", FormatError, "{}: post-processor type \"{}\" is not supported",
-              where, type);
+  LORSA_CHECK(type == "Sequence", FormatError, "{}: post-processor {} is not supported", where,
+              type);
   const Json inner = io::member<Json>(settings, "processors", where);
   LORSA_CHECK(inner.is_array(), FormatError, "{}: processors: expected a list", where);
   Template result;

@@ -104,8 +104,7 @@ PreTokenizer::PreTokenizer(const Json& settings, const std::string& where) {
 void PreTokenizer::add_steps(const Json& settings, const std::string& where) {
   const auto type = io::member<std::string>(settings, "type", where);
   LORSA_CHECK(!byte_level_, FormatError,
-              "{}: {} behind ByteLevel is not supported: ByteLevel must be the last step", where,
-              type);
+              "{}: {} behind ByteLevel is not supported: ByteLevel must be last", where, type);
   if (type == "Sequence") {
     const Json inner = io::member<Json>(settings, "pretokenizers", where);
     LORSA_CHECK(inner.is_array(), FormatError, "{}: pretokenizers: expected a list", where);

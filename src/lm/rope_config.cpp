@@ -71,8 +71,7 @@ kernels::RopeSpec with_scaling(const Json& object,
 /// transformers takes the whole part of head_width * share.
 int64_t rotary_dim_of(double share, int64_t head_width, const std::string& where) {
   LORSA_CHECK(share > 0.0 && share <= 1.0, FormatError,
-              "{}: a share of {} of a head is to be rotated, expected above 0 and at most 1", where,
-              share);
+              "{}: {} of a head is rotated, expected a share above 0, at most 1", where, share);
   const auto rotary_dim = static_cast<int64_t>(static_cast<double>(head_width) * share);
   LORSA_CHECK(rotary_dim % 2 == 0, FormatError,
               "{}: {} of a head's {} dimensions are to be rotated, an odd number: rotary "
@@ -109,8 +108,7 @@ kernels::RopeSpec read_rope(const Json& json,
   }
   kernels::RopeSpec plain;
   plain.base = base.value_or(kDefaultBase);
-  LORSA_CHECK(plain.base > 0.0, FormatError, "{}: rope_theta = {}, expected > 0", where,
-              plain.base);
+  LORSA_CHECK(plain.base > 0.0, FormatError, "{}: rope_theta = {}, not > 0", where, plain.base);
   plain.rotary_dim = rotary_dim_of(share.value_or(keys.default_share), head_width, where);
   kernels::RopeSpec spec =
       parameters.is_null() ? plain : with_scaling(parameters, in_new, "default", plain);

@@ -40,8 +40,7 @@ void check_decoder(const Json& settings, const std::string& where) {
   if (type == "Sequence" && inner.size() == 1) {
     check_decoder(inner[0], where + ".decoders[0]");
   } else {
-    LORSA_CHECK(type == "ByteLevel", FormatError, "{}: decoder type \"{}\" is not supported", where,
-                type);
+    LORSA_CHECK(type == "ByteLevel", FormatError, "{}: decoder {} is not supported", where, type);
   }
 }
 
@@ -152,8 +151,7 @@ Tokenizer::Impl::Impl(const std::filesystem::path& folder,
   for (const std::vector<int32_t>* side : {&around.before, &around.after}) {
     for (const int32_t id : *side) {
       LORSA_CHECK(static_cast<size_t>(id) < bytes.size(), FormatError,
-                  "{}: post_processor: id {} is not in the vocabulary of {}", where, id,
-                  bytes.size());
+                  "{}: post_processor: id {} is not below {}", where, id, bytes.size());
     }
   }
   special = read_special_ids(
@@ -191,8 +189,7 @@ void Tokenizer::Impl::add_literals(const std::vector<AddedToken>& tokens,
       bytes.resize(index + 1);
     }
     LORSA_CHECK(!known[index] || entry != ids.end(), FormatError,
-                "{}: \"{}\": id {} is taken: the vocabulary has gaps", where, token.content,
-                token.id);
+                "{}: \"{}\": id {} is taken: there are gaps", where, token.content, token.id);
     ids.emplace(token.content, token.id);
     bytes[index] = token.content;
     known[index] = true;

@@ -121,8 +121,7 @@ void WeightFiles::open_shards(const std::filesystem::path& index) {
     const auto name = file.get<std::string>();
     const auto shard = static_cast<size_t>(std::distance(files.begin(), files.find(name)));
     LORSA_CHECK(readers_[shard].contains(tensor), FormatError,
-                "{}: tensor {} is said to be in {}, but that file does not hold it", where, tensor,
-                name);
+                "{}: tensor {} is said to be in {}, which does not hold it", where, tensor, name);
     shard_of_[tensor] = shard;
   }
 }
@@ -136,8 +135,8 @@ void WeightFiles::refuse_quantised(const std::string& name) const {
     const bool quantised =
         shard_of_.empty() ? readers_.front().contains(companion) : shard_of_.contains(companion);
     LORSA_CHECK(!quantised, FormatError,
-                "{}: expected plain weights, found {}: the weights are quantised; use the model's "
-                "folder of float32, bfloat16 or float16 weights",
+                "{}: expected plain weights, found {}: quantised; use a folder of float32, "
+                "bfloat16 or float16",
                 folder_, companion);
   }
 }
@@ -157,7 +156,7 @@ at::ScalarType WeightFiles::stored_dtype(const std::string& name) const {
   const io::SafetensorsReader& reader = reader_of(name);
   const at::ScalarType stored = reader.dtype(name);
   LORSA_CHECK(stored == at::kFloat || stored == at::kBFloat16 || stored == at::kHalf, FormatError,
-              "{}: tensor {}: expected float32, bfloat16 or float16, found {}", reader.path(), name,
+              "{}: {}: expected float32, bfloat16 or float16, found {}", reader.path(), name,
               stored);
   return stored;
 }

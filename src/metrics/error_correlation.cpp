@@ -13,8 +13,7 @@ void check_shapes(const std::vector<at::Tensor>& y_BTD,
                   const at::Tensor& scored_BT,
                   int64_t num_reconstructions) {
   LORSA_CHECK(static_cast<int64_t>(y_BTD.size()) == num_reconstructions, ShapeError,
-              "error correlations: expected {} reconstructions, found {}", num_reconstructions,
-              y_BTD.size());
+              "expected {} reconstructions, found {}", num_reconstructions, y_BTD.size());
   LORSA_CHECK(t_BTD.dim() == 3 && scored_BT.sizes() == t_BTD.sizes().slice(0, 2) &&
                   scored_BT.scalar_type() == at::kBool,
               ShapeError,
@@ -23,8 +22,7 @@ void check_shapes(const std::vector<at::Tensor>& y_BTD,
               t_BTD.sizes(), scored_BT.sizes(), scored_BT.scalar_type());
   for (const at::Tensor& y : y_BTD) {
     LORSA_CHECK(y.sizes() == t_BTD.sizes(), ShapeError,
-                "error correlations: reconstructions {} differ in shape from targets {}", y.sizes(),
-                t_BTD.sizes());
+                "reconstructions {} differ in shape from targets {}", y.sizes(), t_BTD.sizes());
   }
 }
 
@@ -33,8 +31,7 @@ void check_shapes(const std::vector<at::Tensor>& y_BTD,
 ErrorCorrelationMeter::ErrorCorrelationMeter(int64_t num_reconstructions)
     : num_reconstructions_(num_reconstructions) {
   LORSA_CHECK(num_reconstructions > 0, ShapeError,
-              "error correlations: expected at least one reconstruction, found {}",
-              num_reconstructions);
+              "error correlations: expected reconstructions, found {}", num_reconstructions);
   const int64_t C = num_reconstructions;
   cosine_CC_ = at::zeros({C, C}, at::kDouble);
   product_CC_ = at::zeros({C, C}, at::kDouble);

@@ -76,7 +76,7 @@ double unix_time_s() {
 }
 
 std::vector<Scalar> scalars_of(const io::Json& line) {
-  LORSA_CHECK(line.is_object(), FormatError, "a line of metrics: expected an object, found {}",
+  LORSA_CHECK(line.is_object(), FormatError, "a line of metrics: expected an object, not {}",
               line.type_name());
   std::vector<Scalar> scalars;
   for (const auto& [key, value] : line.items()) {

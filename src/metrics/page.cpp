@@ -53,8 +53,7 @@ void make_valid_utf8(io::Json& value) {
 
 void check_page_name(const std::filesystem::path& out) {
   LORSA_CHECK(out.extension() == ".html" || out.extension() == ".htm", ConfigError,
-              "{}: the report's name must end in .html or .htm, so that it replaces no other file",
-              out);
+              "{}: must end in .html or .htm, so that it replaces no other file", out);
 }
 
 }  // namespace lorsa::metrics

@@ -30,16 +30,15 @@ void check_shapes(const at::Tensor& y_BTD,
                   int64_t context_length,
                   int64_t d_model) {
   LORSA_CHECK(t_BTD.dim() == 3 && t_BTD.size(1) == context_length && t_BTD.size(2) == d_model,
-              ShapeError, "targets: expected [B, {}, {}], found {}", context_length, d_model,
+              ShapeError, "targets: expected [B, {}, {}], not {}", context_length, d_model,
               t_BTD.sizes());
   LORSA_CHECK(y_BTD.sizes() == t_BTD.sizes(), ShapeError,
               "reconstructions {} differ in shape from targets {}", y_BTD.sizes(), t_BTD.sizes());
   LORSA_CHECK(scored_BT.sizes() == t_BTD.sizes().slice(0, 2), ShapeError,
               "scored: expected {}, found {}", t_BTD.sizes().slice(0, 2), scored_BT.sizes());
   LORSA_CHECK(y_BTD.is_floating_point() && t_BTD.is_floating_point(), ShapeError,
-              "expected floating-point reconstructions and targets, found {} and {}", y_BTD.dtype(),
-              t_BTD.dtype());
-  LORSA_CHECK(scored_BT.scalar_type() == at::kBool, ShapeError, "scored: expected bool, found {}",
+              "expected floating point y and t, found {} and {}", y_BTD.dtype(), t_BTD.dtype());
+  LORSA_CHECK(scored_BT.scalar_type() == at::kBool, ShapeError, "scored: expected bool, not {}",
               scored_BT.dtype());
   LORSA_CHECK(y_BTD.device() == t_BTD.device() && scored_BT.device() == t_BTD.device(), ShapeError,
               "expected one device, found {}, {} and {}", y_BTD.device(), t_BTD.device(),

@@ -19,8 +19,7 @@ void check_shapes(const at::Tensor& value_PK,
                   const at::Tensor& head_PK,
                   const at::Tensor& scored_P) {
   LORSA_CHECK(value_PK.dim() == 2 && head_PK.sizes() == value_PK.sizes(), ShapeError,
-              "activations: expected values and heads [P, K], found {} and {}", value_PK.sizes(),
-              head_PK.sizes());
+              "expected values and heads [P, K], found {}, {}", value_PK.sizes(), head_PK.sizes());
   LORSA_CHECK(scored_P.dim() == 1 && scored_P.size(0) == value_PK.size(0), ShapeError,
               "scored: expected [{}], found {}", value_PK.size(0), scored_P.sizes());
   LORSA_CHECK(scored_P.scalar_type() == at::kBool &&

@@ -26,10 +26,9 @@ std::string joined(const std::vector<std::string>& names) {
 
 void validate_attention(const DictionaryShape& s) {
   LORSA_CHECK(s.num_qk_heads > 0 && s.d_qk > 0, ConfigError,
-              "model: sizes must be positive, found num_qk_heads = {}, d_qk = {}", s.num_qk_heads,
-              s.d_qk);
+              "model: num_qk_heads = {}, d_qk = {} must be positive", s.num_qk_heads, s.d_qk);
   LORSA_CHECK(s.num_ov_heads % s.num_qk_heads == 0, ConfigError,
-              "model.num_qk_heads = {} does not divide model.num_ov_heads = {}", s.num_qk_heads,
+              "model.num_qk_heads = {} does not divide {} OV heads", s.num_qk_heads,
               s.num_ov_heads);
   LORSA_CHECK(s.attn_scale > 0.0 && std::isfinite(s.attn_scale), ConfigError,
               "model.attn_scale = {} must be positive", s.attn_scale);
@@ -52,8 +51,7 @@ const std::vector<std::pair<std::string, Activation>>& activation_words() {
 
 void validate(const DictionaryShape& s) {
   LORSA_CHECK(s.d_model > 0 && s.num_ov_heads > 0, ConfigError,
-              "model: sizes must be positive, found d_model = {}, num_ov_heads = {}", s.d_model,
-              s.num_ov_heads);
+              "model: d_model = {}, num_ov_heads = {} must be positive", s.d_model, s.num_ov_heads);
   LORSA_CHECK(!is_sparse(s.activation) || (s.top_k >= 1 && s.top_k <= s.num_ov_heads), ConfigError,
               "model.top_k = {} is outside [1, model.num_ov_heads = {}]", s.top_k, s.num_ov_heads);
   const Kind& kind = kind_of(s.kind);
@@ -182,8 +180,7 @@ void Dictionary::to_jumprelu(double threshold) {
   LORSA_CHECK(shape_.activation == Activation::kTopK || shape_.activation == Activation::kBatchTopK,
               ConfigError, "only a topk or batchtopk Lorsa can become a jumprelu one");
   LORSA_CHECK(threshold > 0.0 && std::isfinite(threshold), ConfigError,
-              "jumprelu: a threshold of {}, expected a positive number: did any head act?",
-              threshold);
+              "jumprelu: a threshold of {}, expected > 0: did any head act?", threshold);
   weights_.log_threshold =
       at::full({shape_.num_ov_heads}, std::log(threshold), weights_.W_O.options());
   shape_.activation = Activation::kJumpRelu;

@@ -212,16 +212,15 @@ kernels::RopeSpec rope_of_config(const io::Json& config,
                 where, d_qk, rope.rotary_dim);
   }
   rope.base = member_if_present<double>(config, "rotary_base", where, 10000.0);
-  LORSA_CHECK(rope.base > 0.0, FormatError, "{}: rotary_base: expected a positive number, found {}",
-              where, rope.base);
+  LORSA_CHECK(rope.base > 0.0, FormatError, "{}: rotary_base: expected > 0, found {}", where,
+              rope.base);
   rope.layout =
       member_if_present<bool>(config, "rotary_adjacent_pairs", where, adjacent_pairs_default)
           ? kernels::RopeLayout::kAdjacentPairs
           : kernels::RopeLayout::kHalfSplit;
   const auto scale = member_if_present<int64_t>(config, "rotary_scale", where, 1);
   LORSA_CHECK(scale == 1, FormatError,
-              "{}: rotary_scale: expected 1 (others repeat the dimensions of a head), found {}",
-              where, scale);
+              "{}: rotary_scale: expected 1 (others repeat dimensions), found {}", where, scale);
   if (!member_if_present<bool>(config, "use_NTK_by_parts_rope", where, false)) {
     return rope;
   }
@@ -256,9 +255,7 @@ void apply_reading(ReadAs read_as,
                        : read_as == ReadAs::kScaled ? Normalization::kScaled
                                                     : Normalization::kFolded;
   LORSA_CHECK(info.normalization == Normalization::kFolded || scales.has_value(), FormatError,
-              "{}: expected positive mean norms of input and target, without which scaled weights "
-              "cannot be used, found none",
-              where);
+              "{}: scaled weights need positive mean norms of input and target, found none", where);
   // The factors of the training stay known in folded weights; but a folder that states folded
   // weights may hold any numbers for them.
   if (scales &&

@@ -63,7 +63,7 @@ CheckpointKind detect_kind(const std::filesystem::path& folder) {
   LORSA_CHECK(found.size() == 1, FormatError, "{}: expected one of {}; {}{}", folder, expected,
               files.empty() ? "found none of them, but " + checkpoint_found(folder).substr(6)
                             : "found " + files,
-              found.size() > 1 ? ": say which (`from`)" : "");
+              found.size() > 1 ? ": say which with `from`" : "");
   return found.front();
 }
 

@@ -77,8 +77,7 @@ int64_t layer_of(const std::string& hook, const std::string& key, const std::str
       layer = -1;
     }
   }
-  LORSA_CHECK(layer >= 0, FormatError, "{}: {}: expected blocks.<layer>.<point>, found {}", where,
-              key, hook);
+  LORSA_CHECK(layer >= 0, FormatError, "{}: {}: not blocks.<layer>.<point>: {}", where, key, hook);
   return layer;
 }
 
@@ -97,8 +96,7 @@ void parse_normalization(const io::Json& config, const std::string& where, PeerC
   peer.stated =
       member_if_present<std::string>(config, "norm_activation", where, std::string("dataset-wise"));
   LORSA_CHECK(peer.stated == "dataset-wise" || peer.stated == "inference", FormatError,
-              "{}: norm_activation: expected dataset-wise or inference (a Lorsa has one factor for "
-              "all inputs), found {}",
+              "{}: norm_activation: expected dataset-wise or inference (one factor), found {}",
               where, peer.stated);
   peer.normalization = peer.stated == "inference" ? Normalization::kFolded : Normalization::kScaled;
 }
@@ -230,17 +228,13 @@ io::Json peer_config_of(const DictionaryShape& shape,
                         const std::string& where) {
   const kernels::RopeSpec& rope = shape.rope;
   LORSA_CHECK(shape.num_virtual_keys == 0, FormatError,
-              "{}: num_virtual_keys: expected 0 (llamascopium has none), found {}", where,
-              shape.num_virtual_keys);
+              "{}: num_virtual_keys: expected 0, found {}", where, shape.num_virtual_keys);
   LORSA_CHECK(rope.scaling != kernels::RopeScaling::kLinear, FormatError,
-              "{}: rope.scaling: expected none or llama3, which llamascopium has; found linear",
-              where);
-  LORSA_CHECK(is_whole(rope.base), FormatError,
-              "{}: rope.base: expected a whole number, as llamascopium's, found {}", where,
-              rope.base);
+              "{}: rope.scaling: expected none or llama3, found linear", where);
+  LORSA_CHECK(is_whole(rope.base), FormatError, "{}: rope.base: expected a whole number, found {}",
+              where, rope.base);
   LORSA_CHECK(info.site.layer >= 0, FormatError,
-              "{}: language_model.layer: expected a number >= 0 for the hooks' names, found {}",
-              where, info.site.layer);
+              "{}: language_model.layer: expected a number, found {}", where, info.site.layer);
   LORSA_CHECK(n_ctx >= 1, FormatError, "{}: n_ctx: expected at least 1, found {}", where, n_ctx);
   const bool ntk = rope.scaling == kernels::RopeScaling::kLlama3;
   const std::string block = formatted("blocks.{}", info.site.layer);

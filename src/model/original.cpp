@@ -76,17 +76,14 @@ DictionaryShape shape_of(const io::Json& config, const std::string& where) {
   LORSA_CHECK(d_ov == 1, FormatError, "{}: d_ov_head: expected 1, found {}", where, d_ov);
   const auto mode = io::member<std::string>(config, "mode", where);
   LORSA_CHECK(mode == "top_k", FormatError,
-              "{}: mode: expected top_k (no released code says what the others' checkpoints hold), "
-              "found {}",
-              where, mode);
+              "{}: mode: expected top_k (no released code has others), found {}", where, mode);
   shape.top_k = size_member(config, "top_k", where);
   shape.activation = io::member_or<bool>(config, "use_z_relu", where, false)
                          ? Activation::kTopK
                          : Activation::kTopKSigned;
   shape.num_virtual_keys = io::member_or<int64_t>(config, "virtual_kv_num", where, 0);
   LORSA_CHECK(shape.num_virtual_keys >= 0, FormatError,
-              "{}: virtual_kv_num: expected a number >= 0, found {}", where,
-              shape.num_virtual_keys);
+              "{}: virtual_kv_num: expected a number >= 0: {}", where, shape.num_virtual_keys);
   shape.attn_scale = io::member_or<double>(config, "attn_scale", where,
                                            std::sqrt(static_cast<double>(shape.d_qk)));
   const auto position =

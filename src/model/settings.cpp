@@ -61,7 +61,7 @@ void describe(config::Fields& f, DictionarySettings& m) {
 void validate(const DictionarySettings& m, const InitConfig& init, StepOptions::Qk qk) {
   if (kind_of(m.kind).attends) {
     LORSA_CHECK(m.num_qk_heads >= 1 && m.d_qk >= 1, ConfigError,
-                "model.kind: {} needs model.num_qk_heads and model.d_qk, found {} and {}", m.kind,
+                "model.kind: {} needs model.num_qk_heads and model.d_qk, found {}, {}", m.kind,
                 m.num_qk_heads, m.d_qk);
     LORSA_CHECK(m.num_ov_heads % m.num_qk_heads == 0, ConfigError,
                 "model.num_qk_heads = {} does not divide model.num_ov_heads = {}", m.num_qk_heads,

@@ -66,8 +66,7 @@ DictionaryWeights operands(const DictionaryWeights& weights, const StepOptions& 
       continue;
     }
     LORSA_CHECK(weight.scalar_type() == at::kFloat, ShapeError,
-                "bfloat16 compute needs float32 weights, {} is {}", info.name,
-                weight.scalar_type());
+                "bfloat16 compute: {} is {}, not float32", info.name, weight.scalar_type());
     const at::Tensor& copy = options.bfloat16_weights.*info.member;
     weight = copy.defined() ? copy : weight.to(at::kBFloat16);
   }
@@ -81,9 +80,8 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
                                         const at::Tensor& scored_BT,
                                         const StepOptions& options) const {
   const at::NoGradGuard no_grad;
-  LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(), ShapeError,
-              "dictionary: target {} and input {} differ in shape", target_BTD.sizes(),
-              x_BTD.sizes());
+  LORSA_CHECK(target_BTD.sizes() == x_BTD.sizes(), ShapeError, "target {} and input {} differ",
+              target_BTD.sizes(), x_BTD.sizes());
   const DictionaryWeights w = operands(weights_, options);
   const at::ScalarType dtype = w.W_V.scalar_type();
   Projections p = project(shape_, w, x_BTD.to(dtype));

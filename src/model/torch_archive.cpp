@@ -86,12 +86,12 @@ void check_extent(const std::string& name, const at::Tensor& tensor, const Stora
 }
 
 io::NamedTensors tensors_of(const c10::IValue& value, const StorageSizes& sizes) {
-  LORSA_CHECK(value.isGenericDict(), FormatError, "expected a dictionary of tensors, found a {}",
+  LORSA_CHECK(value.isGenericDict(), FormatError, "expected a dictionary of tensors, not a {}",
               value.tagKind());
   io::NamedTensors tensors;
   for (const auto& entry : value.toGenericDict()) {
     LORSA_CHECK(entry.key().isString() && entry.value().isTensor(), FormatError,
-                "expected names with tensors, found {} with {}", entry.key().tagKind(),
+                "expected names with tensors, found {}, {}", entry.key().tagKind(),
                 entry.value().tagKind());
     const std::string name = entry.key().toStringRef();
     const at::Tensor tensor = entry.value().toTensor();

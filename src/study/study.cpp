@@ -47,10 +47,9 @@ void Study::open_cache(const std::filesystem::path& folder) {
     same("number of rows", f.num_rows, m.num_rows);
     same("number of scored tokens", f.num_scored_tokens, m.num_scored_tokens);
     LORSA_CHECK(f.corpus_digests == m.corpus_digests, ConfigError,
-                "{} and {} do not belong together: they are of other texts", where(first),
-                where(*cache));
+                "{} and {} do not belong together: other texts", where(first), where(*cache));
     LORSA_CHECK(first.rows(data::Side::kHeldout) == cache->rows(data::Side::kHeldout), ConfigError,
-                "{} and {} do not belong together: other rows are held out", where(first),
+                "{} and {} do not belong together: other held-out rows", where(first),
                 where(*cache));
   }
   caches_.push_back(std::move(cache));
@@ -203,10 +202,8 @@ std::vector<int64_t> heldout_rows(const data::CacheReader& cache, int64_t max_ro
   if (max_rows > 0 && static_cast<size_t>(max_rows) < rows.size()) {
     rows.resize(static_cast<size_t>(max_rows));
   }
-  LORSA_CHECK(
-      !rows.empty(), ConfigError,
-      "{} holds no held-out rows: extract it with data.holdout_fraction > 0 and more tokens",
-      cache.folder());
+  LORSA_CHECK(!rows.empty(), ConfigError,
+              "{} holds no held-out rows: extract with data.holdout_fraction > 0", cache.folder());
   return rows;
 }
 

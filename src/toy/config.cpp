@@ -90,7 +90,7 @@ void validate(const ToyConfig& c) {
               c.train.plant, c.model.layers);
   const auto needs = [&](int64_t least, const char* key, int64_t value) {
     LORSA_CHECK(T >= least, ConfigError,
-                "task.context_length = {} is too short for {} = {}: it needs {}", T, key, value,
+                "task.context_length = {} is too short for {} = {}: needs {}", T, key, value,
                 least);
   };
   switch (task.kind) {
@@ -99,8 +99,7 @@ void validate(const ToyConfig& c) {
     case TaskKind::kInduction:
       needs(2 * task.segment + 1, "task.segment", task.segment);
       LORSA_CHECK(task.noise_tokens >= T - 1, ConfigError,
-                  "task.noise_tokens = {}: an induction row of task.context_length = {} needs as "
-                  "many different words as it has tokens behind BOS",
+                  "task.noise_tokens = {}: a row of task.context_length = {} needs as many words",
                   task.noise_tokens, T);
       return;
     case TaskKind::kSuccessor:

@@ -130,13 +130,12 @@ void judge(const Task& task, uint64_t seed, const TargetModel& model, ToySummary
 std::optional<ToySummary> finished(const fs::path& folder, const std::string& identity) {
   if (!fs::exists(folder / kConfigFile)) {
     LORSA_CHECK(!fs::exists(folder) || fs::is_empty(folder), ConfigError,
-                "run.out = {}: holds something that lorsa-toy has not made; use another folder",
-                folder);
+                "run.out = {}: holds what lorsa-toy has not made; use another", folder);
     return std::nullopt;
   }
   LORSA_CHECK(io::read_file(folder / kConfigFile) == identity, ConfigError,
-              "run.out = {} was made with another configuration ({} there); use another folder",
-              folder, kConfigFile);
+              "run.out = {} was made with another configuration ({}); use another", folder,
+              kConfigFile);
   const std::string where = (folder / kSummaryFile).string();
   const io::Json json = io::read_json(folder / kSummaryFile);
   ToySummary summary;

@@ -151,8 +151,7 @@ void validate_options(const RunConfig::Train& train, model::Activation activatio
   using model::Activation;
   using model::PenaltyKind;
   LORSA_CHECK(dense || train.penalty == PenaltyKind::kNone, ConfigError,
-              "train.penalty: relu and jumprelu have penalties; model.activation keeps model.top_k "
-              "heads without one");
+              "train.penalty: for relu and jumprelu; others keep model.top_k heads without one");
   LORSA_CHECK(train.penalty != PenaltyKind::kL0 || activation == Activation::kJumpRelu, ConfigError,
               "train.penalty: l0 reaches thresholds alone: it needs model.activation: jumprelu");
   LORSA_CHECK((train.penalty == PenaltyKind::kNone) == (train.penalty_coefficient == 0.0),
@@ -181,16 +180,15 @@ void validate(const RunConfig& c) {
   model::validate(c.model, c.init,
                   c.train.freeze == Freeze::kNone ? model::StepOptions::Qk::kTrain
                                                   : model::StepOptions::Qk::kFreeze);
-  validate_options(c.train, c.model.activation, dense);
-  LORSA_CHECK(c.train.initial_k <= c.model.num_ov_heads, ConfigError,
-              "train.initial_k = {} exceeds model.num_ov_heads = {}", c.train.initial_k,
+  const RunConfig::Train& t = c.train;
+  validate_options(t, c.model.activation, dense);
+  LORSA_CHECK(t.initial_k <= c.model.num_ov_heads, ConfigError,
+              "train.initial_k = {} exceeds model.num_ov_heads = {}", t.initial_k,
               c.model.num_ov_heads);
-  LORSA_CHECK(c.train.warmup_tokens <= c.train.tokens, ConfigError,
-              "train.warmup_tokens = {} exceeds train.tokens = {}", c.train.warmup_tokens,
-              c.train.tokens);
-  LORSA_CHECK(c.train.beta1 < 1.0 && c.train.beta2 < 1.0, ConfigError,
-              "train.beta1 = {} and train.beta2 = {} must be below 1", c.train.beta1,
-              c.train.beta2);
+  LORSA_CHECK(t.warmup_tokens <= t.tokens, ConfigError,
+              "train.warmup_tokens = {} exceeds train.tokens = {}", t.warmup_tokens, t.tokens);
+  LORSA_CHECK(t.beta1 < 1.0 && t.beta2 < 1.0, ConfigError,
+              "train.beta1 = {} and train.beta2 = {} must be below 1", t.beta1, t.beta2);
 }
 
 bool computes_in_bfloat16(Precision precision, c10::Device device) {

@@ -125,8 +125,7 @@ void RunFolder::append_metrics(const std::string& line) const {
   std::ofstream out(metrics_path(root_), std::ios::app | std::ios::binary);
   out << line << '\n';
   out.flush();
-  LORSA_CHECK(out.good(), IoError, "{}: cannot append a line (is the disk full?)",
-              metrics_path(root_));
+  LORSA_CHECK(out.good(), IoError, "{}: cannot write (is the disk full?)", metrics_path(root_));
 }
 
 void RunFolder::truncate_metrics(int64_t tokens) const {

@@ -160,9 +160,7 @@ void check_cache(const Member& member, const data::CacheReader& cache) {
               "model.kind: {} stands for {}, but data.cache = {} holds {}", kind.name,
               to_string(*kind.component), member.data.cache, to_string(site));
   LORSA_CHECK(!cache.rows(data::Side::kTraining).empty(), ConfigError,
-              "data.cache = {} holds no training rows: extract more tokens or lower "
-              "data.holdout_fraction there",
-              member.data.cache);
+              "data.cache = {} holds no training rows: extract more tokens", member.data.cache);
 }
 
 std::vector<std::string> allowed_changes(const fs::path& checkpoint, const Member& member) {
@@ -181,10 +179,9 @@ std::vector<std::string> allowed_changes(const fs::path& checkpoint, const Membe
                            refused.empty() ? " " : "; ", key, before->second, value);
     }
   }
-  LORSA_CHECK(
-      refused.empty(), ConfigError,
-      "the run in {} was started with another configuration; use another run.out or undo:{}",
-      member.run.out, refused);
+  LORSA_CHECK(refused.empty(), ConfigError,
+              "the run in {} has another configuration; use another run.out or undo:{}",
+              member.run.out, refused);
   return allowed;
 }
 

@@ -34,8 +34,7 @@ void check_together(const std::vector<Member>& members) {
   std::set<std::string> folders;
   for (const Member& member : members) {
     LORSA_CHECK(folders.insert(member.run.out).second, ConfigError,
-                "run.out = {} stands in two configurations that are trained together",
-                member.run.out);
+                "run.out = {} stands in two configurations trained together", member.run.out);
     for (const auto& [key, value] : shared_by(member)) {
       LORSA_CHECK(value == first.at(key), ConfigError,
                   "{} = {} for {}, {} for {}: configurations trained together must agree in it{}",

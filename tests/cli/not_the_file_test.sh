@@ -93,10 +93,10 @@ extract 3 aria
 err_has "aria2 has not finished the download"
 own_model piped && rm piped/model.safetensors && mkfifo piped/model.safetensors
 extract 4 piped
-err_has "piped/model.safetensors: expected a regular file, found a pipe"
+err_has "piped/model.safetensors: expected a file, found a pipe"
 own_model folder && rm folder/model.safetensors && mkdir folder/model.safetensors
 extract 4 folder
-err_has "folder/model.safetensors: expected a regular file, found a folder"
+err_has "folder/model.safetensors: expected a file, found a folder"
 gzip -c corpus.jsonl >packed.jsonl
 extract 3 model --set data.files=[packed.jsonl]
 err_has "packed.jsonl: expected lines of JSON as the name says, found gzip data; rename it to packed.jsonl.gz"

@@ -51,12 +51,12 @@ inline void write_tiny_cache(const std::filesystem::path& folder,
   data::CacheWriter writer(folder, plan, layer, 8);
   data::RowBlock rows;
   rows.input_BTD = at::randn({num_rows, 16, 20});
+  rows.tokens_BT = at::randint(1, 90, {num_rows, 16}, at::kInt);
+  rows.tokens_BT.select(1, 0).zero_();
   rows.target_BTD = component == Component::kAttention
                         ? kernels::mhsa_forward(layer, rows.input_BTD)
                         : at::matmul(at::matmul(rows.input_BTD, at::randn({20, 30}) * 0.3).relu(),
                                      at::randn({30, 20}) * 0.3);
-  rows.tokens_BT = at::randint(1, 90, {num_rows, 16}, at::kInt);
-  rows.tokens_BT.select(1, 0).zero_();
   rows.scored_BT = rows.tokens_BT != 0;
   for (int64_t row = 0; row < num_rows; ++row) {
     rows.document.push_back(row);

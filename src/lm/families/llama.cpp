@@ -42,8 +42,7 @@ LayerSpec read_llama_sizes(const Json& json,
   static_cast<void>(known_word(json, where, "hidden_act", {"silu", "swish"}));
   spec.rope = read_rope(json, where, config.head_width);
   LORSA_CHECK(spec.rope.rotary_dim == config.head_width, FormatError,
-              "{}: partial_rotary_factor other than 1 is not supported for {}", where,
-              config.architecture);
+              "{}: partial_rotary_factor must be 1 for {}", where, config.architecture);
   return spec;
 }
 
@@ -62,8 +61,7 @@ void read_qwen3_config(const Json& json, const std::string& where, ModelConfig& 
   spec.qk_norm = true;
   set_all_layers(spec, where, config);
   LORSA_CHECK(!member_or<bool>(json, "use_sliding_window", where, false), FormatError,
-              "{}: use_sliding_window = true is not supported: every layer must see all positions",
-              where);
+              "{}: use_sliding_window = true is not supported: layers see all positions", where);
   const Json layer_types = member_or<Json>(json, "layer_types", where, Json::array());
   for (const Json& type : layer_types) {
     LORSA_CHECK(type == "full_attention", FormatError,

@@ -127,8 +127,7 @@ void start_lorsa(const DictionaryShape& shape,
                  DictionaryWeights& w) {
   const bool needs_layer = config.qk == QkInit::kMhsa || config.ov == OvInit::kActiveSubspace;
   LORSA_CHECK(!needs_layer || sample.attention != nullptr, ConfigError,
-              "init: mhsa and active_subspace need the layer's own attention, which this cache "
-              "does not hold");
+              "init: mhsa and active_subspace need the layer's own attention, not in this cache");
   LORSA_CHECK(
       config.ov != OvInit::kActiveSubspace || config.qk == QkInit::kMhsa, ConfigError,
       "init.ov: active_subspace follows the copied heads: it needs init.qk: mhsa, found random");

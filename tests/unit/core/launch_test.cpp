@@ -93,7 +93,7 @@ TEST_CASE("nonsense from a launcher is refused with the variable's name", "[core
     const Environment environment({{"RANK", rank}, {"WORLD_SIZE", size}});
     return test::message_of<ConfigError>([] { static_cast<void>(launch_rank()); });
   };
-  test::require_parts(refused("4", "4"), {"RANK in the environment", "0 to 3", "'4'"});
+  test::require_parts(refused("4", "4"), {"environment: RANK", "0 to 3", "'4'"});
   test::require_parts(refused("-1", "4"), {"RANK", "'-1'"});
   test::require_parts(refused("one", "4"), {"RANK", "'one'"});
   test::require_parts(refused("0", "0"), {"WORLD_SIZE", "'0'"});

@@ -103,7 +103,7 @@ TEST_CASE("rows out of range are refused", "[data]") {
   write_cache(folder.path(), 4);
   const CacheReader reader(folder.path());
   test::require_parts(test::message_of<FormatError>([&] { static_cast<void>(reader.read({4})); }),
-                      {folder.path().string(), "[0, 4)", "found 4"});
+                      {folder.path().string(), "below 4", "found 4"});
   REQUIRE_THROWS_AS(reader.read({-1}), FormatError);
   REQUIRE(reader.read({}).input_BTD.size(0) == 0);
 }

@@ -159,9 +159,9 @@ TEST_CASE("a manifest that contradicts itself is refused with file, key, expecte
   test::require_parts(refused("\"d_model\": 3", "\"width\": 3"), {"d_model", "found nothing"});
   test::require_parts(refused("\"num_rows\": 3", "\"num_rows\": -3"), {"num_rows", "-3"});
   test::require_parts(refused("\"num_tokens\": 15", "\"num_tokens\": 16"),
-                      {"num_tokens: expected num_rows * context_length = 15, found 16"});
+                      {"num_tokens: the rows hold 15, found 16"});
   test::require_parts(refused("\"num_rows\": 2,", "\"num_rows\": 7,"),
-                      {"num_rows: expected 8 as the shards hold, found 3"});
+                      {"num_rows: the shards hold 8, found 3"});
   test::require_parts(refused("\"store\": \"input\"", "\"store\": \"both\""),
                       {"store: expected one of input_and_target, input, found \"both\""});
   test::require_parts(refused("\"float32\"", "\"float64\""), {"dtype", "bfloat16, float32, int8"});

@@ -179,7 +179,7 @@ TEST_CASE("context lengths that cannot be had are refused before any row is read
   test::require_parts(message(20, ""), {"`context_lengths`", "`model`"});
   test::require_parts(message(257, model), {"`context_lengths`: 257", "256 positions", model});
   test::require_parts(message(46, model), {"5 held-out rows of 12", "found 4", "cache"});
-  test::require_parts(message(1, model), {"2 or more", "found 1"});
+  test::require_parts(message(1, model), {"2 or more: 1"});
 }
 
 TEST_CASE("a table of several checkpoints ends with what their errors share", "[eval]") {

@@ -140,7 +140,7 @@ TEST_CASE("points without a power law are refused with a reason", "[experiments]
   const auto reason = [](const std::vector<double>& places, const std::vector<double>& values) {
     return test::message_of<ConfigError>([&] { (void)fit_power_law(places, values); });
   };
-  test::require_parts(reason(x, {1, 2, 3}), {"5 places", "3 values"});
+  test::require_parts(reason(x, {1, 2, 3}), {"5 x", "3 y"});
   test::require_parts(reason({1, 2, 4, 4, 4}, {5, 4, 3, 2, 1}), {"4 different x", "has 3"});
   test::require_parts(reason(x, {5, 4, -3, 2, 1}), {"point 2", "-3"});
   test::require_parts(reason({0, 2, 4, 8, 16}, {5, 4, 3, 2, 1}), {"point 0"});

@@ -184,7 +184,7 @@ TEST_CASE("a member that results lack is named, and the old page stays", "[exper
 TEST_CASE("results of another schema or with plots that do not read are refused", "[experiments]") {
   io::Json wrong = results();
   wrong["schema"] = 2;
-  test::require_parts(reason(wrong), {"schema", "expected 1", "found 2"});
+  test::require_parts(reason(wrong), {"schema", "expected 1", "not 2"});
   wrong = results();
   wrong["page"]["curves"][0] = "fvu over tokens";
   test::require_parts(reason(wrong), {"curves[0]", "Y against X", "fvu over tokens"});

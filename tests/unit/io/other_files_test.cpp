@@ -76,7 +76,7 @@ TEST_CASE("pipes are refused, not waited for; links to nothing are explained", "
   REQUIRE(::mkfifo((dir / "pipe").c_str(), 0600) == 0);
   test::require_parts(
       test::message_of<IoError>([&] { static_cast<void>(read_file(dir / "pipe")); }),
-      {"expected a regular file, found a pipe"});
+      {"expected a file, found a pipe"});
   test::require_parts(
       test::message_of<IoError>([&] { const SafetensorsReader reader(dir / "pipe"); }),
       {"found a pipe"});

@@ -90,7 +90,7 @@ TEST_CASE("wrong dtypes, shapes and ranges are refused by tensor name", "[io]") 
   test::require_parts(tensor_refusal(file_of(tensor("F32", "\"4\"", "[0,4]"), 4)),
                       {"shape", "string"});
   test::require_parts(tensor_refusal(file_of(tensor("F32", "[2]", "[0,4]"), 4)),
-                      {"tensor \"x\"", "expected 8 bytes", "range of 4"});
+                      {"tensor \"x\"", "expected 8 bytes", "found 4"});
   test::require_parts(tensor_refusal(file_of(tensor("F32", "[1]", "[4,0]"), 4)),
                       {"data_offsets", "[4, 0]"});
   test::require_parts(tensor_refusal(file_of(tensor("F32", "[1]", "[0,-4]"), 4)),

@@ -37,7 +37,8 @@ TEST_CASE("all dtypes of the format are known with their sizes", "[io]") {
       write_file(dir / "a", one_tensor(name, 8, wrong));
       test::require_parts(
           test::message_of<FormatError>([&] { const SafetensorsReader reader(dir / "a"); }),
-          {"tensor \"x\"", formatted("expected {} bytes", size), formatted("range of {}", wrong)});
+          {"tensor \"x\"", formatted("expected {} bytes", size),
+           formatted("dtype, found {}", wrong)});
     }
   }
 }

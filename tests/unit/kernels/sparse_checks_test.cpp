@@ -19,7 +19,7 @@ TEST_CASE("top_k_heads refuses shapes, dtypes and strides that do not fit", "[ke
   REQUIRE_NOTHROW(call(z, norm, 6));
   REQUIRE_THROWS_AS(call(z, norm, 0), ShapeError);
   REQUIRE_THROWS_WITH(call(z, norm, 7), Catch::Contains("top_k = 7") && Catch::Contains("6"));
-  REQUIRE_THROWS_WITH(call(z, at::ones({5}), 2), Catch::Contains("norm_H has shape [5]"));
+  REQUIRE_THROWS_WITH(call(z, at::ones({5}), 2), Catch::Contains("norm_H is [5]"));
   REQUIRE_THROWS_AS(call(z, norm.to(at::kDouble), 2), ShapeError);
   REQUIRE_THROWS_AS(call(z[0], norm, 2), ShapeError);
   REQUIRE_THROWS_AS(call(z.to(at::kLong), norm, 2), ShapeError);
@@ -68,7 +68,7 @@ TEST_CASE("adam_step_ refuses what does not fit", "[kernels]") {
   const at::Tensor gradient = at::ones({4, 3});
   REQUIRE_NOTHROW(kernels::adam_step_(parameter, gradient, first, second, AdamHyper{}));
   REQUIRE_THROWS_WITH(kernels::adam_step_(parameter, at::ones({3, 4}), first, second, AdamHyper{}),
-                      Catch::Contains("gradient has shape [3, 4]"));
+                      Catch::Contains("gradient is [3, 4]"));
   REQUIRE_THROWS_AS(
       kernels::adam_step_(parameter, at::ones({3, 4}).t(), first, second, AdamHyper{}), ShapeError);
   REQUIRE_THROWS_AS(

@@ -307,7 +307,7 @@ TEST_CASE("the kind of a checkpoint folder is told by its files", "[model]") {
   const auto message = [&](const fs::path& folder) {
     return test::message_of<FormatError>([&] { static_cast<void>(model::detect_kind(folder)); });
   };
-  test::require_parts(message(dir / "ours"), {"lorsa.json, final.pth", "--from"});
+  test::require_parts(message(dir / "ours"), {"lorsa.json, final.pth", "`from`"});
   test::require_parts(message(dir.path()), {"sae_weights.safetensors", "none of them"});
   fs::create_directories(dir / "dcp/sae_weights.dcp");
   test::require_parts(message(dir / "dcp"), {"sae_weights.dcp", "with llamascopium"});
