@@ -40,18 +40,19 @@ inline data::Manifest tiny_plan(int64_t d_model, int64_t context_length) {
   return plan;
 }
 
-/// Writes `num_rows` rows of 16 random positions, every fifth row held out. Targets are by
-/// tiny_attention(), those of an MLP relu(x W) V of 30 hidden units.
+/// Writes `num_rows` rows of 16 random positions, every fifth row held out, always the same.
+/// Targets are by tiny_attention(), those of an MLP relu(x W) V of 30 hidden units.
 inline void write_tiny_cache(const std::filesystem::path& folder,
                              int64_t num_rows,
-                             Component component = Component::kAttention) {
+                             Component component = Component::kAttention,
+                             int64_t lowest_token = 1) {
   const kernels::Mhsa layer = tiny_attention();
   data::Manifest plan = tiny_plan(20, 16);
   plan.site.component = component;
   data::CacheWriter writer(folder, plan, layer, 8);
   data::RowBlock rows;
   rows.input_BTD = at::randn({num_rows, 16, 20});
-  rows.tokens_BT = at::randint(1, 90, {num_rows, 16}, at::kInt);
+  rows.tokens_BT = at::randint(lowest_token, 90, {num_rows, 16}, at::kInt);
   rows.tokens_BT.select(1, 0).zero_();
   rows.target_BTD = component == Component::kAttention
                         ? kernels::mhsa_forward(layer, rows.input_BTD)
