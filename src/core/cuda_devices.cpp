@@ -2,6 +2,7 @@
 #include <ATen/cuda/CUDAContextLight.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 
 #include "core/cuda_plugin.h"
 #include "lorsa/core/api.h"
@@ -30,7 +31,8 @@ lorsa::TensorMemory tensor_memory(int device) {
           stats.num_device_alloc};
 }
 
-void synchronize() {
+void synchronize(int device) {
+  const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
   c10::cuda::device_synchronize();
 }
 

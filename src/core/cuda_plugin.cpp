@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "lorsa/core/error.h"
@@ -31,10 +32,32 @@ void* open_plugin() {
               "this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON");
   const fs::path path = plugin_path();
   void* plugin = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  LORSA_CHECK(plugin != nullptr, DeviceError, "the CUDA part of lorsa cannot be loaded: {}",
+  LORSA_CHECK(plugin != nullptr, DeviceError, "lorsa's CUDA part cannot be loaded: {}",
               ::dlerror());
   return plugin;
 }
+
+/// LibTorch asks for its CUDA part once, at the first seed, autograd pass, pinned tensor or
+/// convolution of a process, and remembers that there was none: what a program does before it
+/// first asks lorsa for a device must find it loaded.
+const struct LoadedWithTheLibrary {
+  LoadedWithTheLibrary() {
+    Dl_info here{};
+    const bool is_plugin = ::dladdr(reinterpret_cast<const void*>(&cuda_symbol), &here) != 0 &&
+                           here.dli_fname != nullptr &&
+                           fs::path(here.dli_fname).filename() == kFile;
+    if (!LORSA_HAS_CUDA || is_plugin || !has_cuda_driver()) {
+      return;
+    }
+    // A plan fills nine tenths of the device: blocks of gigabytes would not fit between others.
+    static_cast<void>(::setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", /*overwrite=*/0));
+    try {
+      static_cast<void>(cuda_symbol("lorsa_cuda_devices"));
+    } catch (const Error&) {
+      // The first use of a device says what is wrong.
+    }
+  }
+} kLoadedWithTheLibrary;
 
 }  // namespace
 
@@ -51,6 +74,9 @@ const CudaDevices& cuda_devices() {
 }
 
 bool has_cuda_driver() {
+  if (std::getenv("LORSA_ASSUME_CUDA_DRIVER") != nullptr) {
+    return true;
+  }
   void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
   if (driver != nullptr) {
     ::dlclose(driver);

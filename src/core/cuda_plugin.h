@@ -12,9 +12,8 @@
 namespace lorsa {
 
 /// The plug-in's exported object `name`; the first call loads the plug-in. Throws DeviceError where
-/// this lorsa was built without CUDA or the plug-in cannot be loaded, naming file and cause.
-///
-/// LibTorch looks for its CUDA part once: nothing may ask it for CUDA before the first call.
+/// this lorsa was built without CUDA or the plug-in cannot be loaded, naming file and cause. Where
+/// there is a driver the plug-in is loaded with the library.
 [[nodiscard]] const void* cuda_symbol(const char* name);
 
 /// What core asks of the CUDA runtime; exported as "lorsa_cuda_devices".
@@ -23,14 +22,14 @@ struct CudaDevices {
   std::string (*name)(int device);  ///< such as "NVIDIA H100"
   int64_t (*memory_bytes)(int device);
   TensorMemory (*tensor_memory)(int device);
-  void (*synchronize)();  ///< waits for the current device; throws what its work threw
+  void (*synchronize)(int device);  ///< waits for all its work; throws what that threw
 };
 
 /// Throws as cuda_symbol().
 [[nodiscard]] const CudaDevices& cuda_devices();
 
 /// Whether a driver is installed. Without one there are no devices and the plug-in need not be
-/// loaded.
+/// loaded. LORSA_ASSUME_CUDA_DRIVER in the environment makes it true, for tests.
 [[nodiscard]] bool has_cuda_driver();
 
 }  // namespace lorsa

@@ -71,10 +71,8 @@ c10::Device resolve_device(const std::string& name, int64_t local_rank) {
   std::optional<int> index = cuda_index(name);
   LORSA_CHECK(index.has_value(), ConfigError,
               "device: expected auto, cpu, cuda or cuda:N, found '{}'", name);
-  LORSA_CHECK(
-      LORSA_HAS_CUDA, DeviceError,
-      "device {}: this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON",
-      name);
+  LORSA_CHECK(LORSA_HAS_CUDA, DeviceError,
+              "device {}: built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON", name);
   const int count = num_cuda_devices();
   if (name == "cuda" && count > 1) {
     index = static_cast<int>(std::min<int64_t>(local_rank, 127));
@@ -129,7 +127,7 @@ TensorMemory tensor_memory(c10::Device device) {
 
 void synchronize(c10::Device device) {
   if (device.is_cuda()) {
-    cuda_devices().synchronize();
+    cuda_devices().synchronize(device.index());
   }
 }
 
