@@ -166,7 +166,7 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
     using T = decltype(type);
     const cuda::DecodeInput<T> in = input_of<T>(kept, W_O_HD, {});
     const at::Tensor workspace =
-        at::empty({static_cast<int64_t>(cuda::decode_backward_workspace_bytes(in.shape))},
+        at::empty({static_cast<int64_t>(cuda::decode_backward_workspace_bytes<T>(in.shape))},
                   W_O_HD.options().dtype(at::kByte));
     const cuda::BackwardOutput<T> out{pointer<T>(result.grad_value_PK),
                                       pointer<cuda::Sum<T>>(result.grad_W_O_HD),

@@ -48,11 +48,14 @@ struct BackwardOutput {
 };
 
 /// Bytes of device scratch that decode_backward needs.
+template <typename T>
 size_t decode_backward_workspace_bytes(DecodeShape shape);
 
 /// The three gradients. Entries are sorted by head (stable, so a head's positions ascend; entries
-/// of value 0 go nowhere), then one block per head sums its list: no atomics, the same bits every
-/// time. `workspace` is aligned to 256 bytes. P * K must be below 2^31.
+/// of value 0 go nowhere) and cut into parts of equal length, a block each, so that a head that
+/// acts everywhere takes no longer than others; heads that reach over an edge are put together in a
+/// second pass: no atomics, the same bits every time. `workspace` is aligned to 256 bytes. P * K
+/// must be below 2^31.
 template <typename T>
 cudaError_t decode_backward(const DecodeInput<T>& in,
                             const T* grad_y_PD,

@@ -7,14 +7,23 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kTile = 128;
+/// Entries of a part of the sorted list, which one block adds: a head that acts everywhere takes no
+/// longer than others. A multiple of kTile.
+constexpr int64_t kPart = 1024;
+
+int64_t num_parts(DecodeShape shape) {
+  return (shape.positions * shape.k + kPart - 1) / kPart;
+}
 
 /// Scratch of decode_backward, carved out of one allocation; every part is aligned to 256 bytes.
+template <typename T>
 struct Workspace {
   uint32_t* key = nullptr;
   uint32_t* sorted_key = nullptr;
   uint32_t* entry = nullptr;
   uint32_t* sorted_entry = nullptr;
   int64_t* offset_H1 = nullptr;
+  Sum<T>* edge = nullptr;  ///< [parts, 2, D]: what a part has of heads that reach over its edges
   void* cub = nullptr;
   size_t cub_bytes = 0;
   size_t total_bytes = 0;
@@ -32,6 +41,8 @@ struct Workspace {
     entry = static_cast<uint32_t*>(take(entries * sizeof(uint32_t)));
     sorted_entry = static_cast<uint32_t*>(take(entries * sizeof(uint32_t)));
     offset_H1 = static_cast<int64_t*>(take(static_cast<size_t>(shape.heads + 1) * sizeof(int64_t)));
+    edge = static_cast<Sum<T>*>(
+        take(static_cast<size_t>(num_parts(shape) * 2 * shape.width) * sizeof(Sum<T>)));
     query_error = sort(nullptr, shape, nullptr);
     cub = take(cub_bytes);
     total_bytes = used;
@@ -84,49 +95,88 @@ __global__ void offset_kernel(const uint32_t* sorted_key,
   offset_H1[h] = low;
 }
 
-/// One block per head: adds value * grad_y row by row of its list, threads over D.
+/// The block of a part and of kThreads * V columns adds value * grad_y over the part's entries. A
+/// head that begins and ends in the part is written; of another the part's share goes to `edge`:
+/// row 0 for a head that began before, row 1 for one that begins here.
 template <typename T, int V>
 __global__ void __launch_bounds__(kThreads) grad_W_O_kernel(DecodeInput<T> in,
                                                             const T* grad_y_PD,
+                                                            const uint32_t* sorted_key,
                                                             const uint32_t* sorted_entry,
                                                             const int64_t* offset_H1,
+                                                            Sum<T>* edge,
                                                             Sum<T>* grad_W_O_HD) {
   __shared__ Sum<T> value[kTile];
   __shared__ int64_t position[kTile];
-  const int64_t h = blockIdx.x;
-  const int64_t first = offset_H1[h];
-  const int64_t last = offset_H1[h + 1];
+  __shared__ int64_t head[kTile];
+  const int64_t part = blockIdx.x;
+  const int64_t begin = part * kPart;
+  const int64_t acting = offset_H1[in.shape.heads];
+  const int64_t end = begin + kPart < acting ? begin + kPart : acting;
   const int tid = static_cast<int>(threadIdx.x);
-  for (int64_t start = 0; start < in.shape.width; start += kThreads * V) {
-    const int64_t column = start + static_cast<int64_t>(tid) * V;
-    const bool active = column < in.shape.width;
-    Sum<T> sum[V] = {};
-    for (int64_t tile = first; tile < last; tile += kTile) {
-      const int count = static_cast<int>(last - tile < kTile ? last - tile : kTile);
-      __syncthreads();
-      for (int i = tid; i < count; i += kThreads) {
-        const int64_t entry = sorted_entry[tile + i];
-        value[i] = to_sum(in.value_PK[entry]);
-        position[i] = entry / in.shape.k;
-      }
-      __syncthreads();
-      if (active) {
+  const int64_t column = (static_cast<int64_t>(blockIdx.y) * kThreads + tid) * V;
+  const bool active = column < in.shape.width;
+  Sum<T> sum[V] = {};
+  for (int64_t tile = begin; tile < end; tile += kTile) {
+    const int count = static_cast<int>(end - tile < kTile ? end - tile : kTile);
+    __syncthreads();
+    for (int i = tid; i < count; i += kThreads) {
+      const int64_t entry = sorted_entry[tile + i];
+      value[i] = to_sum(in.value_PK[entry]);
+      position[i] = entry / in.shape.k;
+      head[i] = sorted_key[tile + i];
+    }
+    __syncthreads();
+    for (int run = 0; active && run < count;) {
+      const int64_t h = head[run];
+      const int64_t last = offset_H1[h + 1] < end ? offset_H1[h + 1] : end;
+      const int stop = last - tile < count ? static_cast<int>(last - tile) : count;
 #pragma unroll 4
-        for (int i = 0; i < count; ++i) {
-          const auto row = load_pack<V>(grad_y_PD + position[i] * in.shape.width + column);
+      for (int i = run; i < stop; ++i) {
+        const auto row = load_pack<V>(grad_y_PD + position[i] * in.shape.width + column);
 #pragma unroll
-          for (int v = 0; v < V; ++v) {
-            sum[v] += value[i] * to_sum(row.x[v]);
-          }
+        for (int v = 0; v < V; ++v) {
+          sum[v] += value[i] * to_sum(row.x[v]);
+        }
+      }
+      run = stop;
+      if (tile + stop == last) {
+        const bool began_before = offset_H1[h] < begin;
+        const bool goes_on = offset_H1[h + 1] > end;
+        Sum<T>* row = began_before || goes_on
+                          ? edge + (part * 2 + (began_before ? 0 : 1)) * in.shape.width
+                          : grad_W_O_HD + h * in.shape.width;
+#pragma unroll
+        for (int v = 0; v < V; ++v) {
+          row[column + v] = sum[v];
+          sum[v] = Sum<T>{0};
         }
       }
     }
-    if (active) {
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        grad_W_O_HD[h * in.shape.width + column + v] = sum[v];
-      }
+  }
+}
+
+/// One block per head: zeros for one that acts nowhere, the sum over parts, in order, for one that
+/// reaches over an edge; grad_W_O_kernel has written the others.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) grad_W_O_edges_kernel(DecodeShape shape,
+                                                                  const int64_t* offset_H1,
+                                                                  const Sum<T>* edge,
+                                                                  Sum<T>* grad_W_O_HD) {
+  const int64_t h = blockIdx.x;
+  const int64_t first = offset_H1[h];
+  const int64_t last = offset_H1[h + 1];
+  const int64_t first_part = first / kPart;
+  const int64_t last_part = (last - 1) / kPart;
+  if (first < last && first_part == last_part) {
+    return;
+  }
+  for (int64_t column = threadIdx.x; column < shape.width; column += kThreads) {
+    Sum<T> sum = first < last ? edge[(first_part * 2 + 1) * shape.width + column] : Sum<T>{0};
+    for (int64_t part = first_part + 1; first < last && part <= last_part; ++part) {
+      sum += edge[part * 2 * shape.width + column];
     }
+    grad_W_O_HD[h * shape.width + column] = sum;
   }
 }
 
@@ -210,7 +260,7 @@ cudaError_t grad_W_O(const DecodeInput<T>& in,
                      const T* grad_y_PD,
                      Sum<T>* grad_W_O_HD,
                      bool packs,
-                     Workspace& workspace,
+                     Workspace<T>& workspace,
                      cudaStream_t stream) {
   const int64_t entries = in.shape.positions * in.shape.k;
   cudaError_t error = cudaSuccess;
@@ -230,18 +280,32 @@ cudaError_t grad_W_O(const DecodeInput<T>& in,
   if (error != cudaSuccess) {
     return error;
   }
-  const auto launch = [&](auto kernel) {
-    kernel<<<static_cast<unsigned>(in.shape.heads), kThreads, 0, stream>>>(
-        in, grad_y_PD, workspace.sorted_entry, workspace.offset_H1, grad_W_O_HD);
+  const auto launch = [&](auto kernel, int columns) {
+    const dim3 blocks(static_cast<unsigned>(num_parts(in.shape)),
+                      blocks_for(in.shape.width, kThreads * columns));
+    kernel<<<blocks, kThreads, 0, stream>>>(in, grad_y_PD, workspace.sorted_key,
+                                            workspace.sorted_entry, workspace.offset_H1,
+                                            workspace.edge, grad_W_O_HD);
     return after_launch(stream);
   };
-  return packs ? launch(grad_W_O_kernel<T, kPackWidth<T>>) : launch(grad_W_O_kernel<T, 1>);
+  if (entries > 0) {
+    error = packs ? launch(grad_W_O_kernel<T, kPackWidth<T>>, kPackWidth<T>)
+                  : launch(grad_W_O_kernel<T, 1>, 1);
+  }
+  if (error != cudaSuccess) {
+    return error;
+  }
+  grad_W_O_edges_kernel<T><<<static_cast<unsigned>(in.shape.heads), kThreads, 0, stream>>>(
+      in.shape, workspace.offset_H1, workspace.edge, grad_W_O_HD);
+  return after_launch(stream);
 }
 
 }  // namespace
 
+template <typename T>
 size_t decode_backward_workspace_bytes(DecodeShape shape) {
-  return Workspace(nullptr, shape).total_bytes;
+  // More is refused by decode_backward(), and CUB's counts would wrap.
+  return shape.positions * shape.k > INT32_MAX ? 0 : Workspace<T>(nullptr, shape).total_bytes;
 }
 
 template <typename T>
@@ -258,7 +322,7 @@ cudaError_t decode_backward(const DecodeInput<T>& in,
   if (width == 0) {
     return cudaErrorInvalidValue;
   }
-  Workspace workspace(workspace_base, in.shape);
+  Workspace<T> workspace(workspace_base, in.shape);
   if (workspace.query_error != cudaSuccess) {
     return workspace.query_error;
   }
@@ -276,6 +340,7 @@ cudaError_t decode_backward(const DecodeInput<T>& in,
 }
 
 #define LORSA_INSTANTIATE(T)                                                          \
+  template size_t decode_backward_workspace_bytes<T>(DecodeShape);                    \
   template cudaError_t decode_backward<T>(const DecodeInput<T>&, const T*, Selection, \
                                           const BackwardOutput<T>&, void*, cudaStream_t);
 

@@ -101,20 +101,32 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const T* z_PH,
   const T* z = z_PH + p * shape.z_stride;
   const int heads = static_cast<int>(shape.heads);
 
+  // A few loads before what depends on them: a branch or an atomic between two of them makes the
+  // second wait for the first, and a block of this size has no other to hide that.
+  constexpr int kAtOnce = kItems > 32 ? 4 : kItems < 8 ? kItems : 8;
   unsigned key[kItems];
+  int lowest_invalid = heads;
 #pragma unroll
-  for (int i = 0; i < kItems; ++i) {
-    const int head = i * kThreads + tid;
-    key[i] = 0;
-    if (head < heads) {
-      const float value = to_sum(z[head]);
-      const float magnitude = is_signed ? fabsf(value) : (value < 0.0f ? 0.0f : value);
-      const float score = magnitude * norm_H[head] + 0.0f;  // + 0 makes -0 a +0, whose bits order
-      if (!(score >= 0.0f)) {
-        atomicMin(first_invalid, static_cast<unsigned long long>(p * shape.heads + head));
-      }
-      key[i] = __float_as_uint(score);
+  for (int first = 0; first < kItems; first += kAtOnce) {
+    float value[kAtOnce];
+    float norm[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int head = (first + i) * kThreads + tid;
+      value[i] = head < heads ? to_sum(z[head]) : 0.0f;
+      norm[i] = head < heads ? norm_H[head] : 0.0f;
     }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int head = (first + i) * kThreads + tid;
+      const float magnitude = is_signed ? fabsf(value[i]) : (value[i] < 0.0f ? 0.0f : value[i]);
+      const float score = magnitude * norm[i] + 0.0f;  // + 0 makes -0 a +0, whose bits order
+      lowest_invalid = !(score >= 0.0f) && head < lowest_invalid ? head : lowest_invalid;
+      key[first + i] = __float_as_uint(score);
+    }
+  }
+  if (lowest_invalid < heads) {
+    atomicMin(first_invalid, static_cast<unsigned long long>(p * shape.heads + lowest_invalid));
   }
 
   unsigned prefix = 0;
