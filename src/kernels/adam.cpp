@@ -77,7 +77,7 @@ void adam_step_(at::Tensor& parameter,
     check_tensor(bfloat16_copy, "bfloat16_copy", shape, at::kBFloat16, parameter.device());
   }
   LORSA_CHECK(hyper.step >= 1, Error, "adam_step_: step = {}, expected 1 or more", hyper.step);
-  if (parameter.is_cuda()) {
+  if (runs_on_device(parameter)) {
     cuda_backend().adam_step_(parameter, gradient, first_moment, second_moment, hyper,
                               bfloat16_copy);
   } else if (dtype == at::kFloat) {
@@ -90,7 +90,7 @@ void adam_step_(at::Tensor& parameter,
 at::Tensor squared_norm(const at::Tensor& tensor) {
   const PartTimer timer(Part::kOptimizer);
   check_full_precision(tensor, "tensor");
-  if (tensor.is_cuda()) {
+  if (runs_on_device(tensor)) {
     return cuda_backend().squared_norm(tensor);
   }
   return tensor.scalar_type() == at::kFloat ? squared_norm_cpu<float>(tensor)

@@ -4,6 +4,7 @@
 
 #include "kernels/attention_backward.h"
 #include "kernels/checks.h"
+#include "kernels/cuda_backend.h"
 #include "kernels/device_attention.h"
 #include "kernels/grouped_attention.h"
 #include "kernels/part_timer.h"
@@ -54,7 +55,7 @@ AttentionResult attention_forward(const at::Tensor& q_BTSE,
                                   double attn_scale) {
   const PartTimer timer(Part::kAttentionForward);
   const Sizes n = check(q_BTSE, k_BTSE, v_BTSG);
-  if (!q_BTSE.is_cpu()) {
+  if (runs_on_device(q_BTSE)) {
     return device_attention_forward(q_BTSE, k_BTSE, v_BTSG, attn_scale);
   }
   if (rounds_on_cpu(q_BTSE)) {
@@ -85,7 +86,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
       grad_PK.sizes() == head_PK.sizes() && grad_PK.dim() == 2 && grad_PK.size(0) == n.B * n.T,
       ShapeError, "attention_backward: expected grad and head [{}, K], found {} and {}", n.B * n.T,
       grad_PK.sizes(), head_PK.sizes());
-  if (!q_BTSE.is_cpu()) {
+  if (runs_on_device(q_BTSE)) {
     const at::Tensor grad_z_PH = scatter_kept(grad_PK, head_PK, result.z_PH.size(1));
     return device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH, attn_scale,
                                      gradients);
@@ -117,7 +118,7 @@ AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
               result.z_PH.sizes(), result.z_PH.scalar_type(), grad_z_PH.sizes(),
               grad_z_PH.scalar_type());
   const at::Tensor grad_z = grad_z_PH.contiguous();
-  if (!q_BTSE.is_cpu()) {
+  if (runs_on_device(q_BTSE)) {
     return device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z, attn_scale, gradients);
   }
   if (rounds_on_cpu(q_BTSE)) {

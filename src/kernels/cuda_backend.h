@@ -25,4 +25,8 @@ struct CudaBackend {
 /// Loads the plug-in; DeviceError where there is none.
 [[nodiscard]] const CudaBackend& cuda_backend();
 
+/// Whether the functions of cuda_backend() compute with this tensor: it is on CUDA, or a test
+/// emulates the device on the CPU (emulated_device.h).
+[[nodiscard]] bool runs_on_device(const at::Tensor& tensor);
+
 }  // namespace lorsa::kernels

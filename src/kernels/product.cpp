@@ -8,6 +8,7 @@
 #include "kernels/block_product.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/transpose.h"
+#include "kernels/cuda_backend.h"
 #include "kernels/for_each_task.h"
 #include "kernels/part_timer.h"
 
@@ -31,7 +32,7 @@ constexpr int64_t kPadding = 16;
 constexpr int64_t kLeastRows = 64;
 
 bool in_blocks(const at::Tensor& a, const at::Tensor& b) {
-  return a.is_cpu() && b.is_cpu() && a.scalar_type() == at::kFloat &&
+  return !runs_on_device(a) && a.is_cpu() && b.is_cpu() && a.scalar_type() == at::kFloat &&
          b.scalar_type() == at::kFloat && a.size(0) >= kLeastRows && b.size(1) > 0;
 }
 

@@ -165,7 +165,7 @@ void apply_rope_(at::Tensor& x_BTSE,
            part.scalar_type() == sum_dtype(x_BTSE.scalar_type());
   };
   const bool fast = fits(table.cos) && fits(table.sin);
-  if (fast && x_BTSE.is_cuda() && x_BTSE.scalar_type() != at::kHalf) {
+  if (fast && runs_on_device(x_BTSE) && x_BTSE.scalar_type() != at::kHalf) {
     cuda_backend().apply_rope_(x_BTSE, spec, table, direction);
   } else if (fast && x_BTSE.is_cpu() && x_BTSE.scalar_type() == at::kFloat) {
     rotate_on_cpu<float>(x_BTSE, spec, table, direction);

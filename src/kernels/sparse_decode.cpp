@@ -170,7 +170,7 @@ at::Tensor sparse_decode(const TopK& kept, const at::Tensor& W_O_HD, const at::T
   if (b_D.defined()) {
     check_tensor(b_D, "b_D", {W_O_HD.size(1)}, sum_dtype(W_O_HD.scalar_type()), W_O_HD.device());
   }
-  if (W_O_HD.is_cuda()) {
+  if (runs_on_device(W_O_HD)) {
     return cuda_backend().sparse_decode(kept, W_O_HD, b_D);
   }
   if (rounds_on_cpu(W_O_HD)) {
@@ -199,7 +199,7 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
                   (scored_P.scalar_type() == at::kBool || scored_P.scalar_type() == at::kByte),
               ShapeError, "scored_P is not a bool or uint8 tensor");
   check_tensor(scored_P, "scored_P", {positions}, scored_P.scalar_type(), W_O_HD.device());
-  if (W_O_HD.is_cuda()) {
+  if (runs_on_device(W_O_HD)) {
     return cuda_backend().sparse_decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale);
   }
   if (rounds_on_cpu(W_O_HD)) {
@@ -222,7 +222,7 @@ DecodeGradients sparse_decode_backward(const TopK& kept,
   check_kept(kept, W_O_HD);
   check_tensor(grad_y_PD, "grad_y_PD", {kept.value_PK.size(0), W_O_HD.size(1)},
                W_O_HD.scalar_type(), W_O_HD.device());
-  if (W_O_HD.is_cuda()) {
+  if (runs_on_device(W_O_HD)) {
     return cuda_backend().sparse_decode_backward(kept, W_O_HD, grad_y_PD, selection);
   }
   if (rounds_on_cpu(W_O_HD)) {
@@ -244,7 +244,7 @@ at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, in
               grad_PK.size(1), num_heads);
   check_tensor(grad_PK, "grad_PK", grad_PK.sizes(), grad_PK.scalar_type(), grad_PK.device());
   check_tensor(head_PK, "head_PK", grad_PK.sizes(), at::kInt, grad_PK.device());
-  if (grad_PK.is_cuda()) {
+  if (runs_on_device(grad_PK)) {
     return cuda_backend().scatter_kept(grad_PK, head_PK, num_heads);
   }
   if (rounds_on_cpu(grad_PK)) {

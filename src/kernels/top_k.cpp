@@ -62,7 +62,7 @@ TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Se
   LORSA_CHECK(z_PH.size(0) == 0 || heads == 1 || z_PH.stride(1) == 1, ShapeError,
               "the heads of z_PH are strided by {}; call contiguous() first", z_PH.stride(1));
   check_tensor(norm_H, "norm_H", {heads}, sum_dtype(z_PH.scalar_type()), z_PH.device());
-  if (z_PH.is_cuda()) {
+  if (runs_on_device(z_PH)) {
     return cuda_backend().top_k_heads(z_PH, norm_H, k, selection);
   }
   if (rounds_on_cpu(z_PH)) {
