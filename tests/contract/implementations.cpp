@@ -59,6 +59,7 @@ Implementation public_implementation(std::string name,
     kernels::adam_step_(p, g, m, v, hyper);
   };
   result.squared_norm = [](const at::Tensor& x) { return kernels::squared_norm(x).item<double>(); };
+  result.rope = kernels::apply_rope_;
   return result;
 }
 

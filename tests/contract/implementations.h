@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "lorsa/kernels/adam.h"
+#include "lorsa/kernels/rope.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::test {
 
-/// One implementation of the sparse kernels and of Adam, for the suites of this folder to run over.
-/// Every tensor that it returns was full of NaN (integers: of their maximum) before the kernel
-/// wrote.
+/// One implementation of the sparse kernels, of Adam and of RoPE, for the suites of this folder to
+/// run over. Every tensor that it returns was full of NaN (integers: of their maximum) before the
+/// kernel wrote.
 struct Implementation {
   std::string name;
   c10::Device device = c10::kCPU;
@@ -45,9 +46,16 @@ struct Implementation {
                      const kernels::AdamHyper&)>
       adam;
   std::function<double(const at::Tensor&)> squared_norm;
+  /// Empty for the reference loops, which have none.
+  std::function<void(at::Tensor& x_BTSE,
+                     const kernels::RopeSpec&,
+                     const kernels::RopeTable&,
+                     kernels::RopeDirection)>
+      rope = {};
 };
 
-/// What the binary at hand tests: reference and cpu in test_contract, cuda in test_gpu.
+/// What the binary at hand tests: reference and cpu in test_contract, cuda in test_gpu, its kernels
+/// without a device in test_emulation.
 const std::vector<Implementation>& implementations();
 
 /// The tensor functions of lorsa/kernels on `device`, their outputs poisoned.
