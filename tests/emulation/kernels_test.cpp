@@ -1,0 +1,49 @@
+#include <ATen/ATen.h>
+
+#include "contract/samples.h"
+#include "emulation/emulated_cuda.h"
+#include "emulation/grid.h"
+#include "support/test.h"
+
+// What only concerns the CUDA kernels, emulated.
+
+using namespace lorsa;
+using namespace lorsa::test;
+using emulation::EmulatedCuda;
+using kernels::Selection;
+
+TEST_CASE("emulated kernels compute what CUDA kernels would, and only then", "[emulation]") {
+  const at::Tensor z = normal({3, 40}, 71, at::kFloat, at::kCPU);
+  const at::Tensor norm = at::ones({40});
+  const int64_t before = emulation::counts().launches;
+  REQUIRE(kernels::top_k_heads(z, norm, 4, Selection::kPositive).head_PK.defined());
+  REQUIRE(emulation::counts().launches == before);
+  {
+    const EmulatedCuda device;
+    REQUIRE(kernels::top_k_heads(z, norm, 4, Selection::kPositive).head_PK.defined());
+  }
+  REQUIRE(emulation::counts().launches == before + 1);
+}
+
+TEST_CASE("emulated CUDA and the CPU keep the same heads", "[emulation][top_k]") {
+  const at::Tensor z = normal({4, 32768}, 71, at::kFloat, at::kCPU);
+  const at::Tensor norm = normal({32768}, 72, at::kFloat, at::kCPU).abs();
+  const kernels::TopK host = kernels::top_k_heads(z, norm, 64, Selection::kPositive);
+  const EmulatedCuda device;
+  const kernels::TopK ours = kernels::top_k_heads(z, norm, 64, Selection::kPositive);
+  REQUIRE(at::equal(ours.head_PK, host.head_PK));
+  REQUIRE(at::equal(ours.value_PK, host.value_PK));
+}
+
+TEST_CASE("adam_step_ emulated rounds the parameter into a bfloat16 copy", "[emulation][adam]") {
+  for (const int64_t size : {1, 4096, 4097}) {
+    at::Tensor parameter = normal({size}, 73, at::kFloat, at::kCPU);
+    at::Tensor first = at::zeros_like(parameter);
+    at::Tensor second = at::zeros_like(parameter);
+    const at::Tensor copy = at::zeros({size}, at::kBFloat16);
+    const EmulatedCuda device;
+    kernels::adam_step_(parameter, normal({size}, 74, at::kFloat, at::kCPU), first, second, {},
+                        copy);
+    REQUIRE(at::equal(copy, parameter.to(at::kBFloat16)));
+  }
+}
