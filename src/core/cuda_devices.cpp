@@ -1,5 +1,6 @@
 // Part of liblorsa_cuda.so.
 #include <ATen/cuda/CUDAContextLight.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -36,10 +37,44 @@ void synchronize(int device) {
   c10::cuda::device_synchronize();
 }
 
+/// Copies on a stream of their own.
+class CopyStream final : public lorsa::AsyncCopies {
+ public:
+  explicit CopyStream(int device)
+      : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false,
+                                             static_cast<c10::DeviceIndex>(device))) {}
+
+  // LibTorch's host allocator records an event behind the copy and gives the page-locked block out
+  // again only once that has passed: nobody refills it before. The result is memory of the copy
+  // stream, so that the copy need not wait for what the compute stream still does with its own.
+  at::Tensor begin(const at::Tensor& host) override {
+    const c10::cuda::CUDAStreamGuard guard(stream_);
+    return host.to(stream_.device(), host.scalar_type(), /*non_blocking=*/true);
+  }
+
+  void join(const std::vector<at::Tensor>& copies) override {
+    const c10::cuda::CUDAStream compute = c10::cuda::getCurrentCUDAStream(stream_.device_index());
+    at::cuda::CUDAEvent copied;
+    copied.record(stream_);
+    copied.block(compute);
+    // The copy stream takes their memory for the next copy only when `compute` is done with it.
+    for (const at::Tensor& copy : copies) {
+      c10::cuda::CUDACachingAllocator::recordStream(copy.storage().data_ptr(), compute);
+    }
+  }
+
+ private:
+  c10::cuda::CUDAStream stream_;
+};
+
+std::unique_ptr<lorsa::AsyncCopies> copies(int device) {
+  return std::make_unique<CopyStream>(device);
+}
+
 }  // namespace
 
 extern "C" {
 LORSA_API extern const lorsa::CudaDevices lorsa_cuda_devices;
-const lorsa::CudaDevices lorsa_cuda_devices = {count, name, memory_bytes, tensor_memory,
-                                               synchronize};
+const lorsa::CudaDevices lorsa_cuda_devices = {count,         name,        memory_bytes,
+                                               tensor_memory, synchronize, copies};
 }

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
+#include "lorsa/core/async_copies.h"
 #include "lorsa/core/device.h"
 
 // liblorsa_cuda.so holds what needs the CUDA libraries: loading those takes a program 0.15 s and
@@ -23,6 +25,7 @@ struct CudaDevices {
   int64_t (*memory_bytes)(int device);
   TensorMemory (*tensor_memory)(int device);
   void (*synchronize)(int device);  ///< waits for all its work; throws what that threw
+  std::unique_ptr<AsyncCopies> (*copies)(int device);
 };
 
 /// Throws as cuda_symbol().

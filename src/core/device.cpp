@@ -125,6 +125,10 @@ TensorMemory tensor_memory(c10::Device device) {
   return device.is_cuda() ? cuda_devices().tensor_memory(device.index()) : TensorMemory{};
 }
 
+std::unique_ptr<AsyncCopies> make_async_copies(c10::Device device) {
+  return device.is_cuda() ? cuda_devices().copies(device.index()) : nullptr;
+}
+
 void synchronize(c10::Device device) {
   if (device.is_cuda()) {
     cuda_devices().synchronize(device.index());

@@ -141,14 +141,16 @@ struct ActivationLoader::Impl {
 
   [[nodiscard]] Outcome read(int64_t batch) {
     try {
-      // LibTorch keeps pinned memory until copies out of it are done, so that is left to it.
+      // LibTorch gives pinned memory out again once copies out of it are done: the pool, which does
+      // not know of copies, would refill it before.
       Batch result = options.pin_memory
                          ? reader.make_batch(options.batch_rows, BatchMemory::kPinned)
                          : pool.take(reader, options.batch_rows);
-      reader.read_into(rows_of_batch(batch), result);
-      if (options.pin_memory) {
+      reader.read_into(rows_of_batch(batch), result, options.absent_targets);
+      if (options.pin_memory && result.target_BTD.defined()) {
         result.target_BTD = result.target_BTD.pin_memory();  // as it is if it is pinned already
-      } else {
+      }
+      if (!options.pin_memory) {
         pool.lend(result);
       }
       return result;

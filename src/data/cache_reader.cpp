@@ -249,7 +249,9 @@ Batch CacheReader::read(const std::vector<int64_t>& rows) const {
   return batch;
 }
 
-void CacheReader::read_into(const std::vector<int64_t>& rows, Batch& batch) const {
+void CacheReader::read_into(const std::vector<int64_t>& rows,
+                            Batch& batch,
+                            AbsentTargets absent) const {
   LORSA_CHECK(batch.tokens_BT.size(0) == static_cast<int64_t>(rows.size()), ShapeError,
               "batch: expected {} rows, found {}", rows.size(), batch.tokens_BT.size(0));
   for (const int64_t row : rows) {
@@ -261,7 +263,7 @@ void CacheReader::read_into(const std::vector<int64_t>& rows, Batch& batch) cons
   for (size_t slot = 0; slot < rows.size(); ++slot) {
     impl_->read_row(rows[slot], static_cast<int64_t>(slot), batch);
   }
-  if (impl_->manifest.store == StoreMode::kInput) {
+  if (impl_->manifest.store == StoreMode::kInput && absent == AbsentTargets::kRecompute) {
     batch.target_BTD = kernels::mhsa_forward(*impl_->attention, batch.input_BTD.to(at::kFloat));
   }
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "lorsa/core/async_copies.h"
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/launch.h"
@@ -81,8 +82,10 @@ data::LoaderOptions loader_options(const RunConfig::Data& settings,
   options.seed = order_seed(settings);
   options.start_position = start_position;
   options.depth = settings.read_ahead_batches;
+  const bool on_cuda = communicator.device().is_cuda();
   options.num_threads = settings.reader_threads;
-  options.pin_memory = communicator.device().is_cuda();
+  options.pin_memory = on_cuda;
+  options.absent_targets = on_cuda ? data::AbsentTargets::kLeave : data::AbsentTargets::kRecompute;
   return options;
 }
 
@@ -299,6 +302,7 @@ TrainSummary train_members(std::vector<Member>& members,
   std::vector<Learner> learners = make_learners(members, cache, *communicator);
   const TrainerState& state = first.state;
   data::ActivationLoader loader(cache, loader_options(first.data, *communicator, state.rows_seen));
+  const std::unique_ptr<AsyncCopies> copies = make_async_copies(communicator->device());
   Trainer::Hooks hooks;
   hooks.metrics_line = [&](size_t member, const std::string& line) {
     records.metrics_line(member, line);
@@ -307,7 +311,8 @@ TrainSummary train_members(std::vector<Member>& members,
   hooks.step_done = [&](int64_t tokens, double loss) { records.step_done(tokens, loss); };
   hooks.stop_requested = [] { return StopSignal::requested(); };
   Trainer trainer({first.train.tokens, first.log.every_tokens, checkpoint.every_tokens},
-                  {cache, loader, *communicator, learners, communicator->device()}, hooks);
+                  {cache, loader, *communicator, learners, communicator->device(), copies.get()},
+                  hooks);
   const bool finished = trainer.run();
   records.finish();
   if (!finished) {

@@ -40,15 +40,24 @@ inline data::Manifest tiny_plan(int64_t d_model, int64_t context_length) {
   return plan;
 }
 
+/// How a cache keeps its activations.
+struct Storage {
+  data::StoreDtype dtype = data::StoreDtype::kFloat32;
+  data::StoreMode store = data::StoreMode::kInputAndTarget;
+};
+
 /// Writes `num_rows` rows of 16 random positions, every fifth row held out, always the same.
 /// Targets are by tiny_attention(), those of an MLP relu(x W) V of 30 hidden units.
 inline void write_tiny_cache(const std::filesystem::path& folder,
                              int64_t num_rows,
                              Component component = Component::kAttention,
+                             const Storage& storage = {},
                              int64_t lowest_token = 1) {
   const kernels::Mhsa layer = tiny_attention();
   data::Manifest plan = tiny_plan(20, 16);
   plan.site.component = component;
+  plan.dtype = storage.dtype;
+  plan.store = storage.store;
   data::CacheWriter writer(folder, plan, layer, 8);
   data::RowBlock rows;
   rows.input_BTD = at::randn({num_rows, 16, 20});

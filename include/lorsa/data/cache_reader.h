@@ -32,6 +32,9 @@ enum class Side { kTraining, kHeldout, kAll };
 /// kPinned: page-locked, for copies to a CUDA device.
 enum class BatchMemory { kPageable, kPinned };
 
+/// The targets of a cache with store: input: kRecompute on the CPU, or kLeave undefined.
+enum class AbsentTargets { kRecompute, kLeave };
+
 /// Random access to the rows of a finished cache folder.
 ///
 /// Opens every shard once through HDF5 to find its datasets' offsets, then reads rows with pread:
@@ -54,7 +57,9 @@ class LORSA_API CacheReader {
   /// A batch that read_into() can fill with `num_rows` rows; values are not set.
   [[nodiscard]] Batch make_batch(int64_t num_rows, BatchMemory memory) const;
   /// read() into the memory of `batch`, made by make_batch() for as many rows.
-  void read_into(const std::vector<int64_t>& rows, Batch& batch) const;
+  void read_into(const std::vector<int64_t>& rows,
+                 Batch& batch,
+                 AbsentTargets absent = AbsentTargets::kRecompute) const;
   /// The layer's own attention (attention.safetensors + the manifest's RoPE), float32 on the CPU.
   /// Throws ConfigError where the cached site is none.
   [[nodiscard]] const kernels::Mhsa& attention() const;

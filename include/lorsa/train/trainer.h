@@ -2,16 +2,20 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "lorsa/core/api.h"
+#include "lorsa/core/async_copies.h"
 #include "lorsa/data/activation_loader.h"
 #include "lorsa/data/cache_reader.h"
 #include "lorsa/dist/communicator.h"
 #include "lorsa/train/learner.h"
 
 namespace lorsa::train {
+
+class BatchQueue;
 
 /// The training loop of one or more Lorsas on one stream of batches.
 ///
@@ -25,6 +29,7 @@ class LORSA_API Trainer {
     dist::Communicator& communicator;
     std::vector<Learner>& learners;  ///< one or more, of equal tokens_seen
     c10::Device device;
+    AsyncCopies* copies = nullptr;  ///< make_async_copies(device)
   };
 
   /// What the caller does around the steps; any may be empty.
@@ -47,23 +52,24 @@ class LORSA_API Trainer {
   };
 
   Trainer(const Schedule& schedule, Parts parts, Hooks hooks);
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
 
   /// Trains until the token budget is reached or a stop is requested; true if the budget was
   /// reached. Throws as Learner::step().
   bool run();
 
  private:
-  TrainingBatch next_batch();
+  /// Returns the first learner's loss.
+  double step_all(const TrainingBatch& batch);
   void write_metrics();
   [[nodiscard]] bool stop_requested();
 
   Schedule schedule_;
   Parts parts_;
   Hooks hooks_;
-  double input_scale_;
-  double target_scale_;
-  at::Tensor target_mean_D_;
-  double data_wait_s_ = 0.0;
+  std::unique_ptr<BatchQueue> queue_;
   double window_start_s_ = 0.0;
 };
 

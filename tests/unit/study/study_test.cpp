@@ -87,7 +87,7 @@ TEST_CASE("caches of several sites hold the same rows", "[study]") {
   CHECK_THROWS_AS(batch.at(Site{2}), ConfigError);
   CHECK_THAT(refusal([&] { study.open_cache(s.dir / "layer-1"); }),
              Catch::Contains("a second cache of layer 1, attention"));
-  test::write_tiny_cache(s.dir / "others", 20, Component::kMlp, 50);
+  test::write_tiny_cache(s.dir / "others", 20, Component::kMlp, {}, 50);
   study::Study tokens("cpu");
   tokens.open_cache(s.dir / "layer-1");
   tokens.open_cache(s.dir / "others");

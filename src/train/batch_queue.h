@@ -1,0 +1,66 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "lorsa/core/async_copies.h"
+#include "lorsa/data/activation_loader.h"
+#include "lorsa/data/cache_reader.h"
+#include "lorsa/dist/communicator.h"
+#include "lorsa/kernels/mhsa.h"
+#include "lorsa/train/learner.h"
+
+namespace lorsa::train {
+
+/// A loader's batches as steps take them: on the device, scaled, counted over all ranks.
+///
+/// With copies beside the device's work a batch crosses once, as it is stored; all else is computed
+/// there. The host then touches no activation and waits for nothing but the loader.
+class BatchQueue {
+ public:
+  /// Borrowed for the queue's life.
+  struct Parts {
+    const data::CacheReader& cache;
+    data::ActivationLoader& loader;
+    dist::Communicator& communicator;
+    c10::Device device;
+    AsyncCopies* copies = nullptr;  ///< null: the loader's tensors are on the device
+    bool reads_input = true;        ///< whether a learner does
+  };
+
+  explicit BatchQueue(const Parts& parts);
+
+  /// Takes the batch after the last one taken from the loader and begins its copies.
+  void fetch();
+
+  /// The fetched batch, or the next where none is.
+  [[nodiscard]] TrainingBatch take();
+
+  /// ActivationLoader::position() behind the last batch taken.
+  [[nodiscard]] int64_t position() const { return position_; }
+
+  /// Seconds of waiting for the loader since the last call.
+  [[nodiscard]] double take_wait_s();
+
+ private:
+  struct Fetched {
+    at::Tensor input_BTD, target_BTD, scored_BT;  ///< with copies theirs
+    int64_t own_scored = 0;
+    int64_t position = 0;
+  };
+
+  [[nodiscard]] at::Tensor scaled(const at::Tensor& stored_BTD, double scale) const;
+  [[nodiscard]] at::Tensor recomputed(const at::Tensor& input_BTD) const;
+
+  Parts parts_;
+  double input_scale_;
+  double target_scale_;
+  at::Tensor target_mean_D_;
+  std::optional<kernels::Mhsa> attention_;  ///< on the device, where targets are recomputed there
+  std::optional<Fetched> fetched_;
+  int64_t position_;
+  double wait_s_ = 0.0;
+};
+
+}  // namespace lorsa::train
