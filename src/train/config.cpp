@@ -106,9 +106,11 @@ void describe(config::Fields& f, RunConfig& c) {
   f.count("batch_sequences", c.data.batch_sequences, "Sequences of one step, over all ranks.")
       .between(1, 1'000'000);
   f.count("read_ahead_batches", c.data.read_ahead_batches,
-          "Batches read ahead of the training step.")
+          "Batches read ahead of the training step, at least one for each reader thread at work.")
       .between(1, 1000);
-  f.count("reader_threads", c.data.reader_threads, "Threads that read the cache.").between(1, 256);
+  f.count("reader_threads", c.data.reader_threads,
+          "Threads that read the cache; 0: 4 for CUDA, else 1.")
+      .between(0, 256);
   f.count("seed", c.data.seed, "Seed of the data order; -1 takes run.seed.").at_least(-1);
 
   f.section("model", "What is trained.");
@@ -189,6 +191,12 @@ void validate(const RunConfig& c) {
               "train.warmup_tokens = {} exceeds train.tokens = {}", t.warmup_tokens, t.tokens);
   LORSA_CHECK(t.beta1 < 1.0 && t.beta2 < 1.0, ConfigError,
               "train.beta1 = {} and train.beta2 = {} must be below 1", t.beta1, t.beta2);
+}
+
+// A Llama-3.1-8B step takes 6 GB/s, hashed at their first reading; a CPU needs its threads itself.
+int64_t reader_threads_for(const RunConfig::Data& data, c10::Device device) {
+  constexpr int64_t kForCuda = 4;
+  return data.reader_threads > 0 ? data.reader_threads : device.is_cuda() ? kForCuda : 1;
 }
 
 bool computes_in_bfloat16(Precision precision, c10::Device device) {

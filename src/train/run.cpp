@@ -83,7 +83,7 @@ data::LoaderOptions loader_options(const RunConfig::Data& settings,
   options.start_position = start_position;
   options.depth = settings.read_ahead_batches;
   const bool on_cuda = communicator.device().is_cuda();
-  options.num_threads = settings.reader_threads;
+  options.num_threads = reader_threads_for(settings, communicator.device());
   options.pin_memory = on_cuda;
   options.absent_targets = on_cuda ? data::AbsentTargets::kLeave : data::AbsentTargets::kRecompute;
   return options;

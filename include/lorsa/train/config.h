@@ -33,8 +33,8 @@ struct RunConfig {
   struct Data {
     std::string cache;
     int64_t batch_sequences = 4;
-    int64_t read_ahead_batches = 3;
-    int64_t reader_threads = 1;
+    int64_t read_ahead_batches = 4;
+    int64_t reader_threads = 0;
     int64_t seed = -1;
   } data;
 
@@ -98,6 +98,9 @@ LORSA_API void validate(const RunConfig& config);
 
 /// The penalty's coefficient for a step that begins at `tokens`: linear warm-up, then constant.
 [[nodiscard]] LORSA_API double penalty_at(const RunConfig::Train& train, int64_t tokens);
+
+/// data.reader_threads, or what it leaves open for this device.
+[[nodiscard]] LORSA_API int64_t reader_threads_for(const RunConfig::Data& data, c10::Device device);
 
 /// Whether run.precision asks for bfloat16 on this device: auto does on CUDA.
 [[nodiscard]] LORSA_API bool computes_in_bfloat16(Precision precision, c10::Device device);

@@ -63,6 +63,17 @@ TEST_CASE("K goes from initial_k to top_k along the chosen curve", "[train]") {
   REQUIRE(train::top_k_at(t, 16, 100) == 4);
 }
 
+TEST_CASE("more threads read for CUDA unless the configuration says how many", "[train]") {
+  train::RunConfig::Data data;
+  CHECK(train::reader_threads_for(data, c10::kCPU) == 1);
+  CHECK(train::reader_threads_for(data, c10::Device(c10::kCUDA, 0)) == 4);
+  // A thread without a batch to read would be none.
+  CHECK(data.read_ahead_batches >= 4);
+  data.reader_threads = 2;
+  CHECK(train::reader_threads_for(data, c10::kCPU) == 2);
+  CHECK(train::reader_threads_for(data, c10::Device(c10::kCUDA, 0)) == 2);
+}
+
 TEST_CASE("settings that contradict each other are refused by both names", "[train]") {
   train::RunConfig c;
   c.model.num_ov_heads = 64;
