@@ -110,8 +110,7 @@ namespace on_cuda {
 
 TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
   const c10::cuda::CUDAGuard guard(z_PH.device());
-  if (z_PH.scalar_type() == at::kDouble || k > cuda::kTopKMaxK ||
-      z_PH.size(1) > cuda::kTopKMaxHeads) {
+  if (z_PH.scalar_type() == at::kDouble || k > kTopKMaxK || z_PH.size(1) > kTopKMaxHeads) {
     return top_k_by_sort(z_PH, norm_H, k, selection);
   }
   return z_PH.scalar_type() == at::kFloat

@@ -4,6 +4,11 @@
 
 namespace lorsa::kernels {
 
+/// Limits of the top-k kernel for CUDA: a row's keys live in the registers of one block, its kept
+/// heads in shared memory. Past them all scores are sorted.
+constexpr int64_t kTopKMaxHeads = 65536;
+constexpr int64_t kTopKMaxK = 1024;
+
 /// Sizes of a top-k call. Row p of z starts at p * z_stride; all other arrays are dense.
 struct TopKShape {
   int64_t positions = 0;  ///< P

@@ -4,6 +4,7 @@
 #include <functional>
 #include <numeric>
 
+#include "kernels/shapes.h"
 #include "model/selection.h"
 
 namespace lorsa::model {
@@ -41,6 +42,15 @@ class StepTensors {
     W_V_ = 4 * H * D;
     W_Q_ = 4 * SE * D;
     sort_ = cuda_ && sparse_ ? P * K * 24 : 0;
+    const auto sorts = [&](int64_t k) {
+      return cuda_ && sparse_ && (k > kernels::kTopKMaxK || H > kernels::kTopKMaxHeads);
+    };
+    // Activations, scores, those sorted, their places, LibTorch's first places and CUB's copies of
+    // both: LibTorch sorts as many rows at a time as have 2^31 scores.
+    const int64_t sorting = P * H * (e + 4 + 4 + 8) + std::min(P * H, int64_t{1} << 31) * (8 + 12);
+    select_ = sorts(K) && !batchtopk_ ? sorting : 0;
+    // AuxK's heads may be all; beside them their z.
+    select_aux_ = size.aux_k > 0 && sorts(size.aux_k) ? sorting + v_ : 0;
   }
 
   [[nodiscard]] int64_t peak() const {
@@ -61,7 +71,8 @@ class StepTensors {
       // Activations and their gradient, scores and their gradient; errors.
       return target + v_ + z_full_ * (penalty_ ? 5 : 3) + 2 * y_full_ + y_ + W_O_;
     }
-    const int64_t chosen = target + kept_ + grad_kept_ + y_ + W_O_ + sort_;
+    const int64_t chosen =
+        target + std::max(select_, kept_ + grad_kept_ + y_ + W_O_ + std::max(sort_, select_aux_));
     // Scores, those above 0 and, where several threads gather them, their places; what is kept of
     // z.
     return batchtopk_ ? std::max(chosen, target + 5 * z_full_) : chosen;
@@ -86,7 +97,7 @@ class StepTensors {
 
   const bool cuda_, bfloat16_, attends_, trains_qk_, sparse_, penalty_, batchtopk_;
   int64_t x_, qk_, v_, z_full_, lse_, norms_, kept_, grad_kept_, y_, y_full_, W_O_, W_V_, W_Q_,
-      sort_;
+      sort_, select_, select_aux_;
 };
 
 int64_t num_values(const WeightInfo& weight, const DictionaryShape& shape) {
@@ -98,6 +109,19 @@ int64_t num_values(const WeightInfo& weight, const DictionaryShape& shape) {
 
 int64_t step_bytes(const DictionaryShape& shape, const StepSize& size) {
   return StepTensors(shape, size).peak();
+}
+
+// FlashAttention 2's backward pass reads outside of its buffers past 2^31 padded values, and cuDNN
+// is not known to do better past 2^31 of q.
+int64_t max_cuda_sequences(const DictionaryShape& shape, int64_t positions) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  const int64_t S = shape.num_qk_heads;
+  int64_t values = positions * std::max(S * shape.d_qk, shape.num_ov_heads);
+  if (S > 0) {
+    const int64_t width = std::max({shape.d_qk, shape.num_ov_heads / S, int64_t{32}});
+    values = std::max(values, S * ((positions + 127) / 128 * 128) * width);
+  }
+  return kMost / values;
 }
 
 int64_t num_parameters(const DictionaryShape& shape) {

@@ -1,6 +1,7 @@
 #include "train/memory.h"
 
 #include <algorithm>
+#include <span>
 
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
@@ -33,9 +34,10 @@ int64_t needed_bytes(const std::vector<Member>& members,
   int64_t batch = 0;
   int64_t most = 0;
   for (size_t i = 0; i < members.size(); ++i) {
-    const MemoryPlan plan = memory_of(members[i].train, shape_for(members[i].model, cache),
-                                      {rank_sequences, parts[i], T, device,
-                                       computes_in_bfloat16(members[i].run.precision, device)});
+    const MemoryPlan plan =
+        memory_of(members[i].train, shape_for(members[i].model, cache),
+                  {rank_sequences, parts[i], T, device,
+                   computes_in_bfloat16(members[i].run.precision, device), stored_bytes(cache)});
     kept += plan.weights + plan.moments;
     batch = std::max(batch, plan.batch);
     most = std::max(most, plan.sums + plan.step + plan.libraries);
@@ -44,7 +46,7 @@ int64_t needed_bytes(const std::vector<Member>& members,
 }
 
 /// What each member computes at a time if those that leave it open take `sequences`.
-std::vector<int64_t> parts_of(const std::vector<Member>& members,
+std::vector<int64_t> parts_of(std::span<const Member> members,
                               int64_t sequences,
                               int64_t rank_sequences) {
   std::vector<int64_t> parts;
@@ -55,6 +57,26 @@ std::vector<int64_t> parts_of(const std::vector<Member>& members,
                                     : rank_sequences);
   }
   return parts;
+}
+
+/// The most sequences that every member which leaves it open may compute at a time on CUDA; what
+/// others compute is checked.
+int64_t max_open_sequences(const std::vector<Member>& members,
+                           const data::CacheReader& cache,
+                           int64_t rank_sequences) {
+  int64_t most = rank_sequences;
+  for (const Member& member : members) {
+    const int64_t own =
+        model::max_cuda_sequences(shape_for(member.model, cache), cache.manifest().context_length);
+    const int64_t least =
+        is_open(member) ? 1 : parts_of({&member, 1}, rank_sequences, rank_sequences).front();
+    LORSA_CHECK(least <= own, ConfigError,
+                "train.micro_batch_sequences, data.batch_sequences: CUDA kernels take at most {} "
+                "sequences of this model at a time, not {}",
+                own, least);
+    most = is_open(member) ? std::min(most, own) : most;
+  }
+  return most;
 }
 
 }  // namespace
@@ -68,15 +90,22 @@ MemoryPlan memory_of(const RunConfig::Train& train,
   plan.moments = 2 * 4 * parameters;
   const int64_t tensors = model::kind_info(shape.kind).reads == model::Hook::kOutput ? 1 : 2;
   plan.batch = tensors * 4 * batch.rank_sequences * batch.positions * shape.d_model;
+  // The batch whose copies run beside the step, and the one before, whose memory is not free yet.
+  plan.batch += batch.device.is_cuda() ? plan.batch / 4 * batch.stored_bytes * 2 : 0;
   plan.sums = batch.sequences < batch.rank_sequences ? 4 * parameters : 0;
   plan.step = model::step_bytes(shape, {.num_positions = batch.sequences * batch.positions,
                                         .top_k = train.initial_k,
+                                        .aux_k = train.aux_k,
                                         .on_cuda = batch.device.is_cuda(),
                                         .in_bfloat16 = batch.in_bfloat16,
                                         .trains_qk = train.freeze == Freeze::kNone,
                                         .has_penalty = train.penalty != model::PenaltyKind::kNone});
   plan.libraries = batch.device.is_cuda() ? kCudaWorkspaces : 0;
   return plan;
+}
+
+int64_t stored_bytes(const data::CacheReader& cache) {
+  return cache.manifest().dtype == data::StoreDtype::kBFloat16 ? 2 : 4;
 }
 
 void check_host_memory(const std::vector<Member>& members,
@@ -95,12 +124,12 @@ void check_host_memory(const std::vector<Member>& members,
 std::vector<int64_t> micro_batch_sequences(const std::vector<Member>& members,
                                            const data::CacheReader& cache,
                                            int64_t rank_sequences,
-                                           c10::Device device) {
+                                           c10::Device device,
+                                           int64_t device_bytes) {
   if (!device.is_cuda()) {
     return parts_of(members, rank_sequences, rank_sequences);
   }
-  const auto usable =
-      static_cast<int64_t>(kUsableShare * static_cast<double>(device_memory_bytes(device)));
+  const auto usable = static_cast<int64_t>(kUsableShare * static_cast<double>(device_bytes));
   const auto needed = [&](int64_t sequences) {
     return needed_bytes(members, cache, rank_sequences,
                         parts_of(members, sequences, rank_sequences), device);
@@ -109,14 +138,15 @@ std::vector<int64_t> micro_batch_sequences(const std::vector<Member>& members,
   // What the configurations say is theirs to answer for.
   const bool chosen = std::ranges::all_of(
       members, [](const Member& member) { return member.train.micro_batch_sequences > 0; });
+  const int64_t most = max_open_sequences(members, cache, rank_sequences);
   int64_t sequences = rank_sequences;
-  while (!chosen && needed(sequences) > usable) {
+  while (sequences > most || (!chosen && needed(sequences) > usable)) {
     LORSA_CHECK(sequences > 1 && !whole, ConfigError,
                 "training needs about {}{}, the device has {}; a smaller model.num_ov_heads, "
                 "data.batch_sequences or fewer trainings at once would fit",
                 format_bytes(static_cast<double>(needed(sequences))),
                 whole ? " for the whole batch that batchtopk chooses from" : " for one sequence",
-                format_bytes(static_cast<double>(device_memory_bytes(device))));
+                format_bytes(static_cast<double>(device_bytes)));
     // Parts of equal size where possible.
     const int64_t parts = (rank_sequences + sequences - 1) / sequences + 1;
     sequences = std::min(sequences - 1, (rank_sequences + parts - 1) / parts);

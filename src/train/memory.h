@@ -16,7 +16,7 @@ namespace lorsa::train {
 struct MemoryPlan {
   int64_t weights = 0;    ///< with their bfloat16 copies
   int64_t moments = 0;    ///< Adam's
-  int64_t batch = 0;      ///< input and target of this rank's sequences
+  int64_t batch = 0;      ///< input and target of this rank's sequences, on CUDA also as stored
   int64_t sums = 0;       ///< gradients of earlier micro-batches
   int64_t step = 0;       ///< the most that forward and backward of a micro-batch hold at once
   int64_t libraries = 0;  ///< workspaces of cuBLAS
@@ -31,7 +31,11 @@ struct MicroBatch {
   int64_t positions = 0;       ///< T
   c10::Device device = c10::kCPU;
   bool in_bfloat16 = false;
+  int64_t stored_bytes = 0;  ///< of a value of the batches that are copied to a CUDA device
 };
+
+/// Of the values that batches of a cache are copied in.
+[[nodiscard]] int64_t stored_bytes(const data::CacheReader& cache);
 
 /// With model::step_bytes() for the step itself, checked against measured peaks
 /// (tests/unit/train/memory_test.cpp, tests/gpu). Exact to a few percent for topk and topk_signed;
@@ -48,11 +52,12 @@ void check_host_memory(const std::vector<Member>& members,
 
 /// Of every member train.micro_batch_sequences, or what it leaves open: the whole batch on the CPU
 /// and for batchtopk; on CUDA the most, for all that leave it open, whose plan fits into nine
-/// tenths of the device's memory beside the other members. Throws ConfigError where one sequence
-/// does not fit.
+/// tenths of `device_bytes` beside the other members. Throws ConfigError where one sequence does
+/// not fit, or where a member computes more at a time than model::max_cuda_sequences().
 [[nodiscard]] std::vector<int64_t> micro_batch_sequences(const std::vector<Member>& members,
                                                          const data::CacheReader& cache,
                                                          int64_t rank_sequences,
-                                                         c10::Device device);
+                                                         c10::Device device,
+                                                         int64_t device_bytes);
 
 }  // namespace lorsa::train

@@ -22,12 +22,14 @@ std::string describe_plan(const RunConfig& config) {
   const auto T = static_cast<double>(cache.manifest().context_length);
   const int64_t batch_tokens = config.data.batch_sequences * cache.manifest().context_length;
   const c10::Device device = resolve_device(config.run.device);
-  const int64_t part =
-      micro_batch_sequences(members, cache, config.data.batch_sequences, device).front();
+  const int64_t part = micro_batch_sequences(members, cache, config.data.batch_sequences, device,
+                                             device_memory_bytes(device))
+                           .front();
   const bool in_bfloat16 = computes_in_bfloat16(config.run.precision, device);
-  const MemoryPlan memory = memory_of(
-      config.train, shape,
-      {config.data.batch_sequences, part, cache.manifest().context_length, device, in_bfloat16});
+  const MemoryPlan memory =
+      memory_of(config.train, shape,
+                {config.data.batch_sequences, part, cache.manifest().context_length, device,
+                 in_bfloat16, stored_bytes(cache)});
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };
   const auto num_rows = static_cast<int64_t>(cache.rows(data::Side::kTraining).size());
   const int64_t steps = (config.train.tokens + batch_tokens - 1) / batch_tokens;

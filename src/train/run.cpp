@@ -238,7 +238,8 @@ std::vector<Learner> make_learners(std::vector<Member>& members,
                                    dist::Communicator& communicator) {
   const int64_t rank_sequences = members.front().data.batch_sequences / communicator.world_size();
   const std::vector<int64_t> parts =
-      micro_batch_sequences(members, cache, rank_sequences, communicator.device());
+      micro_batch_sequences(members, cache, rank_sequences, communicator.device(),
+                            device_memory_bytes(communicator.device()));
   std::vector<Learner> learners;
   for (size_t i = 0; i < members.size(); ++i) {
     Member& member = members[i];

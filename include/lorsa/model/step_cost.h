@@ -11,6 +11,7 @@ namespace lorsa::model {
 struct StepSize {
   int64_t num_positions = 0;  ///< P, of what is computed at a time
   int64_t top_k = 0;          ///< the largest K of the training
+  int64_t aux_k = 0;
   bool on_cuda = false;
   bool in_bfloat16 = false;
   bool trains_qk = true;
@@ -19,6 +20,11 @@ struct StepSize {
 
 /// Bytes of the largest set of tensors that live at one time in Dictionary::forward_backward().
 [[nodiscard]] LORSA_API int64_t step_bytes(const DictionaryShape& shape, const StepSize& size);
+
+/// The most sequences of T positions that a CUDA device may compute at a time: what holds
+/// P max(S E, H) values, and attention's rows padded to 128 positions and 32 values, stay at or
+/// below 2^31. 0 where one sequence is past that.
+[[nodiscard]] LORSA_API int64_t max_cuda_sequences(const DictionaryShape& shape, int64_t positions);
 
 /// Number of trainable values.
 [[nodiscard]] LORSA_API int64_t num_parameters(const DictionaryShape& shape);

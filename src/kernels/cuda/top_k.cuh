@@ -6,11 +6,6 @@
 
 namespace lorsa::kernels::cuda {
 
-/// The kernel's limits: a row's keys live in the registers of one block, its kept heads in shared
-/// memory.
-constexpr int64_t kTopKMaxHeads = 65536;
-constexpr int64_t kTopKMaxK = 1024;
-
 /// Exact top-k of every row, descending score, ties to the lower head. T is float or bfloat16.
 ///
 /// Shapes   z_PH rows of stride shape.z_stride, norm_H [H] float, value_PK and head_PK dense.
@@ -18,7 +13,7 @@ constexpr int64_t kTopKMaxK = 1024;
 ///          before the call, to the entry's index p*H + h; the outputs of that row then mean
 ///          nothing.
 /// Grid     one block of 1024 threads per row; 9 KiB of shared memory; any alignment.
-/// Returns  cudaErrorInvalidValue past the limits above.
+/// Returns  cudaErrorInvalidValue past kTopKMaxHeads or kTopKMaxK.
 template <typename T>
 cudaError_t top_k(const T* z_PH,
                   const float* norm_H,

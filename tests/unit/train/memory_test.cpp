@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <map>
 
+#include "lorsa/core/error.h"
+#include "lorsa/model/step_cost.h"
 #include "lorsa/train/learner.h"
 #include "support/lorsa_oracle.h"
 #include "support/test.h"
+#include "tiny_run.h"
 
 using namespace lorsa;
 using model::Activation;
@@ -175,4 +178,84 @@ TEST_CASE("bfloat16 halves what lies between the products and keeps copies of th
   REQUIRE(half.weights - full.weights == matrices);
   REQUIRE(half.moments == full.moments);
   REQUIRE(half.step < full.step);
+}
+
+TEST_CASE("plan: micro-batches on CUDA stay at or below 2^31 values", "[train]") {
+  // Llama-3.1-8B's heads, wide QK heads, short rows that are padded, narrow heads, an SAE.
+  struct Sizes {
+    int64_t heads, qk_heads, d_qk, positions, expected;
+  };
+
+  for (const Sizes& c : {Sizes{32768, 256, 128, 1024, 64}, Sizes{4096, 64, 256, 2048, 64},
+                         Sizes{32768, 256, 128, 48, 512}, Sizes{1024, 512, 2, 4096, 32},
+                         Sizes{65536, 0, 0, 1024, 32}, Sizes{65536, 512, 128, 65536, 0}}) {
+    model::DictionaryShape shape;
+    shape.num_ov_heads = c.heads;
+    shape.num_qk_heads = c.qk_heads;
+    shape.d_qk = c.d_qk;
+    const int64_t most = model::max_cuda_sequences(shape, c.positions);
+    INFO(c.heads << " heads, " << c.qk_heads << " of " << c.d_qk << ", T " << c.positions);
+    CHECK(most == c.expected);
+    const auto within = [&](int64_t sequences) {
+      const int64_t width =
+          c.qk_heads > 0 ? std::max({c.d_qk, c.heads / c.qk_heads, int64_t{32}}) : 0;
+      const int64_t padded = (c.positions + 127) / 128 * 128;
+      return sequences * c.positions * std::max(c.qk_heads * c.d_qk, c.heads) <= int64_t{1} << 31 &&
+             sequences * c.qk_heads * padded * width <= int64_t{1} << 31;
+    };
+    CHECK(within(most));
+    CHECK_FALSE(within(most + 1));
+  }
+}
+
+TEST_CASE("the plan for a large device is cut at the kernels' bound; larger settings are refused",
+          "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 30);
+  train::RunConfig config = test::make_config(dir.path(), "run");
+  // 2^31 values in 1,024 sequences of 16 positions.
+  config.model.num_ov_heads = 1 << 17;
+  config.model.num_qk_heads = 1 << 12;
+  const data::CacheReader cache(config.data.cache);
+  const c10::Device cuda(c10::kCUDA, 0);
+  const auto parts = [&] {
+    std::vector<train::Member> members;
+    members.emplace_back(config);
+    return train::micro_batch_sequences(members, cache, 1200, cuda, int64_t{1} << 50).front();
+  };
+  const model::DictionaryShape shape = [&] {
+    train::Member member(config);
+    return train::shape_for(member.model, cache);
+  }();
+  const int64_t most = model::max_cuda_sequences(shape, 16);
+  REQUIRE(most < 1200);
+  // Parts of equal size.
+  const int64_t num_parts = (1200 + most - 1) / most;
+  CHECK(parts() == (1200 + num_parts - 1) / num_parts);
+  config.train.micro_batch_sequences = most;
+  CHECK(parts() == most);
+  config.train.micro_batch_sequences = most + 1;
+  CHECK_THROWS_AS(parts(), ConfigError);
+  config.train.micro_batch_sequences = 0;
+  config.model.activation = Activation::kBatchTopK;
+  CHECK_THROWS_AS(parts(), ConfigError);
+}
+
+TEST_CASE("the plan counts the sort of all scores past the top-k kernel's limits", "[train]") {
+  train::RunConfig config = base_config();
+  config.model.num_ov_heads = 1 << 15;
+  constexpr int64_t kP = 4096;
+  const auto step = [&](int64_t heads, int64_t top_k, int64_t aux_k) {
+    config.model.num_ov_heads = heads;
+    config.train.initial_k = top_k;
+    config.train.aux_k = aux_k;
+    return train::memory_of(config.train, shape_of(config),
+                            {8, 8, kP / 8, c10::Device(c10::kCUDA, 0), true})
+        .step;
+  };
+  // At least scores, sorted scores and places of 8 bytes.
+  const int64_t sorted = kP * (1 << 15) * 16;
+  CHECK(step(1 << 15, 1025, 0) - step(1 << 15, 1024, 0) > sorted / 2);
+  CHECK(step(1 << 15, 64, 1025) - step(1 << 15, 64, 1024) > sorted / 2);
+  CHECK(step(65537, 64, 0) - step(65536, 64, 0) > sorted);
 }
