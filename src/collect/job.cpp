@@ -24,8 +24,7 @@ std::vector<int64_t> checked_layers(std::vector<int64_t> layers, const Job& job)
     LORSA_CHECK(layers[i] >= 0 && layers[i] < job.model.num_layers, ConfigError,
                 "layers: {}: expected 0 to {}, for {} has {} layers", layers[i],
                 job.model.num_layers - 1, job.model_path, job.model.num_layers);
-    LORSA_CHECK(i == 0 || layers[i] != layers[i - 1], ConfigError, "layers: {} is there twice",
-                layers[i]);
+    LORSA_CHECK(i == 0 || layers[i] != layers[i - 1], ConfigError, "layers: {} twice", layers[i]);
   }
   return layers;
 }

@@ -32,8 +32,7 @@ void* open_plugin() {
               "this lorsa was built without CUDA; use auto or cpu, or build with LORSA_CUDA=ON");
   const fs::path path = plugin_path();
   void* plugin = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  LORSA_CHECK(plugin != nullptr, DeviceError, "lorsa's CUDA part cannot be loaded: {}",
-              ::dlerror());
+  LORSA_CHECK(plugin != nullptr, DeviceError, "the CUDA part cannot be loaded: {}", ::dlerror());
   return plugin;
 }
 
