@@ -153,7 +153,7 @@ run 0 lorsa-cache extract a.yaml --set out.path=alone --quiet
 last="diff of a cache that one of two ranks began"
 holds diff -r cache alone
 run 2 env RANK=2 WORLD_SIZE=2 lorsa-cache extract a.yaml --set out.path=none
-err_has "RANK in the environment: expected a number from 0 to 1, found '2'"
+err_has "environment: RANK: expected a number from 0 to 1, found '2'"
 holds test ! -e none
 
 begin "int8"
