@@ -32,7 +32,7 @@ void BatchQueue::fetch() {
   const auto begun = [&](const at::Tensor& host) {
     return parts_.copies != nullptr && host.defined() ? parts_.copies->begin(host) : host;
   };
-  Fetched& next = fetched_.emplace();
+  Fetched next;
   next.target_BTD = begun(batch.target_BTD);
   if (parts_.reads_input || !batch.target_BTD.defined()) {
     next.input_BTD = begun(batch.input_BTD);
@@ -40,6 +40,7 @@ void BatchQueue::fetch() {
   next.scored_BT = begun(batch.scored_BT);
   next.own_scored = batch.scored_BT.sum().item<int64_t>();
   next.position = parts_.loader.position();
+  fetched_ = std::move(next);
 }
 
 TrainingBatch BatchQueue::take() {
@@ -87,7 +88,7 @@ at::Tensor BatchQueue::scaled(const at::Tensor& stored_BTD, double scale) const 
 at::Tensor BatchQueue::recomputed(const at::Tensor& input_BTD) const {
   const int64_t rows = input_BTD.size(0);
   const int64_t part = std::max<int64_t>(kRecomputedPositions / input_BTD.size(1), 1);
-  const at::Tensor target_BTD = at::empty(input_BTD.sizes(), input_BTD.options().dtype(at::kFloat));
+  at::Tensor target_BTD = at::empty(input_BTD.sizes(), input_BTD.options().dtype(at::kFloat));
   for (int64_t begin = 0; begin < rows; begin += part) {
     const int64_t size = std::min(part, rows - begin);
     target_BTD.narrow(0, begin, size)
