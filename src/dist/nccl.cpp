@@ -104,7 +104,9 @@ class NcclGroup {
     // 2, CleanUpOnly: on an error c10d's watchdog ends the kernels, so that wait() throws here. Its
     // default ends the process.
     ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "2", /*replace=*/0);
-    const auto pg_options = c10d::ProcessGroupNCCL::Options::create();
+    // A stream before others: a sum's few blocks then need not wait for a product's to end.
+    const auto pg_options =
+        c10d::ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
     // Behind the limit of wait(): for operations that nobody waits for.
     pg_options->timeout =
         std::chrono::milliseconds(static_cast<int64_t>(options_.timeout_s * 2000.0) + 60000);

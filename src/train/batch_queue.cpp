@@ -43,6 +43,12 @@ void BatchQueue::fetch() {
   fetched_ = std::move(next);
 }
 
+void BatchQueue::set_scored(int64_t num_scored) {
+  if (fetched_) {
+    fetched_->num_scored = num_scored;
+  }
+}
+
 TrainingBatch BatchQueue::take() {
   if (!fetched_) {
     fetch();
@@ -66,8 +72,8 @@ TrainingBatch BatchQueue::take() {
   out.squared_deviation = (deviation_BT * out.scored_BT).sum(at::kDouble);
   const int64_t world_size = parts_.communicator.world_size();
   out.num_tokens = out.scored_BT.numel() * world_size;
-  out.num_scored = next.own_scored;
-  if (world_size > 1) {
+  out.num_scored = next.num_scored.value_or(next.own_scored);
+  if (world_size > 1 && !next.num_scored) {
     const at::Tensor count = at::tensor({next.own_scored}, at::kLong).to(parts_.device);
     parts_.communicator.all_reduce_sum(count);
     out.num_scored = count.item<int64_t>();

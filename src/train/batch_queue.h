@@ -34,8 +34,14 @@ class BatchQueue {
   /// Takes the batch after the last one taken from the loader and begins its copies.
   void fetch();
 
-  /// The fetched batch, or the next where none is.
+  /// The fetched batch, or the next where none is. Sums its count over ranks unless it is set.
   [[nodiscard]] TrainingBatch take();
+
+  /// Scored positions of the fetched batch on this rank, 0 where none is.
+  [[nodiscard]] int64_t own_scored() const { return fetched_ ? fetched_->own_scored : 0; }
+
+  /// Of the fetched batch, on all ranks.
+  void set_scored(int64_t num_scored);
 
   /// ActivationLoader::position() behind the last batch taken.
   [[nodiscard]] int64_t position() const { return position_; }
@@ -47,6 +53,7 @@ class BatchQueue {
   struct Fetched {
     at::Tensor input_BTD, target_BTD, scored_BT;  ///< with copies theirs
     int64_t own_scored = 0;
+    std::optional<int64_t> num_scored;  ///< of all ranks
     int64_t position = 0;
   };
 

@@ -22,6 +22,8 @@ namespace {
 constexpr int64_t kThresholdEvery = 4;
 /// Share of the tokens at the end over which thresholds are averaged.
 constexpr double kThresholdShare = 0.2;
+/// Of a step, before those of the caller and the gradients' squares.
+constexpr size_t kNumbers = 6;
 
 /// Of the summed squared error. A batch without a scored token has loss 0 and gradient 0.
 double mean_scale(const TrainingBatch& batch) {
@@ -54,18 +56,16 @@ Learner::Learner(const Settings& settings, Parts parts) : settings_(settings), p
   }
 }
 
-double Learner::step(const TrainingBatch& batch) {
+double Learner::step(const TrainingBatch& batch, std::span<double> shared) {
   const double start_s = now_s();
   forget_dead_moments(batch);
-  Sums sums = compute(batch);
+  Sums sums = compute(batch, shared);
   const double computed_s = now_s();
-  reduce(batch, sums);
-  const double reduced_s = now_s();
   apply(sums, batch);
   const double end_s = now_s();
   times_.model_s += computed_s - start_s - sums.waited_s + sums.read_s;
-  times_.communication_s += sums.waited_s + reduced_s - computed_s;
-  times_.optimizer_s += end_s - reduced_s - sums.read_s;
+  times_.communication_s += sums.waited_s;
+  times_.optimizer_s += end_s - computed_s - sums.read_s;
   return sums.squared_error * mean_scale(batch);
 }
 
@@ -129,7 +129,7 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
   return options;
 }
 
-Learner::Sums Learner::compute(const TrainingBatch& batch) {
+Learner::Sums Learner::compute(const TrainingBatch& batch, std::span<double> shared) {
   const at::Tensor& input_BTD = parts_.dictionary.read_of(batch.input_BTD, batch.target_BTD);
   const int64_t rows = input_BTD.size(0);
   const int64_t part =
@@ -169,24 +169,39 @@ Learner::Sums Learner::compute(const TrainingBatch& batch) {
     sums.numbers = first ? numbers : sums.numbers.add_(numbers);
     sums.active_H = first ? step.active_H : sums.active_H.logical_or(step.active_H);
   }
+  sums.numbers = at::cat({sums.numbers, batch.squared_deviation.view({1})});
+  if (parts_.communicator.world_size() == 1) {
+    return sums;
+  }
+  sums.shared = shared;
+  begin_sums(sums, under_way);
   const double computed_s = now_s();
   for (dist::Work& work : under_way) {
     work.wait();
   }
   sums.waited_s = now_s() - computed_s;
+  unpack(sums);
   return sums;
 }
 
-void Learner::reduce(const TrainingBatch& batch, Sums& sums) {
-  sums.numbers = at::cat({sums.numbers, batch.squared_deviation.view({1})});
-  dist::Communicator& communicator = parts_.communicator;
-  if (communicator.world_size() == 1) {
-    return;
+// One collective behind the gradients': each costs a wait of its own, and is waited for when the
+// device has nothing else to do.
+void Learner::begin_sums(Sums& sums, std::vector<dist::Work>& under_way) const {
+  std::vector<at::Tensor> parts = {sums.numbers};
+  for (const double number : sums.shared) {
+    parts.push_back(at::full({1}, number, sums.numbers.options()));
   }
-  communicator.all_reduce_sum(sums.numbers);
-  const at::Tensor active = sums.active_H.to(at::kLong);
-  communicator.all_reduce_max(active);
-  sums.active_H = active > 0;
+  // A head acted where its sum is above 0.
+  parts.push_back(sums.active_H.to(at::kDouble));
+  sums.numbers = at::cat(parts);
+  under_way.push_back(parts_.communicator.begin_all_reduce_sum(sums.numbers));
+}
+
+void Learner::unpack(Sums& sums) {
+  const int64_t heads = sums.active_H.size(0);
+  const int64_t numbers = sums.numbers.size(0) - heads;
+  sums.active_H = sums.numbers.narrow(0, numbers, heads) > 0;
+  sums.numbers = sums.numbers.narrow(0, 0, numbers);
 }
 
 double Learner::read(const std::vector<at::Tensor>& numbers, Sums& sums) const {
@@ -201,7 +216,10 @@ double Learner::read(const std::vector<at::Tensor>& numbers, Sums& sums) const {
   sums.threshold = value[3] / static_cast<double>(parts_.communicator.world_size());
   sums.num_active = std::llround(value[4]);
   sums.squared_deviation = value[5];
-  return std::accumulate(value.begin() + 6, value.end(), 0.0);
+  const auto shared = value.subspan(kNumbers, sums.shared.size());
+  std::copy(shared.begin(), shared.end(), sums.shared.begin());
+  const auto squares = value.subspan(kNumbers + shared.size());
+  return std::accumulate(squares.begin(), squares.end(), 0.0);
 }
 
 void Learner::apply(Sums& sums, const TrainingBatch& batch) {

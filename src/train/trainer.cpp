@@ -1,8 +1,7 @@
 #include "lorsa/train/trainer.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/clock.h"
@@ -31,6 +30,9 @@ Trainer::~Trainer() = default;
 
 bool Trainer::run() {
   const TrainerState& first = parts_.learners.front().state();
+  const bool several_ranks = parts_.communicator.world_size() > 1;
+  // Copies run beside the step; what ranks count of the next batch travels with this one's sums.
+  const bool a_batch_ahead = parts_.copies != nullptr || several_ranks;
   window_start_s_ = now_s();
   while (first.tokens_seen < schedule_.tokens) {
     const double start_s = now_s();
@@ -38,20 +40,20 @@ bool Trainer::run() {
     const int64_t before = first.tokens_seen;
     const int64_t after = before + batch.num_tokens;
     const bool finished = after >= schedule_.tokens;
-    if (parts_.copies != nullptr && !finished) {
+    if (a_batch_ahead && !finished) {
       queue_->fetch();
     }
-    const double loss = step_all(batch);
+    const StepResult step = step_all(batch);
     for (Learner& learner : parts_.learners) {
       learner.state().train_seconds += now_s() - start_s;
     }
     if (hooks_.step_done) {
-      hooks_.step_done(after, loss);
+      hooks_.step_done(after, step.loss);
     }
     if (passes(before, after, schedule_.log_every_tokens) || finished) {
       write_metrics();
     }
-    const bool stop = stop_requested() && !finished;
+    const bool stop = (several_ranks ? step.stops_on_all : own_stop()) && !finished;
     if (hooks_.checkpoint &&
         (stop || finished || passes(before, after, schedule_.checkpoint_every_tokens))) {
       hooks_.checkpoint();
@@ -63,24 +65,27 @@ bool Trainer::run() {
   return true;
 }
 
-double Trainer::step_all(const TrainingBatch& batch) {
-  double loss = 0.0;
+Trainer::StepResult Trainer::step_all(const TrainingBatch& batch) {
+  const bool several_ranks = parts_.communicator.world_size() > 1;
+  StepResult result;
   for (Learner& learner : parts_.learners) {
-    const double own_loss = learner.step(batch);
-    loss = &learner == &parts_.learners.front() ? own_loss : loss;
+    std::vector<double> shared;
+    if (several_ranks && &learner == &parts_.learners.back()) {
+      shared = {own_stop() ? 1.0 : 0.0, static_cast<double>(queue_->own_scored())};
+    }
+    const double loss = learner.step(batch, shared);
+    result.loss = &learner == &parts_.learners.front() ? loss : result.loss;
     learner.state().rows_seen = queue_->position();
+    if (!shared.empty()) {
+      result.stops_on_all = shared[0] > 0.0;
+      queue_->set_scored(std::llround(shared[1]));
+    }
   }
-  return loss;
+  return result;
 }
 
-bool Trainer::stop_requested() {
-  const bool own = hooks_.stop_requested && hooks_.stop_requested();
-  if (parts_.communicator.world_size() == 1) {
-    return own;
-  }
-  const at::Tensor any = at::tensor({own ? int64_t{1} : int64_t{0}}, at::kLong).to(parts_.device);
-  parts_.communicator.all_reduce_max(any);
-  return any.item<int64_t>() > 0;
+bool Trainer::own_stop() const {
+  return hooks_.stop_requested && hooks_.stop_requested();
 }
 
 void Trainer::write_metrics() {

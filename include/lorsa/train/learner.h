@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -54,7 +55,9 @@ class LORSA_API Learner {
 
   /// Forward, backward, reduce, finite?, clip, Adam, counters. Returns the batch's mean squared
   /// error. Throws Error, weights untouched by this step, if the loss or a gradient is not finite.
-  double step(const TrainingBatch& batch);
+  /// `shared` are numbers of the caller's, replaced by their sums over ranks: the step's own small
+  /// numbers and these travel in one collective.
+  double step(const TrainingBatch& batch, std::span<double> shared = {});
 
   /// What the steps since the last call came to, as one JSON object; begins a new window.
   /// data_wait_s is the caller's time in that window, elapsed_s the window's length.
@@ -67,7 +70,7 @@ class LORSA_API Learner {
  private:
   /// Sums over the batch's parts and over ranks.
   struct Sums {
-    /// On the device, in the order of the six below, which apply() reads in one copy.
+    /// On the device, in the order of the six below and `shared`, which apply() reads in one copy.
     at::Tensor numbers;
     double squared_error = 0.0;
     double penalty = 0.0;
@@ -75,6 +78,7 @@ class LORSA_API Learner {
     double threshold = 0.0;
     int64_t num_active = 0;
     double squared_deviation = 0.0;
+    std::span<double> shared;  ///< the caller's, with several ranks
     at::Tensor active_H;
     model::DictionaryWeights gradients;
     double waited_s = 0.0;  ///< for other ranks, while gradients were summed
@@ -88,8 +92,11 @@ class LORSA_API Learner {
   /// Tokens since each head acted.
   [[nodiscard]] at::Tensor silent_tokens_H() const;
   [[nodiscard]] model::StepOptions options_for(const TrainingBatch& batch) const;
-  [[nodiscard]] Sums compute(const TrainingBatch& batch);
-  void reduce(const TrainingBatch& batch, Sums& sums);
+  [[nodiscard]] Sums compute(const TrainingBatch& batch, std::span<double> shared);
+  /// Numbers and active heads of all ranks, once the works have been waited for and unpack()
+  /// called.
+  void begin_sums(Sums& sums, std::vector<dist::Work>& under_way) const;
+  static void unpack(Sums& sums);
   /// One copy to the host: fills the sums from `numbers`, theirs and the squares of the gradients,
   /// and returns the sum of those.
   [[nodiscard]] double read(const std::vector<at::Tensor>& numbers, Sums& sums) const;

@@ -40,7 +40,7 @@ class LORSA_API Trainer {
     std::function<void()> checkpoint;
     /// After every step of all learners: tokens seen, the first one's mean squared error.
     std::function<void(int64_t, double)> step_done;
-    /// Asked after every step; any rank's yes stops all.
+    /// Asked once a step; any rank's yes stops all.
     std::function<bool()> stop_requested;
   };
 
@@ -61,10 +61,14 @@ class LORSA_API Trainer {
   bool run();
 
  private:
-  /// Returns the first learner's loss.
-  double step_all(const TrainingBatch& batch);
+  struct StepResult {
+    double loss = 0.0;          ///< the first learner's
+    bool stops_on_all = false;  ///< a rank has asked for it, found by the sums of several
+  };
+
+  [[nodiscard]] StepResult step_all(const TrainingBatch& batch);
   void write_metrics();
-  [[nodiscard]] bool stop_requested();
+  [[nodiscard]] bool own_stop() const;
 
   Schedule schedule_;
   Parts parts_;
