@@ -1,34 +1,30 @@
 #include "emulation/kernel_name.h"
 
 #include <algorithm>
+#include <regex>
 
 namespace lorsa::emulation {
 
 std::string kernel_name(const std::string& pretty_function) {
-  // "void a::{anonymous}::name(const T*, b) [with T = float; int V = 4; int64_t = long int]"
-  std::string signature = pretty_function;
-  for (const std::string& noise : {std::string("(anonymous namespace)::"), std::string("with ")}) {
-    const size_t at = signature.find(noise);
-    if (at != std::string::npos) {
-      signature.erase(at, noise.size());
-    }
-  }
-  const size_t arguments = signature.find('(');
-  const std::string head = signature.substr(0, arguments);
-  std::string name = head.substr(head.find_last_of(": ") + 1);
-  const size_t bracket = signature.find(" [", std::min(arguments, signature.size()));
-  if (bracket == std::string::npos) {
-    return name;
-  }
+  // "void a::{anonymous}::name(const T*, b) [with T = float; int V = 4; int64_t = long int]", by
+  // clang++ without "with ". Namespaces go first: "a::b" becomes "b".
+  static const std::regex scopes(R"((\w+|\{anonymous\}|\(anonymous namespace\))::)");
+  const std::string signature = std::regex_replace(pretty_function, scopes, "");
+  const size_t parameters = std::min(signature.find('('), signature.size());
+  const size_t last_space = signature.rfind(' ', parameters);
+  const std::string name = signature.substr(last_space + 1, parameters - last_space - 1);
+
   std::string list;
-  for (size_t begin = bracket + 2; begin < signature.size();) {
-    const size_t end = std::min(signature.find_first_of(";]", begin), signature.size());
-    const std::string entry = signature.substr(begin, end - begin);
-    // g++ also explains the types that are other names: "int64_t = long int".
-    if (entry.find("_t = ") == std::string::npos) {
-      list += (list.empty() ? "" : ", ") + entry;
+  const size_t bracket = signature.rfind('[');
+  static const std::regex entry(R"((?:with )?([^;\[\]]+ = [^;\[\]]+))");
+  // g++ also explains types that are other names: "int64_t = long int", "Sum<T> = float".
+  static const std::regex explained(R"(^(\w+_t|\w+<.*>) = )");
+  const std::string entries = signature.substr(std::min(bracket, signature.size()));
+  for (std::sregex_iterator i(entries.begin(), entries.end(), entry), end; i != end; ++i) {
+    const std::string text = std::regex_replace((*i)[1].str(), std::regex("^ +"), "");
+    if (!std::regex_search(text, explained)) {
+      list += (list.empty() ? "" : ", ") + text;
     }
-    begin = end + 2;
   }
   return list.empty() ? name : name + "<" + list + ">";
 }

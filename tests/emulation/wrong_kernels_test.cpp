@@ -124,4 +124,6 @@ TEST_CASE("kernels are named with their template arguments", "[emulation]") {
   CHECK(kernel_name("void lorsa::(anonymous namespace)::rope_kernel(T *) [T = float, V = 4]") ==
         "rope_kernel<T = float, V = 4>");
   CHECK(kernel_name("void lorsa::{anonymous}::plain(int)") == "plain");
+  CHECK(kernel_name("void a::adam(T*) [with a::Kind kKind = a::Kind::kDense; T = float; a::Sum<T> "
+                    "= float]") == "adam<Kind kKind = kDense, T = float>");
 }
