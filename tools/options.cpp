@@ -14,27 +14,38 @@ namespace {
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
-/// Sets `value` from `text` as a configuration's key would be; returns what is wrong, or nothing.
-template <typename Value, typename Describe>
-std::string set_as_key(const std::string& text, Value& value, const Describe& describe) {
-  config::Fields fields;
-  describe(fields, value);
+/// What is wrong with `text` for a field; nothing if it is legal.
+std::string wrong_with(const config::Field& field, const std::string& text) {
   try {
-    fields.all().front().set({text});
+    field.check(text);
   } catch (const std::invalid_argument& error) {
     return error.what();
   }
   return {};
 }
 
+/// What stands behind an option's name in --help.
+std::string type_name(const config::Field& field) {
+  std::string words;
+  for (const std::string& choice : field.choices) {
+    words += (words.empty() ? "" : "|") + choice;
+  }
+  return !words.empty()                   ? words
+         : field.type == "path"           ? "PATH"
+         : field.type == "list of counts" ? "N,..."
+         : field.type == "count"          ? "N"
+         : field.type == "number"         ? "X"
+                                          : "TEXT";
+}
+
 CLI::Validator count_in(double least, double most) {
   const auto check = [least, most](std::string& text) {
     int64_t value = 0;
-    const std::string wrong = set_as_key(text, value, [&](config::Fields& f, int64_t& v) {
-      f.count("count", v, "").between(least, most);
-    });
+    config::Fields fields;
+    fields.count("count", value, "").between(least, most);
+    std::string wrong = wrong_with(fields.all().front(), text);
     if (wrong.empty()) {
-      text = std::to_string(value);
+      text = std::to_string(config::parse_count(text));
     }
     return wrong;
   };
@@ -188,28 +199,16 @@ void add_fields(CLI::App& app, const config::Fields& fields) {
     } else {
       option = app.add_option_function<std::string>(
           name, [&field](const std::string& text) { field.set({text}); }, help);
-      const bool says_something = field.default_text.find_first_not_of("\"-") == 0;
-      option->default_str(says_something ? field.default_text : "");
+      // A default that may not be given says that there is none.
+      const bool is_legal = wrong_with(field, field.default_text).empty();
+      option->default_str(is_legal && field.default_text != "\"\"" ? field.default_text : "");
     }
-    const bool is_text = field.type.find("text") != std::string::npos || field.type == "path";
-    const std::string what = field.type == "path" ? "a path" : "a text";
-    option
-        ->type_name(field.type == "path" ? "PATH"
-                    : is_text            ? "TEXT"
-                    : field.is_list      ? "N,..."
-                                         : "N")
-        ->required(field.required)
-        ->check(is_text ? filled(what)
-                        : CLI::Validator(
-                              [&field](std::string& text) {
-                                try {
-                                  field.check(text);
-                                } catch (const std::invalid_argument& error) {
-                                  return std::string(error.what());
-                                }
-                                return std::string();
-                              },
-                              std::string()));
+    const auto check = [&field](std::string& text) { return wrong_with(field, text); };
+    option->type_name(type_name(field))->required(field.required);
+    option->check(field.type == "path" ? filled("a path")
+                  : field.type == "text" || field.type == "list of text"
+                      ? filled("a text")
+                      : CLI::Validator(check, std::string()));
   }
 }
 

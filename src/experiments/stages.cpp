@@ -38,9 +38,6 @@ std::string reason_against(const SweepConfig::Sweep& sweep, const StageKey& key)
   if (name == "run.out" || name == "cache:out.path" || name == "toy:run.out") {
     return "the sweep chooses the folders within sweep.out";
   }
-  if (name.starts_with("sweep.")) {
-    return "a sweep's runs have no sweep of their own: make it an axis";
-  }
   if (name == "data.cache" && !sweep.cache.empty()) {
     return "the cache is that of sweep.cache";
   }

@@ -186,8 +186,7 @@ class Planner {
 }  // namespace
 
 bool is_identity(const std::string& key) {
-  // train's own lists, which a run of a sweep has none of.
-  return !kNoIdentity.contains(key) && !key.starts_with("sweep.");
+  return !kNoIdentity.contains(key);
 }
 
 bool differ_in_seed_alone(const RunPlan& a, const RunPlan& b) {
