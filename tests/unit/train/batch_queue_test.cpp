@@ -129,23 +129,6 @@ class StubCopies final : public AsyncCopies {
 
 /// A Lorsa and what trains it, from the beginning or from where another one stopped.
 struct Training {
-  Training() {
-    shape.d_model = kWidth;
-    shape.num_ov_heads = 24;
-    shape.num_qk_heads = 3;
-    shape.d_qk = 8;
-    shape.top_k = 4;
-    shape.attn_scale = 1.0;
-    at::manual_seed(1);
-    model::DictionaryWeights w;
-    for (const std::string& name : model::weight_names(shape)) {
-      w.at(name) = at::randn(model::weight_shape(shape, name)) * 0.3;
-    }
-    dictionary = std::make_unique<model::Dictionary>(shape, w);
-    state.optimizer = train::fresh_optimizer(dictionary->weights());
-    state.last_active_H = at::zeros({24}, at::kLong);
-  }
-
   /// Up to `steps` steps, or until `stop` of them. Returns the loader's position.
   int64_t run(const std::filesystem::path& folder,
               int64_t steps,
@@ -160,7 +143,7 @@ struct Training {
     train::Learner::Settings settings;
     settings.train.tokens = steps * kStepTokens;
     std::vector<train::Learner> learners;
-    learners.emplace_back(settings, train::Learner::Parts{*dictionary, state, *communicator});
+    learners.emplace_back(settings, train::Learner::Parts{dictionary, state, *communicator});
     train::Trainer::Hooks hooks;
     hooks.step_done = [&](int64_t, double) { log.emplace_back("step"); };
     hooks.stop_requested = [&] { return state.tokens_seen == stop * kStepTokens; };
@@ -170,10 +153,9 @@ struct Training {
     return loader.position();
   }
 
-  model::DictionaryShape shape;
-  std::unique_ptr<model::Dictionary> dictionary;
+  model::Dictionary dictionary = test::small_lorsa();
   std::unique_ptr<dist::Communicator> communicator = dist::make_communicator({});
-  train::TrainerState state;
+  train::TrainerState state = test::fresh_state(dictionary);
   std::vector<std::string> log;
 };
 
@@ -200,7 +182,7 @@ TEST_CASE("a batch crosses once as it is stored, and the next is under way befor
   // Input and target in bfloat16, and whether the position is scored.
   CHECK(copies.bytes == kSteps * kStepTokens * (2 * 2 * kWidth + 1));
   CHECK(reads.counted() == 0);
-  REQUIRE(test::bitwise_equal(training.dictionary->weights(), on_host.dictionary->weights()));
+  REQUIRE(test::bitwise_equal(training.dictionary.weights(), on_host.dictionary.weights()));
 }
 
 TEST_CASE("a training stopped with a batch on its way goes on with that batch", "[train]") {
@@ -216,7 +198,7 @@ TEST_CASE("a training stopped with a batch on its way goes on with that batch", 
   StubCopies second(cut.log);
   cut.run(dir / "cache", kSteps, &second);
   REQUIRE(cut.state.tokens_seen == kSteps * kStepTokens);
-  REQUIRE(test::bitwise_equal(whole.dictionary->weights(), cut.dictionary->weights()));
+  REQUIRE(test::bitwise_equal(whole.dictionary.weights(), cut.dictionary.weights()));
 }
 
 TEST_CASE("targets that a cache does not hold are computed on the device", "[train]") {
@@ -236,5 +218,5 @@ TEST_CASE("targets that a cache does not hold are computed on the device", "[tra
   const HostReads reads;
   on_host.run(dir / "cache", kSteps, nullptr);
   CHECK(reads.counted() >= kSteps * kStepTokens * 4 * kWidth);
-  REQUIRE(test::bitwise_equal(training.dictionary->weights(), on_host.dictionary->weights()));
+  REQUIRE(test::bitwise_equal(training.dictionary.weights(), on_host.dictionary.weights()));
 }

@@ -44,21 +44,7 @@ class TwinRanks final : public dist::Communicator {
 /// A small Lorsa's training on the first of the two ranks.
 struct TwinTraining {
   explicit TwinTraining(const std::filesystem::path& folder) : cache(folder) {
-    model::DictionaryShape shape;
-    shape.d_model = 20;
-    shape.num_ov_heads = 24;
-    shape.num_qk_heads = 3;
-    shape.d_qk = 8;
-    shape.top_k = 4;
-    at::manual_seed(1);
-    model::DictionaryWeights w;
-    for (const std::string& name : model::weight_names(shape)) {
-      w.at(name) = at::randn(model::weight_shape(shape, name)) * 0.3;
-    }
-    num_weights = static_cast<int64_t>(model::weight_names(shape).size());
-    dictionary = std::make_unique<model::Dictionary>(shape, w);
-    state.optimizer = train::fresh_optimizer(dictionary->weights());
-    state.last_active_H = at::zeros({24}, at::kLong);
+    num_weights = static_cast<int64_t>(model::weight_names(dictionary.shape()).size());
   }
 
   bool run(int64_t steps) { return run(steps, ranks); }
@@ -69,7 +55,7 @@ struct TwinTraining {
     train::Learner::Settings settings;
     settings.train.tokens = steps * kStepTokens / 2 * communicator.world_size();
     std::vector<train::Learner> learners;
-    learners.emplace_back(settings, train::Learner::Parts{*dictionary, state, communicator});
+    learners.emplace_back(settings, train::Learner::Parts{dictionary, state, communicator});
     train::Trainer::Hooks hooks;
     hooks.checkpoint = [&] { checkpoints.push_back(state.rows_seen); };
     hooks.stop_requested = [] { return false; };
@@ -81,8 +67,8 @@ struct TwinTraining {
   data::CacheReader cache;
   TwinRanks ranks;
   int64_t num_weights = 0;
-  std::unique_ptr<model::Dictionary> dictionary;
-  train::TrainerState state;
+  model::Dictionary dictionary = test::small_lorsa();
+  train::TrainerState state = test::fresh_state(dictionary);
   std::vector<int64_t> checkpoints;
 };
 
@@ -108,7 +94,7 @@ TEST_CASE("two ranks with the same rows train as one with these rows, to the bit
   TwinTraining one(dir / "cache");
   const auto alone = dist::make_communicator({});
   REQUIRE(one.run(5, *alone));
-  REQUIRE(test::bitwise_equal(one.dictionary->weights(), two.dictionary->weights()));
+  REQUIRE(test::bitwise_equal(one.dictionary.weights(), two.dictionary.weights()));
 }
 
 TEST_CASE("a stop that another rank asks for saves and ends all", "[train]") {
@@ -133,8 +119,8 @@ TEST_CASE("a loss that is not finite on another rank stops this one before it ch
   training.ranks.change_numbers = [](const at::Tensor& numbers) {
     numbers[0] += std::numeric_limits<double>::quiet_NaN();
   };
-  const at::Tensor before = training.dictionary->weights().W_O.clone();
+  const at::Tensor before = training.dictionary.weights().W_O.clone();
   REQUIRE_THROWS_WITH(training.run(5), Catch::Contains("not finite"));
-  CHECK(at::equal(before, training.dictionary->weights().W_O));
+  CHECK(at::equal(before, training.dictionary.weights().W_O));
   CHECK(training.state.optimizer.steps == 0);
 }

@@ -165,24 +165,10 @@ TEST_CASE("a loss that is not finite stops the step before the weights are touch
   test::write_tiny_cache(dir / "cache", 30);
   const train::RunConfig c = make_config(dir.path(), "run");
   const data::CacheReader cache(c.data.cache);
-  model::DictionaryShape shape;
-  shape.d_model = 20;
-  shape.num_ov_heads = 24;
-  shape.num_qk_heads = 3;
-  shape.d_qk = 8;
-  shape.top_k = 4;
-  shape.attn_scale = 1.0;
-  at::manual_seed(1);
-  model::DictionaryWeights w;
-  for (const std::string& name : model::weight_names(shape)) {
-    w.at(name) = at::randn(model::weight_shape(shape, name));
-  }
-  w.b_D[0] = std::numeric_limits<float>::infinity();
-  model::Dictionary dictionary(shape, w);
+  model::Dictionary dictionary = test::small_lorsa();
+  dictionary.weights().b_D[0] = std::numeric_limits<float>::infinity();
   const at::Tensor before = dictionary.weights().W_O.clone();
-  train::TrainerState state;
-  state.optimizer = train::fresh_optimizer(dictionary.weights());
-  state.last_active_H = at::zeros({24}, at::kLong);
+  train::TrainerState state = test::fresh_state(dictionary);
   data::ActivationLoader loader(cache, {.batch_rows = 2});
   const auto alone = dist::make_communicator({});
   std::vector<train::Learner> learners;

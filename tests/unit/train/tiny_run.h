@@ -10,6 +10,7 @@
 #include "lorsa/io/json.h"
 #include "lorsa/model/checkpoint.h"
 #include "lorsa/train/run.h"
+#include "lorsa/train/state.h"
 #include "support/temp_dir.h"
 #include "support/tiny_cache.h"
 
@@ -72,6 +73,31 @@ inline std::vector<io::Json> timeless(std::vector<io::Json> lines) {
     }
   }
   return lines;
+}
+
+/// A Lorsa for the tiny cache, always the same.
+inline model::Dictionary small_lorsa() {
+  model::DictionaryShape shape;
+  shape.d_model = 20;
+  shape.num_ov_heads = 24;
+  shape.num_qk_heads = 3;
+  shape.d_qk = 8;
+  shape.top_k = 4;
+  shape.attn_scale = 1.0;
+  at::manual_seed(1);
+  model::DictionaryWeights w;
+  for (const std::string& name : model::weight_names(shape)) {
+    w.at(name) = at::randn(model::weight_shape(shape, name)) * 0.3;
+  }
+  return {shape, w};
+}
+
+/// What a training of it begins from.
+inline train::TrainerState fresh_state(const model::Dictionary& dictionary) {
+  train::TrainerState state;
+  state.optimizer = train::fresh_optimizer(dictionary.weights());
+  state.last_active_H = at::zeros({dictionary.shape().num_ov_heads}, at::kLong);
+  return state;
 }
 
 inline train::TrainSummary run(const train::RunConfig& c) {
