@@ -196,7 +196,9 @@ AttentionGradients kept_backward(const AttentionBackwardInput& in,
                                  const at::Tensor& head_PK) {
   const AttentionSizes n = sizes_of(in);
   const KeptEntries<T> entries(grad_PK, head_PK, n.B, n.S, n.G);
-  return run_units<T>(in, n, [&] { return KeptSource<T>(n, entries); });
+  AttentionGradients out = run_units<T>(in, n, [&] { return KeptSource<T>(n, entries); });
+  out.support = entries.support(n.B, n.T, n.S, n.G);
+  return out;
 }
 
 template <typename T>

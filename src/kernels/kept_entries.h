@@ -8,19 +8,21 @@
 #include <span>
 #include <vector>
 
+#include "lorsa/kernels/attention.h"
+
 namespace lorsa::kernels {
 
 /// A kept head's gradient at one position, within one sequence and QK head.
-template <typename T>
+template <typename Real>
 struct KeptEntry {
   int32_t position;
   int32_t member;  // g in [0, G)
-  T gradient;
+  Real gradient;
 };
 
 /// The entries of every (sequence, QK head) in ascending position; zero gradients dropped. A
 /// counting sort, one sequence after another on a thread.
-template <typename T>
+template <typename Real>
 class KeptEntries {
  public:
   /// grad_PK, head_PK [B*T, K]; head h belongs to QK head h / G of S.
@@ -28,12 +30,12 @@ class KeptEntries {
       : offset_(static_cast<size_t>(B * S + 1)) {
     const int64_t per_sequence = B > 0 ? grad_PK.numel() / B : 0;
     const int64_t kept = grad_PK.size(1);
-    const T* gradient = grad_PK.const_data_ptr<T>();
+    const Real* gradient = grad_PK.const_data_ptr<Real>();
     const int32_t* head = head_PK.const_data_ptr<int32_t>();
     const auto group = static_cast<int32_t>(G);
     at::parallel_for(0, B, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * per_sequence; i < end * per_sequence; ++i) {
-        if (gradient[i] != T(0)) {
+        if (gradient[i] != Real(0)) {
           ++offset_[static_cast<size_t>(i / per_sequence * S + head[i] / group + 1)];
         }
       }
@@ -48,7 +50,7 @@ class KeptEntries {
         std::copy_n(offset_.begin() + b * S, S, next.begin());
         for (int64_t i = 0; i < per_sequence; ++i) {
           const int64_t entry = b * per_sequence + i;
-          if (gradient[entry] != T(0)) {
+          if (gradient[entry] != Real(0)) {
             const int32_t s = head[entry] / group;
             const int64_t slot = next[static_cast<size_t>(s)]++;
             entries_[static_cast<size_t>(slot)] = {static_cast<int32_t>(i / kept),
@@ -59,16 +61,49 @@ class KeptEntries {
     });
   }
 
+  /// Where an attention backward pass over these entries of B sequences of T positions leaves
+  /// gradients.
+  [[nodiscard]] GradientSupport support(int64_t B, int64_t T, int64_t S, int64_t G) const {
+    GradientSupport out;
+    out.q.offset = out.k.offset = {0};
+    out.v_length_BH.assign(static_cast<size_t>(B * S * G), 0);
+    for (int64_t s = 0; s < S; ++s) {
+      for (int64_t b = 0; b < B; ++b) {
+        const std::span<const KeptEntry<Real>> entries = of(b * S + s);
+        for (const KeptEntry<Real>& entry : entries) {
+          add(out.q, b * T + entry.position, s);
+          out.v_length_BH[static_cast<size_t>((b * S + s) * G + entry.member)] = entry.position + 1;
+        }
+        if (!entries.empty()) {
+          out.k.run.push_back({b * T, b * T + entries.back().position + 1});
+        }
+      }
+      out.q.offset.push_back(std::ssize(out.q.run));
+      out.k.offset.push_back(std::ssize(out.k.run));
+    }
+    return out;
+  }
+
   /// Those of unit b * S + s.
-  [[nodiscard]] std::span<const KeptEntry<T>> of(int64_t unit) const {
+  [[nodiscard]] std::span<const KeptEntry<Real>> of(int64_t unit) const {
     const auto begin = static_cast<size_t>(offset_[static_cast<size_t>(unit)]);
     const auto end = static_cast<size_t>(offset_[static_cast<size_t>(unit) + 1]);
     return std::span(entries_).subspan(begin, end - begin);
   }
 
  private:
+  /// Positions of a head arrive in ascending order, some more than once.
+  static void add(PositionRuns& runs, int64_t position, int64_t s) {
+    const bool first = std::ssize(runs.run) == runs.offset[static_cast<size_t>(s)];
+    if (first || runs.run.back().end < position) {
+      runs.run.push_back({position, position + 1});
+    } else {
+      runs.run.back().end = position + 1;
+    }
+  }
+
   std::vector<int64_t> offset_;
-  std::vector<KeptEntry<T>> entries_;
+  std::vector<KeptEntry<Real>> entries_;
 };
 
 }  // namespace lorsa::kernels

@@ -11,30 +11,18 @@
 #include "kernels/cuda_backend.h"
 #include "kernels/for_each_task.h"
 #include "kernels/part_timer.h"
+#include "kernels/product_panels.h"
 
 namespace lorsa::kernels {
 namespace {
 
-/// Columns of a block of the right operand: four vectors of AVX-512, which oneDNN's kernel keeps in
-/// registers for six or seven rows.
-constexpr int64_t kColumns = 64;
 /// A transposed block of 64 columns and 1024 terms is 256 KiB: a quarter of the second-level cache.
 constexpr int64_t kMostTerms = 1024;
 /// Rows of a call, so that a block of the result stays in the first two caches while the bias and
 /// the terms after the first 1024 are added. 64, 256 and 1024 differ by less than 3 %.
 constexpr int64_t kRows = 256;
-/// Blocks of the weight gradient: 128 columns of the gradient, 256 positions at a time.
+/// Columns of the gradient in a block of the weight's.
 constexpr int64_t kGradColumns = 128;
-constexpr int64_t kGradTerms = 256;
-/// Rows a power of two apart fall on few lines of the caches.
-constexpr int64_t kPadding = 16;
-/// Below, copying the other operand costs more than the better kernel saves.
-constexpr int64_t kLeastRows = 64;
-
-bool in_blocks(const at::Tensor& a, const at::Tensor& b) {
-  return !runs_on_device(a) && a.is_cpu() && b.is_cpu() && a.scalar_type() == at::kFloat &&
-         b.scalar_type() == at::kFloat && a.size(0) >= kLeastRows && b.size(1) > 0;
-}
 
 /// Columns [first, last) of x weight^T + bias for all positions.
 class ColumnsOfProduct {
@@ -135,7 +123,14 @@ class RowsOfGradient {
   std::vector<float> block_;  // [rows, terms] of the gradient, transposed
 };
 
-/// x cut into panels of kColumns columns: panel k / kColumns is a dense [P, columns] at k * P.
+}  // namespace
+
+bool in_blocks(const at::Tensor& a, const at::Tensor& b) {
+  constexpr int64_t kLeastRows = 64;
+  return !runs_on_device(a) && a.is_cpu() && b.is_cpu() && a.scalar_type() == at::kFloat &&
+         b.scalar_type() == at::kFloat && a.size(0) >= kLeastRows && b.size(1) > 0;
+}
+
 at::Tensor in_panels(const at::Tensor& x) {
   const int64_t P = x.size(0);
   const int64_t K = x.size(1);
@@ -152,8 +147,6 @@ at::Tensor in_panels(const at::Tensor& x) {
   });
   return out;
 }
-
-}  // namespace
 
 at::Tensor product_nt(const at::Tensor& x_PK,
                       const at::Tensor& weight_NK,

@@ -2,6 +2,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <span>
+
+#include "lorsa/kernels/attention.h"
+
 // The large products of a layer y = x W^T + b and of its backward pass. On the CPU in float32 they
 // are cut into blocks for oneDNN's kernel (block_product.h), whose operands are copied, transposed
 // where needed, while they are read: 205 to 219 GFLOP/s on 2 cores, where LibTorch's product
@@ -29,6 +34,18 @@ struct LinearGradients {
 /// sums of grad. grad [P, N], its rows or its columns contiguous; x [P, K]. Columns of grad that
 /// are all zero give rows that are exactly zero.
 [[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK);
+
+/// The same for a gradient that is 0 outside of runs: those of group g are of columns g * width to
+/// (g + 1) * width, width = N / groups. Costs what lies in the runs.
+[[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN,
+                                         const at::Tensor& x_PK,
+                                         const PositionRuns& runs);
+
+/// The same for a gradient that is 0 past the first length_BN positions of every sequence (P / B
+/// positions each) and column. grad's columns are contiguous, or its products are all made.
+[[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN,
+                                         const at::Tensor& x_PK,
+                                         std::span<const int32_t> length_BN);
 
 /// a b in the dtype of its sums: float32 for bfloat16.
 [[nodiscard]] at::Tensor product_of_sums(const at::Tensor& a_PK, const at::Tensor& b_KN);

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -31,9 +32,24 @@ kernels::AttentionGradients attention_gradients(const Projections& p,
                                      d_z.head_PK, attn_scale, gradients);
 }
 
+/// Of a weight and its bias.
 std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
                                                    const Projections& p) {
   kernels::LinearGradients gradients = kernels::product_tn(grad_PN, p.x_PD);
+  return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
+}
+
+/// The same without products with 0, where it is known which these are.
+template <typename Part>
+std::pair<at::Tensor, at::Tensor> weight_gradients(
+    const at::Tensor& grad_PN,
+    const Projections& p,
+    const std::optional<kernels::GradientSupport>& support,
+    Part kernels::GradientSupport::*part) {
+  if (!support) {
+    return weight_gradients(grad_PN, p);
+  }
+  kernels::LinearGradients gradients = kernels::product_tn(grad_PN, p.x_PD, (*support).*part);
   return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
 }
 
@@ -126,7 +142,8 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   p.q_BTSE.reset();
   p.k_BTSE.reset();
 
-  std::tie(g.W_V, g.b_V) = weight_gradients(d.grad_v_BTSG.view({P, shape_.num_ov_heads}), p);
+  std::tie(g.W_V, g.b_V) = weight_gradients(d.grad_v_BTSG.view({P, shape_.num_ov_heads}), p,
+                                            d.support, &kernels::GradientSupport::v_length_BH);
   d.grad_v_BTSG.reset();
   ready("W_V");
   ready("b_V");
@@ -135,7 +152,7 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   }
   at::Tensor d_q = before_rope_and_norm(shape_, p, p.q_norm, w.q_norm,
                                         std::exchange(d.grad_q_BTSE, {}), g.q_norm);
-  std::tie(g.W_Q, g.b_Q) = weight_gradients(d_q, p);
+  std::tie(g.W_Q, g.b_Q) = weight_gradients(d_q, p, d.support, &kernels::GradientSupport::q);
   d_q.reset();
   g.b_Q = g.b_Q.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
@@ -143,7 +160,7 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   }
   const at::Tensor d_k = before_rope_and_norm(shape_, p, p.k_norm, w.k_norm,
                                               std::exchange(d.grad_k_BTSE, {}), g.k_norm);
-  std::tie(g.W_K, g.b_K) = weight_gradients(d_k, p);
+  std::tie(g.W_K, g.b_K) = weight_gradients(d_k, p, d.support, &kernels::GradientSupport::k);
   g.b_K = g.b_K.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_K", "b_K", "k_norm"}) {
     ready(name);

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "lorsa/core/api.h"
@@ -26,10 +28,31 @@ struct AttentionResult {
                                                           const at::Tensor& v_BTSG,
                                                           double attn_scale);
 
+/// Positions [begin, end) of the flattened batch.
+struct PositionRun {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+/// Ascending runs of every QK head: those of head s are run[offset[s]] to run[offset[s + 1]].
+struct PositionRuns {
+  std::vector<int64_t> offset;
+  std::vector<PositionRun> run;
+};
+
+/// Where gradients of attention can differ from 0 when few heads are kept. A query row has one
+/// where a head that reads through it is kept; a key and a value up to the last such query of their
+/// sequence.
+struct GradientSupport {
+  PositionRuns q, k;
+  std::vector<int32_t> v_length_BH;  ///< first positions of every sequence and OV head
+};
+
 /// On the CPU grad_v lies in memory as [S, G, B, T]: viewed as [P, H] its columns are contiguous,
 /// as the product of W_V's gradient wants them.
 struct AttentionGradients {
   at::Tensor grad_q_BTSE, grad_k_BTSE, grad_v_BTSG;
+  std::optional<GradientSupport> support;  ///< absent: anywhere
 };
 
 enum class GradientsOf {

@@ -1,0 +1,345 @@
+// Weight gradients of which most products are with 0: only what kept heads reach is multiplied.
+//
+// Rows of a group's gradient are gathered with the rows of x that they meet (PositionRuns), or,
+// where columns end early, sorted by their ends (lengths). Sums run over positions in ascending
+// order.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <vector>
+
+#include "kernels/block_product.h"
+#include "kernels/cpu/transpose.h"
+#include "kernels/for_each_task.h"
+#include "kernels/part_timer.h"
+#include "kernels/product.h"
+#include "kernels/product_panels.h"
+
+namespace lorsa::kernels {
+namespace {
+
+/// Rows and terms are filled up with zeros to a multiple of this: few shapes for block_product.
+constexpr int64_t kStep = 16;
+/// Gathering x costs a fifth to a quarter of a product with 64 rows: from this share of the
+/// positions on all are taken.
+constexpr double kMostGathered = 0.8;
+/// Columns of the gradient that are sorted by length together: enough that some 32 of them act.
+constexpr int64_t kSorted = 256;
+/// Positions of a step of the lengths.
+constexpr int64_t kLengthStep = 64;
+/// From this share of all products on the plain product is as fast.
+constexpr double kMostSorted = 0.85;
+
+int64_t filled_up(int64_t n) {
+  return (n + kStep - 1) / kStep * kStep;
+}
+
+/// Rows [g * width, (g + 1) * width) of grad^T x for a group g.
+class RowsOfGroup {
+ public:
+  RowsOfGroup(const at::Tensor& grad,
+              const at::Tensor& x,
+              const at::Tensor& x_panels,
+              const PositionRuns& runs,
+              const LinearGradients& out)
+      : P_(x.size(0)),
+        K_(x.size(1)),
+        N_(grad.size(1)),
+        width_(N_ / (std::ssize(runs.offset) - 1)),
+        runs_(runs),
+        grad_(grad.const_data_ptr<float>()),
+        x_panels_(x_panels.const_data_ptr<float>()),
+        weight_(out.weight_NK.mutable_data_ptr<float>()),
+        bias_(out.bias_N.mutable_data_ptr<float>()),
+        rows_(static_cast<size_t>(kGradTerms * width_)),
+        block_(static_cast<size_t>(width_ * kStride)),
+        x_rows_(static_cast<size_t>(kGradTerms * kColumns)),
+        sums_(static_cast<size_t>(width_)) {
+    positions_.reserve(kGradTerms);
+  }
+
+  void operator()(int64_t group) {
+    std::fill(sums_.begin(), sums_.end(), 0.0);
+    begin(group);
+    Sum sum = Sum::kReplace;
+    while (next()) {
+      multiply(group, sum);
+      sum = Sum::kAdd;
+    }
+    if (sum == Sum::kReplace) {
+      std::fill_n(weight_ + group * width_ * K_, width_ * K_, 0.0F);
+    }
+    std::transform(sums_.begin(), sums_.end(), bias_ + group * width_,
+                   [](double total) { return static_cast<float>(total); });
+  }
+
+ private:
+  static constexpr int64_t kStride = kGradTerms + kPadding;
+
+  void begin(int64_t group) {
+    const auto first = runs_.run.begin() + runs_.offset[static_cast<size_t>(group)];
+    const auto last = runs_.run.begin() + runs_.offset[static_cast<size_t>(group) + 1];
+    rest_.assign(first, last);
+    const int64_t positions =
+        std::accumulate(first, last, int64_t{0}, [](int64_t sum, const PositionRun& run) {
+          return sum + run.end - run.begin;
+        });
+    if (static_cast<double>(positions) > kMostGathered * static_cast<double>(P_)) {
+      rest_ = {{0, P_}};
+    }
+    run_ = 0;
+  }
+
+  /// The next up to kGradTerms positions; false: the group is done.
+  bool next() {
+    positions_.clear();
+    while (run_ < rest_.size() && std::ssize(positions_) < kGradTerms) {
+      PositionRun& run = rest_[run_];
+      const int64_t taken = std::min(run.end - run.begin, kGradTerms - std::ssize(positions_));
+      for (int64_t i = 0; i < taken; ++i) {
+        positions_.push_back(run.begin + i);
+      }
+      run.begin += taken;
+      run_ += run.begin == run.end ? 1 : 0;
+    }
+    return !positions_.empty();
+  }
+
+  void multiply(int64_t group, Sum sum) {
+    const int64_t terms = std::ssize(positions_);
+    const int64_t padded = filled_up(terms);
+    const int64_t begin = positions_.front();
+    const bool together = positions_.back() - begin == terms - 1 && begin + padded <= P_;
+    const float* grad = grad_ + group * width_;
+    if (together) {
+      cpu::transpose(grad + begin * N_, N_, terms, width_, block_.data(), kStride);
+    } else {
+      for (int64_t i = 0; i < terms; ++i) {
+        std::copy_n(grad + positions_[static_cast<size_t>(i)] * N_, width_,
+                    rows_.data() + i * width_);
+      }
+      cpu::transpose(rows_.data(), width_, terms, width_, block_.data(), kStride);
+    }
+    for (int64_t row = 0; row < width_; ++row) {
+      std::fill_n(block_.data() + row * kStride + terms, padded - terms, 0.0F);
+    }
+    cpu::add_row_sums(block_.data(), kStride, width_, terms, sums_.data());
+    for (int64_t k = 0; k < K_; k += kColumns) {
+      const int64_t columns = std::min(kColumns, K_ - k);
+      const float* panel = x_panels_ + k * P_;
+      const float* x = panel + begin * columns;
+      if (!together) {
+        gather(panel, columns, padded);
+        x = x_rows_.data();
+      }
+      block_product({width_, columns, padded, kStride, columns, K_}, sum, block_.data(), x,
+                    weight_ + group * width_ * K_ + k);
+    }
+  }
+
+  void gather(const float* panel, int64_t columns, int64_t padded) {
+    float* to = x_rows_.data();
+    for (const int64_t position : positions_) {
+      to = std::copy_n(panel + position * columns, columns, to);
+    }
+    std::fill_n(to, (padded - std::ssize(positions_)) * columns, 0.0F);
+  }
+
+  const int64_t P_, K_, N_, width_;
+  const PositionRuns& runs_;
+  const float* grad_;
+  const float* x_panels_;
+  float* weight_;
+  float* bias_;
+  std::vector<float> rows_;    // [terms, width] of the gradient
+  std::vector<float> block_;   // [width, terms], filled up
+  std::vector<float> x_rows_;  // [terms, columns] of x, filled up
+  std::vector<double> sums_;
+  std::vector<PositionRun> rest_;
+  size_t run_ = 0;
+  std::vector<int64_t> positions_;
+};
+
+/// Columns [first, first + kSorted) of a gradient and how far each reaches into a sequence.
+class SortedColumns {
+ public:
+  /// Those of sequence b that reach anywhere, the longest first.
+  void sort(std::span<const int32_t> length_BN, int64_t b, int64_t N, int64_t first) {
+    length_ = length_BN.subspan(static_cast<size_t>(b * N + first),
+                                static_cast<size_t>(std::min(kSorted, N - first)));
+    column_.clear();
+    for (int32_t i = 0; i < static_cast<int32_t>(length_.size()); ++i) {
+      if (length_[static_cast<size_t>(i)] > 0) {
+        column_.push_back(i);
+      }
+    }
+    std::stable_sort(column_.begin(), column_.end(), [&](int32_t i, int32_t j) {
+      return length_[static_cast<size_t>(i)] > length_[static_cast<size_t>(j)];
+    });
+  }
+
+  /// How many reach past position t.
+  [[nodiscard]] int64_t past(int64_t t) const {
+    const auto end = std::partition_point(column_.begin(), column_.end(), [&](int32_t i) {
+      return length_[static_cast<size_t>(i)] > t;
+    });
+    return end - column_.begin();
+  }
+
+  [[nodiscard]] int64_t operator[](int64_t i) const { return column_[static_cast<size_t>(i)]; }
+
+ private:
+  std::span<const int32_t> length_;
+  std::vector<int32_t> column_;
+};
+
+/// Rows [first, first + kSorted) of grad^T x for a gradient whose columns end early.
+class RowsByLength {
+ public:
+  RowsByLength(const at::Tensor& grad,
+               const at::Tensor& x,
+               const at::Tensor& x_panels,
+               std::span<const int32_t> length_BN,
+               const LinearGradients& out)
+      : P_(x.size(0)),
+        K_(x.size(1)),
+        N_(grad.size(1)),
+        B_(std::ssize(length_BN) / N_),
+        T_(P_ / B_),
+        length_BN_(length_BN),
+        grad_(grad.const_data_ptr<float>()),
+        column_stride_(grad.stride(1)),
+        x_panels_(x_panels.const_data_ptr<float>()),
+        weight_(out.weight_NK.mutable_data_ptr<float>()),
+        bias_(out.bias_N.mutable_data_ptr<float>()),
+        block_(static_cast<size_t>(kSorted * kStride)),
+        product_(static_cast<size_t>(kSorted * kColumns)) {}
+
+  void operator()(int64_t task) {
+    first_ = task * kSorted;
+    const int64_t rows = std::min(kSorted, N_ - first_);
+    std::fill_n(weight_ + first_ * K_, rows * K_, 0.0F);
+    sums_.fill(0.0);
+    for (int64_t b = 0; b < B_; ++b) {
+      sorted_.sort(length_BN_, b, N_, first_);
+      for (int64_t t = 0; t < T_ && sorted_.past(t) > 0; t += kGradTerms) {
+        multiply(b, t);
+      }
+    }
+    std::transform(sums_.begin(), sums_.begin() + rows, bias_ + first_,
+                   [](double total) { return static_cast<float>(total); });
+  }
+
+ private:
+  static constexpr int64_t kStride = kGradTerms + kPadding;
+
+  /// Adds what positions t to t + kGradTerms of sequence b give.
+  void multiply(int64_t b, int64_t t) {
+    const int64_t rows = sorted_.past(t);
+    const int64_t terms = std::min(kGradTerms, T_ - t);
+    const int64_t position = b * T_ + t;
+    copy_block(rows, position, terms);
+    for (int64_t k = 0; k < K_; k += kColumns) {
+      const int64_t columns = std::min(kColumns, K_ - k);
+      const float* x = x_panels_ + k * P_ + position * columns;
+      for (int64_t i = 0; i < terms; i += kLengthStep) {
+        block_product({filled_up(sorted_.past(t + i)), columns, std::min(kLengthStep, terms - i),
+                       kStride, columns, columns},
+                      i > 0 ? Sum::kAdd : Sum::kReplace, block_.data() + i, x + i * columns,
+                      product_.data());
+      }
+      for (int64_t i = 0; i < rows; ++i) {
+        float* weight = weight_ + (first_ + sorted_[i]) * K_ + k;
+        const float* product = product_.data() + i * columns;
+        for (int64_t j = 0; j < columns; ++j) {
+          weight[j] += product[j];
+        }
+      }
+    }
+  }
+
+  void copy_block(int64_t rows, int64_t position, int64_t terms) {
+    for (int64_t i = 0; i < rows; ++i) {
+      std::copy_n(grad_ + (first_ + sorted_[i]) * column_stride_ + position, terms,
+                  block_.data() + i * kStride);
+    }
+    for (int64_t i = rows; i < filled_up(rows); ++i) {
+      std::fill_n(block_.data() + i * kStride, terms, 0.0F);
+    }
+    std::array<double, kSorted> sums = {};
+    cpu::add_row_sums(block_.data(), kStride, rows, terms, sums.data());
+    for (int64_t i = 0; i < rows; ++i) {
+      sums_[static_cast<size_t>(sorted_[i])] += sums[static_cast<size_t>(i)];
+    }
+  }
+
+  const int64_t P_, K_, N_, B_, T_;
+  std::span<const int32_t> length_BN_;
+  const float* grad_;
+  const int64_t column_stride_;
+  const float* x_panels_;
+  float* weight_;
+  float* bias_;
+  std::vector<float> block_;    // [rows, terms] of the gradient, longest first
+  std::vector<float> product_;  // [rows, columns]
+  std::array<double, kSorted> sums_ = {};
+  SortedColumns sorted_;
+  int64_t first_ = 0;
+};
+
+/// Of all products.
+double share_of_lengths(std::span<const int32_t> length_BN, int64_t N, int64_t P) {
+  SortedColumns sorted;
+  const int64_t B = std::ssize(length_BN) / N;
+  int64_t terms = 0;
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t first = 0; first < N; first += kSorted) {
+      sorted.sort(length_BN, b, N, first);
+      for (int64_t t = 0; t < P / B && sorted.past(t) > 0; t += kLengthStep) {
+        terms += filled_up(sorted.past(t)) * std::min(kLengthStep, P / B - t);
+      }
+    }
+  }
+  return static_cast<double>(terms) / static_cast<double>(N * P);
+}
+
+LinearGradients empty_gradients(const at::Tensor& grad, const at::Tensor& x) {
+  return {at::empty({grad.size(1), x.size(1)}, x.options()),
+          at::empty({grad.size(1)}, x.options())};
+}
+
+}  // namespace
+
+LinearGradients product_tn(const at::Tensor& grad_PN,
+                           const at::Tensor& x_PK,
+                           const PositionRuns& runs) {
+  if (!in_blocks(grad_PN, x_PK)) {
+    return product_tn(grad_PN, x_PK);
+  }
+  const PartTimer timer(Part::kWeightGradient);
+  const at::Tensor grad = grad_PN.contiguous();
+  const at::Tensor x_panels = in_panels(x_PK.contiguous());
+  const LinearGradients out = empty_gradients(grad, x_PK);
+  for_each_task(std::ssize(runs.offset) - 1,
+                [&] { return RowsOfGroup(grad, x_PK, x_panels, runs, out); });
+  return out;
+}
+
+LinearGradients product_tn(const at::Tensor& grad_PN,
+                           const at::Tensor& x_PK,
+                           std::span<const int32_t> length_BN) {
+  if (!in_blocks(grad_PN, x_PK) || grad_PN.stride(0) != 1 ||
+      share_of_lengths(length_BN, grad_PN.size(1), grad_PN.size(0)) > kMostSorted) {
+    return product_tn(grad_PN, x_PK);
+  }
+  const PartTimer timer(Part::kWeightGradient);
+  const at::Tensor x_panels = in_panels(x_PK.contiguous());
+  const LinearGradients out = empty_gradients(grad_PN, x_PK);
+  for_each_task((grad_PN.size(1) + kSorted - 1) / kSorted,
+                [&] { return RowsByLength(grad_PN, x_PK, x_panels, length_BN, out); });
+  return out;
+}
+
+}  // namespace lorsa::kernels
