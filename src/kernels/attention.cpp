@@ -29,6 +29,11 @@ Sizes check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   return {q.size(0), q.size(1), q.size(2), q.size(3), v.size(3)};
 }
 
+/// The CPU's passes read rows of a head, wherever they lie.
+at::Tensor with_whole_rows(const at::Tensor& x_BTSW) {
+  return x_BTSW.stride(3) == 1 ? x_BTSW : x_BTSW.contiguous();
+}
+
 at::Tensor in_float(const at::Tensor& tensor) {
   return tensor.to(at::kFloat);
 }
@@ -96,9 +101,9 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
                                       in_float(result), in_float(grad_PK), head_PK, attn_scale,
                                       gradients));
   }
-  const at::Tensor q = q_BTSE.contiguous();
-  const at::Tensor k = k_BTSE.contiguous();
-  const at::Tensor v = v_BTSG.contiguous();
+  const at::Tensor q = with_whole_rows(q_BTSE);
+  const at::Tensor k = with_whole_rows(k_BTSE);
+  const at::Tensor v = with_whole_rows(v_BTSG);
   return attention_backward_cpu({q, k, v, result, 1.0 / attn_scale, gradients},
                                 grad_PK.contiguous(), head_PK.contiguous());
 }
@@ -126,9 +131,9 @@ AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
                                             in_float(result), in_float(grad_z), attn_scale,
                                             gradients));
   }
-  const at::Tensor q = q_BTSE.contiguous();
-  const at::Tensor k = k_BTSE.contiguous();
-  const at::Tensor v = v_BTSG.contiguous();
+  const at::Tensor q = with_whole_rows(q_BTSE);
+  const at::Tensor k = with_whole_rows(k_BTSE);
+  const at::Tensor v = with_whole_rows(v_BTSG);
   return attention_backward_dense_cpu({q, k, v, result, 1.0 / attn_scale, gradients}, grad_z);
 }
 

@@ -77,7 +77,7 @@ class UnitBackward {
   void begin(const AttentionUnit<T>& unit, bool queries_too) {
     k_panels_.fill(unit.k);
     if (queries_too) {
-      copy_rows(unit.k, n_.T, n_.E, k_TE_.data());
+      k_rows_ = together(unit.k, n_.T, n_.E, k_TE_.data());
       std::fill(d_k_ET_.begin(), d_k_ET_.end(), T(0));
     }
   }
@@ -132,7 +132,7 @@ class UnitBackward {
       const int64_t first = j * kPanelKeys;
       block_product({block.padded_rows, n_.E, columns, block.stride, n_.E, n_.E},
                     j > 0 ? Sum::kAdd : Sum::kReplace, d_weights_.data() + first,
-                    k_TE_.data() + first * n_.E, d_q_rows_.data());
+                    k_rows_ + first * n_.E, d_q_rows_.data());
       block_product(
           {n_.E, columns, block.padded_rows, block.padded_rows, block.stride, block.stride},
           Sum::kAdd, q_ER_.data(), d_weights_.data() + first, d_k_ET_.data() + first);
@@ -147,6 +147,7 @@ class UnitBackward {
   Source source_;
   TransposedPanels<T> k_panels_;
   std::vector<T> k_TE_, d_k_ET_, weights_, d_weights_, q_rows_, q_ER_, d_q_rows_;
+  const T* k_rows_ = nullptr;
   std::vector<int64_t> positions_;
 };
 
@@ -160,6 +161,7 @@ AttentionGradients run_units(const AttentionBackwardInput& in,
     out.grad_q_BTSE = at::empty_like(in.q_BTSE);
     out.grad_k_BTSE = at::empty_like(in.k_BTSE);
   }
+  const at::Tensor z_BTSG = in.result.z_PH.view({n.B, n.T, n.S, n.G});
   const at::Tensor d_v_SGBT = at::empty({n.S, n.G, n.B, n.T}, in.v_BTSG.options());
   out.grad_v_BTSG = d_v_SGBT.permute({2, 3, 0, 1});
   for_each_task(n.B * n.S, [&] {
@@ -168,17 +170,18 @@ AttentionGradients run_units(const AttentionBackwardInput& in,
       const int64_t b = index / n.S;
       const int64_t s = index % n.S;
       // Row 0 of the unit in a [B, T, S, width] tensor.
-      const auto rows = [&](const at::Tensor& x, int64_t width) {
-        return Rows<T>{x.defined() ? x.data_ptr<T>() + (b * n.T * n.S + s) * width : nullptr,
-                       n.S * width};
+      const auto rows = [&](const at::Tensor& x) {
+        return x.defined()
+                   ? Rows<T>{x.data_ptr<T>() + b * x.stride(0) + s * x.stride(2), x.stride(1)}
+                   : Rows<T>{};
       };
-      const auto read = [&](const at::Tensor& x, int64_t width) {
-        const Rows<T> found = rows(x, width);
+      const auto read = [&](const at::Tensor& x) {
+        const Rows<T> found = rows(x);
         return Rows<const T>{found.data, found.stride};
       };
-      backward.run({index, read(in.q_BTSE, n.E), read(in.k_BTSE, n.E), read(in.v_BTSG, n.G),
-                    read(in.result.z_PH, n.G), in.result.lse_BST.const_data_ptr<T>() + index * n.T,
-                    rows(out.grad_q_BTSE, n.E), rows(out.grad_k_BTSE, n.E),
+      backward.run({index, read(in.q_BTSE), read(in.k_BTSE), read(in.v_BTSG), read(z_BTSG),
+                    in.result.lse_BST.const_data_ptr<T>() + index * n.T, rows(out.grad_q_BTSE),
+                    rows(out.grad_k_BTSE),
                     d_v_SGBT.data_ptr<T>() + s * n.G * n.positions() + b * n.T, n.positions()});
     };
   });

@@ -6,7 +6,7 @@
 
 namespace lorsa::kernels {
 
-/// What both CPU backward passes read; shapes as in lorsa/kernels/attention.h, all contiguous.
+/// What both CPU backward passes read; shapes as in lorsa/kernels/attention.h, rows contiguous.
 struct AttentionBackwardInput {
   const at::Tensor& q_BTSE;
   const at::Tensor& k_BTSE;

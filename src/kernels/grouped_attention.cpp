@@ -11,10 +11,10 @@
 
 // The two products of every (sequence, key head) run query block by query block and key panel by
 // key panel, so that panels after the block are never touched and the block's scores stay in the
-// second-level cache. Keys and values are copied once: in a [B, T, M, E] tensor the rows of one
-// head lie so far apart that a cache set holds few of them. Query heads of one key head are stacked
-// into one product. LibTorch's own CPU attention reaches a fifth of its matrix product's rate at
-// these sizes.
+// second-level cache. Keys are transposed, and rows of a head that do not lie together are copied
+// once: in a [B, T, M, E] tensor they lie so far apart that a cache set holds few of them. Query
+// heads of one key head are stacked into one product. LibTorch's own CPU attention reaches a fifth
+// of its matrix product's rate at these sizes.
 
 namespace lorsa::kernels {
 namespace {
@@ -72,7 +72,7 @@ class Worker {
   /// The query blocks [first, last) of sequence b and key head m.
   void run(int64_t b, int64_t m, int64_t first, int64_t last) {
     k_panels_.fill({element<T>(k_, b, 0, m), k_.stride(1)});
-    copy_rows<T>({element<T>(v_, b, 0, m), v_.stride(1)}, n_.T, n_.G, v_TG_.data());
+    v_rows_ = together<T>({element<T>(v_, b, 0, m), v_.stride(1)}, n_.T, n_.G, v_TG_.data());
     for (int64_t block = first; block < last; ++block) {
       const int64_t begin = block * n_.query_block();
       queries(b, m, begin, std::min(begin + n_.query_block(), n_.T));
@@ -86,18 +86,18 @@ class Worker {
     const int64_t group = n_.group();
     const int64_t rows = (end - begin) * group;
     const int64_t panels = num_panels(end);
-    copy_rows<T>({element<T>(q_, b, begin, m * group), q_.stride(1)}, end - begin, group * n_.E,
-                 q_rows_.data());
+    const T* q = together<T>({element<T>(q_, b, begin, m * group), q_.stride(1)}, end - begin,
+                             group * n_.E, q_rows_.data());
     for (int64_t j = 0; j < panels; ++j) {
       const int64_t columns = k_panels_.columns(j);
-      block_product({rows, columns, n_.E, n_.E, columns, stride_}, Sum::kReplace, q_rows_.data(),
-                    k_panels_[j], scores_.data() + j * kPanelKeys);
+      block_product({rows, columns, n_.E, n_.E, columns, stride_}, Sum::kReplace, q, k_panels_[j],
+                    scores_.data() + j * kPanelKeys);
     }
     softmax(b, m, begin, rows, std::min(panels * kPanelKeys, n_.T));
     for (int64_t j = 0; j < panels; ++j) {
       block_product({rows, n_.G, k_panels_.columns(j), stride_, n_.G, n_.G},
                     j > 0 ? Sum::kAdd : Sum::kReplace, scores_.data() + j * kPanelKeys,
-                    v_TG_.data() + j * kPanelKeys * n_.G, z_rows_.data());
+                    v_rows_ + j * kPanelKeys * n_.G, z_rows_.data());
     }
     const T* from = z_rows_.data();
     for (int64_t t = begin; t < end; ++t, from += group * n_.G) {
@@ -128,6 +128,7 @@ class Worker {
   const int64_t stride_;  // of a row of scores
   TransposedPanels<T> k_panels_;
   std::vector<T> v_TG_, scores_, q_rows_, z_rows_;
+  const T* v_rows_ = nullptr;
 };
 
 template <typename T>

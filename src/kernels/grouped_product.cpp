@@ -1,6 +1,6 @@
 // Weight gradients of which most products are with 0: only what kept heads reach is multiplied.
 //
-// Rows of a group's gradient are gathered with the rows of x that they meet (PositionRuns), or,
+// Rows of a head's gradient are gathered with the rows of x that they meet (PositionRuns), or,
 // where columns end early, sorted by their ends (lengths). Sums run over positions in ascending
 // order.
 #include <ATen/ATen.h>
@@ -36,20 +36,21 @@ int64_t filled_up(int64_t n) {
   return (n + kStep - 1) / kStep * kStep;
 }
 
-/// Rows [g * width, (g + 1) * width) of grad^T x for a group g.
-class RowsOfGroup {
+/// Rows of a head of the weight's gradient.
+class RowsOfHead {
  public:
-  RowsOfGroup(const at::Tensor& grad,
-              const at::Tensor& x,
-              const at::Tensor& x_panels,
-              const PositionRuns& runs,
-              const LinearGradients& out)
+  RowsOfHead(const at::Tensor& grad_PSE,
+             const at::Tensor& x,
+             const at::Tensor& x_panels,
+             const PositionRuns* runs,
+             const LinearGradients& out)
       : P_(x.size(0)),
         K_(x.size(1)),
-        N_(grad.size(1)),
-        width_(N_ / (std::ssize(runs.offset) - 1)),
+        width_(grad_PSE.size(2)),
+        position_stride_(grad_PSE.stride(0)),
+        head_stride_(grad_PSE.stride(1)),
         runs_(runs),
-        grad_(grad.const_data_ptr<float>()),
+        grad_(grad_PSE.const_data_ptr<float>()),
         x_panels_(x_panels.const_data_ptr<float>()),
         weight_(out.weight_NK.mutable_data_ptr<float>()),
         bias_(out.bias_N.mutable_data_ptr<float>()),
@@ -60,39 +61,41 @@ class RowsOfGroup {
     positions_.reserve(kGradTerms);
   }
 
-  void operator()(int64_t group) {
+  void operator()(int64_t head) {
     std::fill(sums_.begin(), sums_.end(), 0.0);
-    begin(group);
+    begin(head);
     Sum sum = Sum::kReplace;
     while (next()) {
-      multiply(group, sum);
+      multiply(head, sum);
       sum = Sum::kAdd;
     }
     if (sum == Sum::kReplace) {
-      std::fill_n(weight_ + group * width_ * K_, width_ * K_, 0.0F);
+      std::fill_n(weight_ + head * width_ * K_, width_ * K_, 0.0F);
     }
-    std::transform(sums_.begin(), sums_.end(), bias_ + group * width_,
+    std::transform(sums_.begin(), sums_.end(), bias_ + head * width_,
                    [](double total) { return static_cast<float>(total); });
   }
 
  private:
   static constexpr int64_t kStride = kGradTerms + kPadding;
 
-  void begin(int64_t group) {
-    const auto first = runs_.run.begin() + runs_.offset[static_cast<size_t>(group)];
-    const auto last = runs_.run.begin() + runs_.offset[static_cast<size_t>(group) + 1];
-    rest_.assign(first, last);
-    const int64_t positions =
-        std::accumulate(first, last, int64_t{0}, [](int64_t sum, const PositionRun& run) {
-          return sum + run.end - run.begin;
-        });
-    if (static_cast<double>(positions) > kMostGathered * static_cast<double>(P_)) {
-      rest_ = {{0, P_}};
-    }
+  void begin(int64_t head) {
     run_ = 0;
+    rest_ = {{0, P_}};
+    if (runs_ == nullptr) {
+      return;
+    }
+    const auto first = runs_->run.begin() + runs_->offset[static_cast<size_t>(head)];
+    const auto last = runs_->run.begin() + runs_->offset[static_cast<size_t>(head) + 1];
+    const int64_t positions = std::accumulate(
+        first, last, int64_t{0},
+        [](int64_t sum, const PositionRun& run) { return sum + run.end - run.begin; });
+    if (static_cast<double>(positions) <= kMostGathered * static_cast<double>(P_)) {
+      rest_.assign(first, last);
+    }
   }
 
-  /// The next up to kGradTerms positions; false: the group is done.
+  /// The next up to kGradTerms positions; false: the head is done.
   bool next() {
     positions_.clear();
     while (run_ < rest_.size() && std::ssize(positions_) < kGradTerms) {
@@ -107,17 +110,18 @@ class RowsOfGroup {
     return !positions_.empty();
   }
 
-  void multiply(int64_t group, Sum sum) {
+  void multiply(int64_t head, Sum sum) {
     const int64_t terms = std::ssize(positions_);
     const int64_t padded = filled_up(terms);
     const int64_t begin = positions_.front();
     const bool together = positions_.back() - begin == terms - 1 && begin + padded <= P_;
-    const float* grad = grad_ + group * width_;
+    const float* grad = grad_ + head * head_stride_;
     if (together) {
-      cpu::transpose(grad + begin * N_, N_, terms, width_, block_.data(), kStride);
+      cpu::transpose(grad + begin * position_stride_, position_stride_, terms, width_,
+                     block_.data(), kStride);
     } else {
       for (int64_t i = 0; i < terms; ++i) {
-        std::copy_n(grad + positions_[static_cast<size_t>(i)] * N_, width_,
+        std::copy_n(grad + positions_[static_cast<size_t>(i)] * position_stride_, width_,
                     rows_.data() + i * width_);
       }
       cpu::transpose(rows_.data(), width_, terms, width_, block_.data(), kStride);
@@ -135,7 +139,7 @@ class RowsOfGroup {
         x = x_rows_.data();
       }
       block_product({width_, columns, padded, kStride, columns, K_}, sum, block_.data(), x,
-                    weight_ + group * width_ * K_ + k);
+                    weight_ + head * width_ * K_ + k);
     }
   }
 
@@ -147,8 +151,8 @@ class RowsOfGroup {
     std::fill_n(to, (padded - std::ssize(positions_)) * columns, 0.0F);
   }
 
-  const int64_t P_, K_, N_, width_;
-  const PositionRuns& runs_;
+  const int64_t P_, K_, width_, position_stride_, head_stride_;
+  const PositionRuns* runs_;
   const float* grad_;
   const float* x_panels_;
   float* weight_;
@@ -305,25 +309,23 @@ double share_of_lengths(std::span<const int32_t> length_BN, int64_t N, int64_t P
   return static_cast<double>(terms) / static_cast<double>(N * P);
 }
 
-LinearGradients empty_gradients(const at::Tensor& grad, const at::Tensor& x) {
-  return {at::empty({grad.size(1), x.size(1)}, x.options()),
-          at::empty({grad.size(1)}, x.options())};
+LinearGradients empty_gradients(int64_t N, const at::Tensor& x) {
+  return {at::empty({N, x.size(1)}, x.options()), at::empty({N}, x.options())};
 }
 
 }  // namespace
 
-LinearGradients product_tn(const at::Tensor& grad_PN,
-                           const at::Tensor& x_PK,
-                           const PositionRuns& runs) {
-  if (!in_blocks(grad_PN, x_PK)) {
-    return product_tn(grad_PN, x_PK);
+LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
+                                 const at::Tensor& x_PK,
+                                 const PositionRuns* runs) {
+  const bool plain = runs == nullptr && grad_PSE.is_contiguous();
+  if (plain || !in_blocks(grad_PSE, x_PK) || grad_PSE.stride(2) != 1) {
+    return product_tn(grad_PSE.reshape({x_PK.size(0), -1}), x_PK);
   }
   const PartTimer timer(Part::kWeightGradient);
-  const at::Tensor grad = grad_PN.contiguous();
   const at::Tensor x_panels = in_panels(x_PK.contiguous());
-  const LinearGradients out = empty_gradients(grad, x_PK);
-  for_each_task(std::ssize(runs.offset) - 1,
-                [&] { return RowsOfGroup(grad, x_PK, x_panels, runs, out); });
+  const LinearGradients out = empty_gradients(grad_PSE.size(1) * grad_PSE.size(2), x_PK);
+  for_each_task(grad_PSE.size(1), [&] { return RowsOfHead(grad_PSE, x_PK, x_panels, runs, out); });
   return out;
 }
 
@@ -336,7 +338,7 @@ LinearGradients product_tn(const at::Tensor& grad_PN,
   }
   const PartTimer timer(Part::kWeightGradient);
   const at::Tensor x_panels = in_panels(x_PK.contiguous());
-  const LinearGradients out = empty_gradients(grad_PN, x_PK);
+  const LinearGradients out = empty_gradients(grad_PN.size(1), x_PK);
   for_each_task((grad_PN.size(1) + kSorted - 1) / kSorted,
                 [&] { return RowsByLength(grad_PN, x_PK, x_panels, length_BN, out); });
   return out;

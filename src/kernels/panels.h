@@ -55,12 +55,17 @@ class TransposedPanels {
   std::vector<T> data_;
 };
 
-/// Copies rows of a strided matrix behind one another.
+/// Rows of a strided matrix behind one another: where they lie, or copied to `room`.
 template <typename T>
-void copy_rows(const Rows<const T>& from, int64_t rows, int64_t width, T* to) {
+[[nodiscard]] const T* together(const Rows<const T>& from, int64_t rows, int64_t width, T* room) {
+  if (from.stride == width) {
+    return from.data;
+  }
+  T* to = room;
   for (int64_t r = 0; r < rows; ++r) {
     to = std::copy_n(from[r], width, to);
   }
+  return room;
 }
 
 }  // namespace lorsa::kernels

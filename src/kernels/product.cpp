@@ -24,16 +24,19 @@ constexpr int64_t kRows = 256;
 /// Columns of the gradient in a block of the weight's.
 constexpr int64_t kGradColumns = 128;
 
-/// Columns [first, last) of x weight^T + bias for all positions.
+/// Columns [first, last) of x weight^T + bias for all positions, of a result in which `width`
+/// columns lie together: [N / width, P, width].
 class ColumnsOfProduct {
  public:
   ColumnsOfProduct(const at::Tensor& x,
                    const at::Tensor& weight,
                    const at::Tensor& bias,
+                   int64_t width,
                    const at::Tensor& y)
       : P_(x.size(0)),
         K_(x.size(1)),
         N_(weight.size(0)),
+        width_(width),
         x_(x.const_data_ptr<float>()),
         weight_(weight.const_data_ptr<float>()),
         bias_(bias.defined() ? bias.const_data_ptr<float>() : nullptr),
@@ -48,13 +51,13 @@ class ColumnsOfProduct {
       cpu::transpose(weight_ + first * K_ + k, K_, columns, terms, block_.data(), columns);
       for (int64_t p = 0; p < P_; p += kRows) {
         const int64_t rows = std::min(kRows, P_ - p);
-        float* y = y_ + p * N_ + first;
+        float* y = y_ + (first / width_ * P_ + p) * width_ + first % width_;
         if (k == 0 && bias_ != nullptr) {
           for (int64_t i = 0; i < rows; ++i) {
-            std::copy_n(bias_ + first, columns, y + i * N_);
+            std::copy_n(bias_ + first, columns, y + i * width_);
           }
         }
-        block_product({rows, columns, terms, K_, columns, N_},
+        block_product({rows, columns, terms, K_, columns, width_},
                       k > 0 || bias_ != nullptr ? Sum::kAdd : Sum::kReplace, x_ + p * K_ + k,
                       block_.data(), y);
       }
@@ -62,7 +65,7 @@ class ColumnsOfProduct {
   }
 
  private:
-  const int64_t P_, K_, N_;
+  const int64_t P_, K_, N_, width_;
   const float* x_;
   const float* weight_;
   const float* bias_;
@@ -123,6 +126,20 @@ class RowsOfGradient {
   std::vector<float> block_;  // [rows, terms] of the gradient, transposed
 };
 
+/// [N / width, P, width]
+at::Tensor blocked_product(const at::Tensor& x_PK,
+                           const at::Tensor& weight_NK,
+                           const at::Tensor& bias_N,
+                           int64_t width) {
+  const at::Tensor x = x_PK.contiguous();
+  const at::Tensor weight = weight_NK.contiguous();
+  const at::Tensor bias = bias_N.defined() ? bias_N.contiguous() : bias_N;
+  const at::Tensor y = at::empty({weight.size(0) / width, x.size(0), width}, x.options());
+  for_each_task((weight.size(0) + kColumns - 1) / kColumns,
+                [&] { return ColumnsOfProduct(x, weight, bias, width, y); });
+  return y;
+}
+
 }  // namespace
 
 bool in_blocks(const at::Tensor& a, const at::Tensor& b) {
@@ -162,13 +179,18 @@ at::Tensor product_nt(const at::Tensor& x_PK,
   if (!in_blocks(x_PK, weight_NK)) {
     return bias_N.defined() ? at::addmm(bias_N, x_PK, weight_NK.t()) : at::mm(x_PK, weight_NK.t());
   }
-  const at::Tensor x = x_PK.contiguous();
-  const at::Tensor weight = weight_NK.contiguous();
-  const at::Tensor bias = bias_N.defined() ? bias_N.contiguous() : bias_N;
-  const at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
-  for_each_task((weight.size(0) + kColumns - 1) / kColumns,
-                [&] { return ColumnsOfProduct(x, weight, bias, y); });
-  return y;
+  return blocked_product(x_PK, weight_NK, bias_N, weight_NK.size(0)).squeeze(0);
+}
+
+at::Tensor product_nt_heads(const at::Tensor& x_PK,
+                            const at::Tensor& weight_NK,
+                            const at::Tensor& bias_N,
+                            int64_t width) {
+  if (!in_blocks(x_PK, weight_NK) || width % kColumns != 0) {
+    return product_nt(x_PK, weight_NK, bias_N).view({x_PK.size(0), -1, width});
+  }
+  const PartTimer timer(Part::kProjection);
+  return blocked_product(x_PK, weight_NK, bias_N, width).transpose(0, 1);
 }
 
 LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK) {

@@ -25,6 +25,14 @@ namespace lorsa::kernels {
                                     const at::Tensor& weight_NK,
                                     const at::Tensor& bias_N = {});
 
+/// The same for `width` rows of the weight a head: [P, N / width, width]. In blocks, and where a
+/// head has whole ones, heads lie behind one another in memory, as attention reads them: a head's
+/// rows in a [P, N] result lie on as many pages.
+[[nodiscard]] at::Tensor product_nt_heads(const at::Tensor& x_PK,
+                                          const at::Tensor& weight_NK,
+                                          const at::Tensor& bias_N,
+                                          int64_t width);
+
 struct LinearGradients {
   at::Tensor weight_NK;
   at::Tensor bias_N;
@@ -35,14 +43,14 @@ struct LinearGradients {
 /// are all zero give rows that are exactly zero.
 [[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK);
 
-/// The same for a gradient that is 0 outside of runs: those of group g are of columns g * width to
-/// (g + 1) * width, width = N / groups. Costs what lies in the runs.
-[[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN,
-                                         const at::Tensor& x_PK,
-                                         const PositionRuns& runs);
+/// Gradients of product_nt_heads from that of its result, grad [P, heads, width]. With `runs` the
+/// gradient is 0 outside of them, is not read there, and costs what lies in them.
+[[nodiscard]] LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
+                                               const at::Tensor& x_PK,
+                                               const PositionRuns* runs = nullptr);
 
-/// The same for a gradient that is 0 past the first length_BN positions of every sequence (P / B
-/// positions each) and column. grad's columns are contiguous, or its products are all made.
+/// Like product_tn for a gradient that is 0 past the first length_BN positions of every sequence (P
+/// / B positions each) and column. grad's columns are contiguous, or its products are all made.
 [[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN,
                                          const at::Tensor& x_PK,
                                          std::span<const int32_t> length_BN);

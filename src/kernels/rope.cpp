@@ -72,19 +72,31 @@ void rotate_on_cpu(at::Tensor& x_BTSE,
   const T* sin = sin_table.const_data_ptr<T>();
   T* x = x_BTSE.mutable_data_ptr<T>();
   const T sign = direction == RopeDirection::kForward ? T{1} : T{-1};
-  // Below some 16k rotated elements a thread costs more than it saves.
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, S * spec.rotary_dim));
-  at::parallel_for(0, x_BTSE.size(0) * T_, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t t = row % T_;
-      T* at_row = x + (row / T_) * batch_stride + t * row_stride;
-      if (spec.layout == RopeLayout::kHalfSplit) {
-        cpu::rotate_half_split(at_row, cos + t * half, sin + t * half, half, S, head_stride, sign);
-      } else {
-        cpu::rotate_adjacent(at_row, cos + t * half, sin + t * half, half, S, head_stride, sign);
-      }
+  const auto rotate = [&](T* first, int64_t t, int64_t heads) {
+    if (spec.layout == RopeLayout::kHalfSplit) {
+      cpu::rotate_half_split(first, cos + t * half, sin + t * half, half, heads, head_stride, sign);
+    } else {
+      cpu::rotate_adjacent(first, cos + t * half, sin + t * half, half, heads, head_stride, sign);
     }
-  });
+  };
+  // In the order in which the rows lie. Below some 16k rotated elements a thread costs more than it
+  // saves.
+  const bool by_head = head_stride > row_stride;
+  const int64_t B = x_BTSE.size(0);
+  const int64_t grain = 16384 / std::max<int64_t>(1, (by_head ? T_ : S) * spec.rotary_dim);
+  at::parallel_for(0, B * (by_head ? S : T_), std::max<int64_t>(1, grain),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t i = begin; i < end; ++i) {
+                       if (!by_head) {
+                         rotate(x + i / T_ * batch_stride + i % T_ * row_stride, i % T_, S);
+                         continue;
+                       }
+                       T* unit = x + i % B * batch_stride + i / B * head_stride;
+                       for (int64_t t = 0; t < T_; ++t) {
+                         rotate(unit + t * row_stride, t, 1);
+                       }
+                     }
+                   });
 }
 
 void rotate_with_aten(at::Tensor& x_BTSE,

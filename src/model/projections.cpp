@@ -34,8 +34,8 @@ Projections project_qk(const DictionaryShape& shape,
   p.rope = kernels::rope_table(shape.rope, T, w.b_Q.scalar_type(), x_BTD.device());
   const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain,
                          QkNorm& norm) {
-    at::Tensor out = kernels::product_nt(p.x_PD, weight, bias.view({-1}))
-                         .view({B, T, shape.num_qk_heads, shape.d_qk});
+    at::Tensor out =
+        kernels::product_nt_heads(p.x_PD, weight, bias.view({-1}), shape.d_qk).unflatten(0, {B, T});
     if (gain.defined()) {
       out = norm.forward(out, gain, shape.qk_norm_eps);
     }
@@ -55,12 +55,13 @@ Projections project(const DictionaryShape& shape,
   Projections p;
   if (shape.num_qk_heads > 0) {
     p = project_qk(shape, w, x_BTD);
+    p.v_BTSG = kernels::product_nt_heads(p.x_PD, w.W_V, w.b_V, shape.group());
   } else {
     check_input(shape, w, x_BTD);
     p.x_PD = x_BTD.reshape({-1, shape.d_model});
+    p.v_BTSG = kernels::product_nt(p.x_PD, w.W_V, w.b_V).view({p.x_PD.size(0), -1, shape.group()});
   }
-  p.v_BTSG = kernels::product_nt(p.x_PD, w.W_V, w.b_V)
-                 .view({x_BTD.size(0), x_BTD.size(1), -1, shape.group()});
+  p.v_BTSG = p.v_BTSG.unflatten(0, {x_BTD.size(0), x_BTD.size(1)});
   return p;
 }
 
@@ -90,7 +91,7 @@ at::Tensor before_rope_and_norm(const DictionaryShape& shape,
   if (gain_SE.defined()) {
     std::tie(grad_BTSE, grad_gain_SE) = norm.backward(grad_BTSE, gain_SE);
   }
-  return grad_BTSE.reshape({projections.x_PD.size(0), shape.num_qk_heads * shape.d_qk});
+  return grad_BTSE.flatten(0, 1);
 }
 
 }  // namespace lorsa::model

@@ -33,8 +33,8 @@ struct Projections {
                                               const DictionaryWeights& weights,
                                               const Projections& projections);
 
-/// A gradient of queries or keys brought before RoPE and norm, as rows [P, S*E]; the norm's gain
-/// gets its gradient in `grad_gain_SE`. Works in `grad_BTSE`.
+/// A gradient of queries or keys brought before RoPE and norm, [P, S, E]; the norm's gain gets its
+/// gradient in `grad_gain_SE`. Works in `grad_BTSE`.
 [[nodiscard]] at::Tensor before_rope_and_norm(const DictionaryShape& shape,
                                               const Projections& projections,
                                               const QkNorm& norm,

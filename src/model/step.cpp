@@ -32,24 +32,7 @@ kernels::AttentionGradients attention_gradients(const Projections& p,
                                      d_z.head_PK, attn_scale, gradients);
 }
 
-/// Of a weight and its bias.
-std::pair<at::Tensor, at::Tensor> weight_gradients(const at::Tensor& grad_PN,
-                                                   const Projections& p) {
-  kernels::LinearGradients gradients = kernels::product_tn(grad_PN, p.x_PD);
-  return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
-}
-
-/// The same without products with 0, where it is known which these are.
-template <typename Part>
-std::pair<at::Tensor, at::Tensor> weight_gradients(
-    const at::Tensor& grad_PN,
-    const Projections& p,
-    const std::optional<kernels::GradientSupport>& support,
-    Part kernels::GradientSupport::*part) {
-  if (!support) {
-    return weight_gradients(grad_PN, p);
-  }
-  kernels::LinearGradients gradients = kernels::product_tn(grad_PN, p.x_PD, (*support).*part);
+std::pair<at::Tensor, at::Tensor> weight_and_bias(kernels::LinearGradients gradients) {
   return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
 }
 
@@ -59,7 +42,7 @@ std::pair<at::Tensor, at::Tensor> encoder_gradients(const ZGradient& d_z,
                                                     const DictionaryWeights& w,
                                                     const Projections& p) {
   if (d_z.is_dense()) {
-    return weight_gradients(d_z.grad_PH, p);
+    return weight_and_bias(kernels::product_tn(d_z.grad_PH, p.x_PD));
   }
   const kernels::TopK entries{d_z.grad_PK.contiguous(), d_z.head_PK.contiguous()};
   at::Tensor W_V =
@@ -142,9 +125,12 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   p.q_BTSE.reset();
   p.k_BTSE.reset();
 
-  std::tie(g.W_V, g.b_V) = weight_gradients(d.grad_v_BTSG.view({P, shape_.num_ov_heads}), p,
-                                            d.support, &kernels::GradientSupport::v_length_BH);
-  d.grad_v_BTSG.reset();
+  const std::optional<kernels::GradientSupport>& support = d.support;
+  at::Tensor d_v = std::exchange(d.grad_v_BTSG, {}).view({P, shape_.num_ov_heads});
+  std::tie(g.W_V, g.b_V) =
+      weight_and_bias(support ? kernels::product_tn(d_v, p.x_PD, support->v_length_BH)
+                              : kernels::product_tn(d_v, p.x_PD));
+  d_v.reset();
   ready("W_V");
   ready("b_V");
   if (!trains_qk) {
@@ -152,7 +138,8 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   }
   at::Tensor d_q = before_rope_and_norm(shape_, p, p.q_norm, w.q_norm,
                                         std::exchange(d.grad_q_BTSE, {}), g.q_norm);
-  std::tie(g.W_Q, g.b_Q) = weight_gradients(d_q, p, d.support, &kernels::GradientSupport::q);
+  std::tie(g.W_Q, g.b_Q) =
+      weight_and_bias(kernels::product_tn_heads(d_q, p.x_PD, support ? &support->q : nullptr));
   d_q.reset();
   g.b_Q = g.b_Q.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
@@ -160,7 +147,8 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   }
   const at::Tensor d_k = before_rope_and_norm(shape_, p, p.k_norm, w.k_norm,
                                               std::exchange(d.grad_k_BTSE, {}), g.k_norm);
-  std::tie(g.W_K, g.b_K) = weight_gradients(d_k, p, d.support, &kernels::GradientSupport::k);
+  std::tie(g.W_K, g.b_K) =
+      weight_and_bias(kernels::product_tn_heads(d_k, p.x_PD, support ? &support->k : nullptr));
   g.b_K = g.b_K.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_K", "b_K", "k_norm"}) {
     ready(name);

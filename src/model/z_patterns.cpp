@@ -96,23 +96,25 @@ at::Tensor patterns_in_place(const DictionaryShape& shape,
                              const std::vector<PatternQuery>& queries) {
   const int64_t length = reading.q_BTSE.size(1);
   const int64_t E = shape.d_qk;
-  const int64_t H = shape.num_ov_heads;
-  const int64_t width = shape.num_qk_heads * E;  // of a position's queries and keys
-  const T* q = reading.q_BTSE.const_data_ptr<T>();
-  const T* k = reading.k_BTSE.const_data_ptr<T>();
-  const T* v = reading.v_BTSG.const_data_ptr<T>();
+  const int64_t group = shape.group();
+  const auto first_of = [](const at::Tensor& x_BTSW, int64_t row, int64_t s) {
+    return x_BTSW.const_data_ptr<T>() + row * x_BTSW.stride(0) + s * x_BTSW.stride(2);
+  };
+  const at::Tensor& q_BTSE = reading.q_BTSE;
+  const at::Tensor& k_BTSE = reading.k_BTSE;
+  const at::Tensor& v_BTSG = reading.v_BTSG;
   at::Tensor out_nT =
       at::empty({static_cast<int64_t>(queries.size()), length}, reading.q_BTSE.options());
   T* out = out_nT.mutable_data_ptr<T>();
   for (const PatternQuery& query : queries) {
     const int64_t live = query.position + 1;
-    const int64_t first = query.row * length;
-    const int64_t s = query.head / shape.group();
-    kernels::cpu::row_products(q + (first + query.position) * width + s * E,
-                               k + first * width + s * E, width, live, E, out);
+    const int64_t s = query.head / group;
+    const T* q = first_of(q_BTSE, query.row, s) + query.position * q_BTSE.stride(1);
+    const T* v = first_of(v_BTSG, query.row, s) + query.head % group;
+    kernels::cpu::row_products(q, first_of(k_BTSE, query.row, s), k_BTSE.stride(1), live, E, out);
     kernels::cpu::softmax_row(out, live, length, static_cast<T>(1.0 / shape.attn_scale));
     for (int64_t j = 0; j < live; ++j) {
-      out[j] *= v[(first + j) * H + query.head];
+      out[j] *= v[j * v_BTSG.stride(1)];
     }
     out += length;
   }
@@ -121,8 +123,8 @@ at::Tensor patterns_in_place(const DictionaryShape& shape,
 
 bool lies_on_cpu(const Reading& reading) {
   const at::Tensor& q = reading.q_BTSE;
-  return q.is_cpu() && q.is_contiguous() && reading.k_BTSE.is_contiguous() &&
-         reading.v_BTSG.is_contiguous() &&
+  return q.is_cpu() && q.stride(3) == 1 && reading.k_BTSE.stride(3) == 1 &&
+         reading.v_BTSG.stride(3) == 1 &&
          (q.scalar_type() == at::kFloat || q.scalar_type() == at::kDouble);
 }
 
@@ -169,7 +171,7 @@ at::Tensor Dictionary::z_patterns(const Reading& reading,
                ? patterns_in_place<float>(shape_, reading, queries)
                : patterns_in_place<double>(shape_, reading, queries);
   }
-  const at::Tensor v_BTH = reading.v_BTSG.view({B, T, shape_.num_ov_heads});
+  const at::Tensor v_BTH = reading.v_BTSG.reshape({B, T, shape_.num_ov_heads});
   const at::Tensor head_n = column(queries, &PatternQuery::head, v_BTH.device());
   if (shape_.num_qk_heads == 0) {
     const at::Tensor row_n = column(queries, &PatternQuery::row, v_BTH.device());

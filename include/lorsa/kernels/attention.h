@@ -22,7 +22,8 @@ struct AttentionResult {
 /// Causal softmax attention of S heads: z[b,t,s,:] = sum_j softmax(q.k / attn_scale)_tj v[b,j,s,:].
 ///
 /// Shapes  q, k [B, T, S, E]; v [B, T, S, G]; float32, float64 or bfloat16 (lse in float32; on the
-/// CPU for checking: computed in float32, results rounded), contiguous. attn_scale is a divisor.
+/// CPU for checking: computed in float32, results rounded); last dimension contiguous, on a device
+/// all of them. attn_scale is a divisor.
 [[nodiscard]] LORSA_API AttentionResult attention_forward(const at::Tensor& q_BTSE,
                                                           const at::Tensor& k_BTSE,
                                                           const at::Tensor& v_BTSG,

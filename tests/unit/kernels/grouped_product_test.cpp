@@ -44,8 +44,7 @@ PositionRuns random_runs(int64_t groups, int64_t P) {
   return runs;
 }
 
-/// A gradient [P, groups * width] that is random in its runs and NaN elsewhere: what lies there is
-/// not to be read.
+/// A gradient [P, groups, width] that is random in its runs.
 at::Tensor gradient_in_runs(const PositionRuns& runs, int64_t P, int64_t width, double elsewhere) {
   const int64_t groups = std::ssize(runs.offset) - 1;
   at::Tensor grad = at::full({P, groups, width}, elsewhere);
@@ -56,7 +55,7 @@ at::Tensor gradient_in_runs(const PositionRuns& runs, int64_t P, int64_t width, 
       grad.select(1, g).slice(0, run.begin, run.end).normal_();
     }
   }
-  return grad.view({P, groups * width});
+  return grad;
 }
 
 struct LengthCase {
@@ -95,6 +94,7 @@ TEST_CASE("product_tn of runs multiplies what lies in them and nothing else", "[
   struct Case {
     int64_t P, groups, width, K;
   };
+
   for (const Case& c : {Case{64, 3, 1, 1}, Case{70, 4, 5, 3}, Case{257, 6, 64, 65},
                         Case{600, 5, 16, 130}, Case{1024, 9, 33, 64}}) {
     INFO("P " << c.P << " groups " << c.groups << " width " << c.width << " K " << c.K);
@@ -102,10 +102,17 @@ TEST_CASE("product_tn of runs multiplies what lies in them and nothing else", "[
     const PositionRuns runs = random_runs(c.groups, c.P);
     const at::Tensor x = at::randn({c.P, c.K});
     const at::Tensor grad = gradient_in_runs(runs, c.P, c.width, 0.0);
-    const kernels::LinearGradients found = kernels::product_tn(grad, x, runs);
-    REQUIRE(relative_error(found.weight_NK, at::mm(wide(grad).t(), wide(x))) <
+    const kernels::LinearGradients found = kernels::product_tn_heads(grad, x, &runs);
+    const at::Tensor grad_PN = wide(grad).flatten(1);
+    const at::Tensor expected = at::mm(grad_PN.t(), wide(x));
+    REQUIRE(relative_error(found.weight_NK, expected) < kSumTolerance);
+    REQUIRE(relative_error(found.bias_N, grad_PN.sum(0)) < kSumTolerance);
+    // Heads behind one another give the same bits, with runs and without.
+    const at::Tensor by_head = grad.transpose(0, 1).contiguous().transpose(0, 1);
+    REQUIRE(at::equal(kernels::product_tn_heads(by_head, x, &runs).weight_NK, found.weight_NK));
+    REQUIRE(relative_error(kernels::product_tn_heads(by_head, x).weight_NK, expected) <
             kSumTolerance);
-    REQUIRE(relative_error(found.bias_N, wide(grad).sum(0)) < kSumTolerance);
+    REQUIRE(relative_error(kernels::product_tn_heads(grad, x).weight_NK, expected) < kSumTolerance);
     REQUIRE(found.weight_NK.narrow(0, 0, c.width).count_nonzero().item<int64_t>() == 0);
     REQUIRE(found.bias_N.narrow(0, 0, c.width).count_nonzero().item<int64_t>() == 0);
   }
@@ -118,10 +125,9 @@ TEST_CASE("product_tn of runs leaves alone what lies outside of them", "[kernels
   runs.run = {{1, 2}, {40, 75}, {299, 300}, {100, 228}};
   const at::Tensor x = at::randn({300, 70});
   const at::Tensor grad = gradient_in_runs(runs, 300, 24, std::nan(""));
-  const kernels::LinearGradients found = kernels::product_tn(grad, x, runs);
-  const at::Tensor zeroed = at::nan_to_num(grad, 0.0);
-  REQUIRE(relative_error(found.weight_NK, at::mm(wide(zeroed).t(), wide(x))) <
-          kSumTolerance);
+  const kernels::LinearGradients found = kernels::product_tn_heads(grad, x, &runs);
+  const at::Tensor zeroed = at::nan_to_num(grad, 0.0).flatten(1);
+  REQUIRE(relative_error(found.weight_NK, at::mm(wide(zeroed).t(), wide(x))) < kSumTolerance);
   REQUIRE(relative_error(found.bias_N, wide(zeroed).sum(0)) < kSumTolerance);
 }
 
@@ -156,12 +162,12 @@ TEST_CASE("products that follow the support have the same bits for every thread 
   const at::Tensor rows = gradient_in_runs(runs, 300, 40, 0.0);
   const int before = at::get_num_threads();
   at::set_num_threads(1);
-  const kernels::LinearGradients a = kernels::product_tn(rows, x, runs);
+  const kernels::LinearGradients a = kernels::product_tn_heads(rows, x, &runs);
   const kernels::LinearGradients b = kernels::product_tn(columns, x, lengths);
   for (const int threads : {2, 3}) {
     at::set_num_threads(threads);
-    REQUIRE(at::equal(kernels::product_tn(rows, x, runs).weight_NK, a.weight_NK));
-    REQUIRE(at::equal(kernels::product_tn(rows, x, runs).bias_N, a.bias_N));
+    REQUIRE(at::equal(kernels::product_tn_heads(rows, x, &runs).weight_NK, a.weight_NK));
+    REQUIRE(at::equal(kernels::product_tn_heads(rows, x, &runs).bias_N, a.bias_N));
     REQUIRE(at::equal(kernels::product_tn(columns, x, lengths).weight_NK, b.weight_NK));
     REQUIRE(at::equal(kernels::product_tn(columns, x, lengths).bias_N, b.bias_N));
   }
@@ -205,12 +211,27 @@ TEST_CASE("attention_backward says where its gradients can be, and they are nowh
   REQUIRE((acts_q.logical_and(mask_q.logical_not())).count_nonzero().item<int64_t>() == 0);
   mask_q.view({B, T, S}).select(1, 0).zero_();
   REQUIRE(at::equal(acts_q, mask_q));
-  REQUIRE((acts_k.logical_and(mask_of(d.support->k).logical_not())).count_nonzero().item<int64_t>() ==
-          0);
+  REQUIRE(
+      (acts_k.logical_and(mask_of(d.support->k).logical_not())).count_nonzero().item<int64_t>() ==
+      0);
   REQUIRE(mask_of(d.support->k).select(1, 3).count_nonzero().item<int64_t>() == 0);
   REQUIRE(mask_of(d.support->k).select(1, 2).count_nonzero().item<int64_t>() == 11);
   const at::Tensor length_BH = at::tensor(d.support->v_length_BH).view({B, 1, S * G});
   const at::Tensor within = at::arange(T).view({1, T, 1}) < length_BH;
   const at::Tensor acts_v = d.grad_v_BTSG.reshape({B, T, S * G}).ne(0);
   REQUIRE(at::equal(acts_v, within));
+}
+
+TEST_CASE(
+    "product_nt_heads equals product_nt, heads behind one another where they have whole blocks",
+    "[kernels]") {
+  for (const int64_t width : {16, 64, 128}) {
+    at::manual_seed(6);
+    const at::Tensor x = at::randn({100, 70});
+    const at::Tensor weight = at::randn({3 * width, 70});
+    const at::Tensor bias = at::randn({3 * width});
+    const at::Tensor heads = kernels::product_nt_heads(x, weight, bias, width);
+    REQUIRE(at::equal(heads.reshape({100, -1}), kernels::product_nt(x, weight, bias)));
+    REQUIRE(heads.stride(0) == (width % 64 == 0 ? width : 3 * width));
+  }
 }
