@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <numeric>
+#include <vector>
 
 #include "lorsa/core/device.h"
 #include "lorsa/kernels/sparse.h"
@@ -59,40 +61,80 @@ class MachineRates {
   at::Tensor a_, b_, from_, to_;
 };
 
-/// FLOPs of the sparse step: three projections and three weight gradients; the attention's two
-/// products over the causal half; in its backward pass three over the causal half of the query rows
-/// that have a kept head, and two rows of values for every kept head. Softmax, RoPE, top-k, decode
-/// and Adam are left out.
-inline double step_flops(const model::DictionaryShape& s,
-                         int64_t B,
-                         int64_t T,
-                         const kernels::TopK& kept) {
-  const auto P = static_cast<double>(B * T);
-  const auto E = static_cast<double>(s.d_qk);
-  const auto heads = static_cast<double>(2 * s.num_qk_heads * s.d_qk + s.num_ov_heads);
-  const double products = 2.0 * 2.0 * P * static_cast<double>(s.d_model) * heads;
-  const double causal =
-      static_cast<double>(B * s.num_qk_heads * T) * static_cast<double>(T + 1) / 2;
-  double flops = products + causal * 2.0 * (E + static_cast<double>(s.group()));
+/// What the backward pass must touch of one batch because a head was kept there.
+struct KeptWork {
+  double query_rows = 0.0;  ///< (position, QK head) pairs that own a kept head
+  double key_rows = 0.0;    ///< of every sequence and QK head, positions up to its last such query
+  double value_rows = 0.0;  ///< of every sequence and OV head, positions up to its last act
+  double attention_flops = 0.0;  ///< three products for a query row, two rows of values for a head
+};
+
+inline KeptWork kept_work(const model::DictionaryShape& s,
+                          int64_t B,
+                          int64_t T,
+                          const kernels::TopK& kept) {
   const at::Tensor head_PK = kept.head_PK.cpu();
   const at::Tensor value_PK = kept.value_PK.to(at::kCPU, at::kFloat);
   const int32_t* head = head_PK.const_data_ptr<int32_t>();
   const float* value = value_PK.const_data_ptr<float>();
   const int64_t K = kept.head_PK.size(1);
-  std::vector<int64_t> last_position(static_cast<size_t>(s.num_qk_heads), -1);
-  for (int64_t p = 0; p < B * T; ++p) {
-    const auto keys = static_cast<double>(p % T + 1);
-    for (int64_t i = p * K; i < (p + 1) * K; ++i) {
-      if (value[i] == 0.0F) {
-        continue;
+  KeptWork work;
+  for (int64_t b = 0; b < B; ++b) {
+    std::vector<int64_t> keys(static_cast<size_t>(s.num_qk_heads));
+    std::vector<int64_t> values(static_cast<size_t>(s.num_ov_heads));
+    for (int64_t t = 0; t < T; ++t) {
+      const auto causal = static_cast<double>(t + 1);
+      for (int64_t i = (b * T + t) * K; i < (b * T + t + 1) * K; ++i) {
+        if (value[i] == 0.0F) {
+          continue;
+        }
+        values[static_cast<size_t>(head[i])] = t + 1;
+        work.attention_flops += 2.0 * 2.0 * causal;
+        int64_t& last = keys[static_cast<size_t>(head[i] / s.group())];
+        if (last != t + 1) {
+          work.query_rows += 1.0;
+          work.attention_flops += 3.0 * 2.0 * static_cast<double>(s.d_qk) * causal;
+          last = t + 1;
+        }
       }
-      flops += 2.0 * 2.0 * keys;
-      int64_t& last = last_position[static_cast<size_t>(head[i] / s.group())];
-      flops += last == p ? 0.0 : 3.0 * 2.0 * E * keys;
-      last = p;
     }
+    work.key_rows = std::accumulate(keys.begin(), keys.end(), work.key_rows);
+    work.value_rows = std::accumulate(values.begin(), values.end(), work.value_rows);
   }
-  return flops;
+  return work;
+}
+
+/// FLOPs of the forward pass: three projections and the attention's two products over the causal
+/// half.
+inline double forward_flops(const model::DictionaryShape& s, int64_t B, int64_t T) {
+  const auto heads = static_cast<double>(2 * s.num_qk_heads * s.d_qk + s.num_ov_heads);
+  const double causal =
+      static_cast<double>(B * s.num_qk_heads * T) * static_cast<double>(T + 1) / 2;
+  return 2.0 * static_cast<double>(B * T * s.d_model) * heads +
+         causal * 2.0 * static_cast<double>(s.d_qk + s.group());
+}
+
+/// FLOPs of the sparse step: the forward pass, three weight gradients, and of the attention's
+/// backward pass what the kept heads need. Softmax, RoPE, top-k, decode and Adam are left out.
+inline double step_flops(const model::DictionaryShape& s,
+                         int64_t B,
+                         int64_t T,
+                         const KeptWork& work) {
+  const auto heads = static_cast<double>(2 * s.num_qk_heads * s.d_qk + s.num_ov_heads);
+  return forward_flops(s, B, T) + 2.0 * static_cast<double>(B * T * s.d_model) * heads +
+         work.attention_flops;
+}
+
+/// The same where the weight gradients follow the kept heads, too: rows whose gradient is 0 in any
+/// case are left out.
+inline double kept_flops(const model::DictionaryShape& s,
+                         int64_t B,
+                         int64_t T,
+                         const KeptWork& work) {
+  const double rows =
+      static_cast<double>(s.d_qk) * (work.query_rows + work.key_rows) + work.value_rows;
+  return forward_flops(s, B, T) + 2.0 * static_cast<double>(s.d_model) * rows +
+         work.attention_flops;
 }
 
 /// Bytes of the sparse step if every array went through memory once per use: weights are read by
@@ -111,14 +153,11 @@ inline double step_bytes(const model::DictionaryShape& s, int64_t B, int64_t T) 
 /// FLOPs of the step on CUDA, where cuDNN's backward pass takes all query rows: its five products
 /// over the causal half instead of those of step_flops().
 inline double dense_attention_flops(const model::DictionaryShape& s, int64_t B, int64_t T) {
-  const auto P = static_cast<double>(B * T);
-  const auto E = static_cast<double>(s.d_qk);
-  const auto G = static_cast<double>(s.group());
-  const auto heads = static_cast<double>(2 * s.num_qk_heads * s.d_qk + s.num_ov_heads);
   const double causal =
       static_cast<double>(B * s.num_qk_heads * T) * static_cast<double>(T + 1) / 2;
-  return 2.0 * 2.0 * P * static_cast<double>(s.d_model) * heads +
-         causal * 2.0 * (E + G + 3.0 * E + 2.0 * G);
+  KeptWork all;
+  all.attention_flops = causal * 2.0 * static_cast<double>(3 * s.d_qk + 2 * s.group());
+  return step_flops(s, B, T, all);
 }
 
 /// Bytes that the bandwidth-bound kernels of the step on CUDA must move beside the products:

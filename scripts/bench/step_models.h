@@ -22,24 +22,13 @@ using model::DictionaryWeights;
 
 struct Batch {
   at::Tensor x_BTD, t_BTD, scored_BT;
-};
+  int64_t num_scored = 0;
 
-inline DictionaryWeights random_weights(const DictionaryShape& shape, c10::Device device) {
-  DictionaryWeights w;
-  const auto normal = [&](const char* name, double scale) {
-    return at::randn(model::weight_shape(shape, name), at::TensorOptions(device)) * scale;
-  };
-  const double d = 1.0 / std::sqrt(static_cast<double>(shape.d_model));
-  w.W_Q = normal("W_Q", d);
-  w.W_K = normal("W_K", d);
-  w.W_V = normal("W_V", d);
-  w.W_O = normal("W_O", d);
-  w.b_Q = normal("b_Q", 0.01);
-  w.b_K = normal("b_K", 0.01);
-  w.b_V = normal("b_V", 0.01);
-  w.b_D = normal("b_D", 0.01);
-  return w;
-}
+  /// Of a squared error summed over scored positions, for the mean.
+  [[nodiscard]] double mean_scale() const {
+    return 1.0 / static_cast<double>(num_scored * t_BTD.size(2));
+  }
+};
 
 // The library's step as the trainer takes it: on CUDA in bfloat16.
 class SparseStep {
@@ -56,7 +45,7 @@ class SparseStep {
   }
 
   double run(const Batch& batch) {
-    const double scale = 1.0 / static_cast<double>(batch.t_BTD.numel());
+    const double scale = batch.mean_scale();
     options_.grad_scale = scale;
     model::StepResult step =
         dictionary_.forward_backward(batch.x_BTD, batch.t_BTD, batch.scored_BT, options_);
@@ -138,7 +127,8 @@ class DenseAutogradStep {
     }
     const at::Tensor y =
         at::linear(a * mask.to(a.scalar_type()), low(weights_.W_O).t(), low(weights_.b_D));
-    const at::Tensor loss = at::mse_loss(y.to(at::kFloat), batch.t_BTD);
+    const at::Tensor error = (y.to(at::kFloat) - batch.t_BTD) * batch.scored_BT.unsqueeze(-1);
+    const at::Tensor loss = error.square().sum() * batch.mean_scale();
     for (at::Tensor& parameter : parameters_) {
       parameter.mutable_grad() = at::Tensor();
     }
