@@ -42,6 +42,17 @@ AttentionResult in_float(const AttentionResult& result) {
   return {in_float(result.z_PH), result.lse_BST, {}};
 }
 
+/// For passes that know nothing of RoPE.
+AttentionGradients before_rope(AttentionGradients gradients,
+                               const AttentionBackwardOptions& options) {
+  if (options.rope_table.cos.defined() && gradients.grad_q_BTSE.defined()) {
+    for (at::Tensor* grad : {&gradients.grad_q_BTSE, &gradients.grad_k_BTSE}) {
+      apply_rope_(*grad, options.rope, options.rope_table, RopeDirection::kInverse);
+    }
+  }
+  return gradients;
+}
+
 AttentionGradients rounded(AttentionGradients gradients) {
   for (at::Tensor* grad :
        {&gradients.grad_q_BTSE, &gradients.grad_k_BTSE, &gradients.grad_v_BTSG}) {
@@ -84,7 +95,7 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
                                       const at::Tensor& grad_PK,
                                       const at::Tensor& head_PK,
                                       double attn_scale,
-                                      GradientsOf gradients) {
+                                      const AttentionBackwardOptions& options) {
   const PartTimer timer(Part::kAttentionBackward);
   const Sizes n = check(q_BTSE, k_BTSE, v_BTSG);
   LORSA_CHECK(
@@ -93,19 +104,20 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
       grad_PK.sizes(), head_PK.sizes());
   if (runs_on_device(q_BTSE)) {
     const at::Tensor grad_z_PH = scatter_kept(grad_PK, head_PK, result.z_PH.size(1));
-    return device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH, attn_scale,
-                                     gradients);
+    return before_rope(device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH,
+                                                 attn_scale, options.gradients),
+                       options);
   }
   if (rounds_on_cpu(q_BTSE)) {
     return rounded(attention_backward(in_float(q_BTSE), in_float(k_BTSE), in_float(v_BTSG),
                                       in_float(result), in_float(grad_PK), head_PK, attn_scale,
-                                      gradients));
+                                      options));
   }
   const at::Tensor q = with_whole_rows(q_BTSE);
   const at::Tensor k = with_whole_rows(k_BTSE);
   const at::Tensor v = with_whole_rows(v_BTSG);
-  return attention_backward_cpu({q, k, v, result, 1.0 / attn_scale, gradients},
-                                grad_PK.contiguous(), head_PK.contiguous());
+  return attention_backward_cpu({q, k, v, result, 1.0 / attn_scale, options}, grad_PK.contiguous(),
+                                head_PK.contiguous());
 }
 
 AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
@@ -114,7 +126,7 @@ AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
                                             const AttentionResult& result,
                                             const at::Tensor& grad_z_PH,
                                             double attn_scale,
-                                            GradientsOf gradients) {
+                                            const AttentionBackwardOptions& options) {
   const PartTimer timer(Part::kAttentionBackward);
   check(q_BTSE, k_BTSE, v_BTSG);
   LORSA_CHECK(grad_z_PH.sizes() == result.z_PH.sizes() &&
@@ -124,17 +136,19 @@ AttentionGradients attention_backward_dense(const at::Tensor& q_BTSE,
               grad_z_PH.scalar_type());
   const at::Tensor grad_z = grad_z_PH.contiguous();
   if (runs_on_device(q_BTSE)) {
-    return device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z, attn_scale, gradients);
+    return before_rope(device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z, attn_scale,
+                                                 options.gradients),
+                       options);
   }
   if (rounds_on_cpu(q_BTSE)) {
     return rounded(attention_backward_dense(in_float(q_BTSE), in_float(k_BTSE), in_float(v_BTSG),
                                             in_float(result), in_float(grad_z), attn_scale,
-                                            gradients));
+                                            options));
   }
   const at::Tensor q = with_whole_rows(q_BTSE);
   const at::Tensor k = with_whole_rows(k_BTSE);
   const at::Tensor v = with_whole_rows(v_BTSG);
-  return attention_backward_dense_cpu({q, k, v, result, 1.0 / attn_scale, gradients}, grad_z);
+  return attention_backward_dense_cpu({q, k, v, result, 1.0 / attn_scale, options}, grad_z);
 }
 
 }  // namespace lorsa::kernels

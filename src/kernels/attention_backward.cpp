@@ -4,6 +4,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include <algorithm>
+#include <optional>
 #include <span>
 
 #include "kernels/attention_sources.h"
@@ -11,6 +12,7 @@
 #include "kernels/cpu/attention_rows.h"
 #include "kernels/for_each_task.h"
 #include "kernels/panels.h"
+#include "kernels/rotation.h"
 
 // Every (sequence, QK head) is a unit of work for one thread: its query rows that have a gradient
 // are taken together in blocks, the softmax weights are computed again from the log-sum-exp, and
@@ -18,8 +20,9 @@
 // passes is where d loss / d weights comes from: a Source.
 //
 // dK and dV are summed transposed, [E, T] and [G, T], so that the scores' gradient is the right
-// operand of their products as it stands. dV stays that way in memory: the product of the weight
-// gradient reads it by columns.
+// operand of their products as it stands. They stay that way in memory: the products of the weight
+// gradients read them by columns. Rows that RoPE turned are turned back before they leave the
+// caches.
 
 namespace lorsa::kernels {
 namespace {
@@ -30,9 +33,10 @@ constexpr int64_t kRowStep = 16;
 template <typename T, typename Source>
 class UnitBackward {
  public:
-  UnitBackward(const AttentionSizes& n, T scale, Source source)
+  UnitBackward(const AttentionSizes& n, T scale, const RowRotation<T>* rotation, Source source)
       : n_(n),
         scale_(scale),
+        rotation_(rotation),
         source_(std::move(source)),
         k_panels_(n.T, n.E),
         k_TE_(static_cast<size_t>(n.T * n.E)),
@@ -64,12 +68,8 @@ class UnitBackward {
       }
       run_block(unit, queries_too);
     }
-    if (queries_too && first) {
-      for (int64_t t = 0; t < n_.T; ++t) {
-        std::fill_n(unit.d_k[t], n_.E, T(0));
-      }
-    } else if (queries_too) {
-      cpu::transpose(d_k_ET_.data(), n_.stride(), n_.E, n_.T, unit.d_k.data, unit.d_k.stride);
+    if (queries_too) {
+      write_keys(unit, first);
     }
   }
 
@@ -79,6 +79,21 @@ class UnitBackward {
     if (queries_too) {
       k_rows_ = together(unit.k, n_.T, n_.E, k_TE_.data());
       std::fill(d_k_ET_.begin(), d_k_ET_.end(), T(0));
+    }
+  }
+
+  void write_keys(const AttentionUnit<T>& unit, bool zero) {
+    if (!zero && rotation_ != nullptr) {
+      rotation_->unrotate_columns(d_k_ET_.data(), n_.stride(), n_.E, n_.T, unit.d_k.data,
+                                  unit.d_k.stride);
+      return;
+    }
+    for (int64_t e = 0; e < n_.E; ++e) {
+      if (zero) {
+        std::fill_n(unit.d_k[e], n_.T, T(0));
+      } else {
+        std::copy_n(d_k_ET_.data() + e * n_.stride(), n_.T, unit.d_k[e]);
+      }
     }
   }
 
@@ -138,12 +153,17 @@ class UnitBackward {
           Sum::kAdd, q_ER_.data(), d_weights_.data() + first, d_k_ET_.data() + first);
     }
     for (size_t i = 0; i < positions_.size(); ++i) {
-      std::copy_n(d_q_rows_.data() + static_cast<int64_t>(i) * n_.E, n_.E, unit.d_q[positions_[i]]);
+      T* row = d_q_rows_.data() + static_cast<int64_t>(i) * n_.E;
+      if (rotation_ != nullptr) {
+        rotation_->rotate(row, positions_[i], 1, 0, RopeDirection::kInverse);
+      }
+      std::copy_n(row, n_.E, unit.d_q[positions_[i]]);
     }
   }
 
   AttentionSizes n_;
   T scale_;
+  const RowRotation<T>* rotation_;
   Source source_;
   TransposedPanels<T> k_panels_;
   std::vector<T> k_TE_, d_k_ET_, weights_, d_weights_, q_rows_, q_ER_, d_q_rows_;
@@ -151,22 +171,36 @@ class UnitBackward {
   std::vector<int64_t> positions_;
 };
 
+/// Dimension 0 of head s in sequence b of a [B, T, S, E] tensor whose positions are contiguous.
+template <typename T>
+Rows<T> columns(const at::Tensor& x_BTSE, int64_t b, int64_t s) {
+  return x_BTSE.defined()
+             ? Rows<T>{x_BTSE.data_ptr<T>() + b * x_BTSE.stride(0) + s * x_BTSE.stride(2),
+                       x_BTSE.stride(3)}
+             : Rows<T>{};
+}
+
 /// make_source() on every thread.
 template <typename T, typename MakeSource>
 AttentionGradients run_units(const AttentionBackwardInput& in,
                              const AttentionSizes& n,
                              const MakeSource& make_source) {
   AttentionGradients out;
-  if (in.gradients == GradientsOf::kAll) {
+  if (in.options.gradients == GradientsOf::kAll) {
     out.grad_q_BTSE = at::empty_like(in.q_BTSE);
-    out.grad_k_BTSE = at::empty_like(in.k_BTSE);
+    out.grad_k_BTSE = at::empty({n.S, n.E, n.B, n.T}, in.k_BTSE.options()).permute({2, 3, 0, 1});
+  }
+  std::optional<RowRotation<T>> rotation;
+  if (in.options.rope_table.cos.defined()) {
+    rotation.emplace(in.options.rope, in.options.rope_table);
   }
   const at::Tensor z_BTSG = in.result.z_PH.view({n.B, n.T, n.S, n.G});
   const at::Tensor d_v_SGBT = at::empty({n.S, n.G, n.B, n.T}, in.v_BTSG.options());
   out.grad_v_BTSG = d_v_SGBT.permute({2, 3, 0, 1});
   for_each_task(n.B * n.S, [&] {
     return [&, backward = UnitBackward<T, decltype(make_source())>(
-                   n, static_cast<T>(in.scale), make_source())](int64_t index) mutable {
+                   n, static_cast<T>(in.scale), rotation ? &*rotation : nullptr, make_source())](
+               int64_t index) mutable {
       const int64_t b = index / n.S;
       const int64_t s = index % n.S;
       // Row 0 of the unit in a [B, T, S, width] tensor.
@@ -181,7 +215,7 @@ AttentionGradients run_units(const AttentionBackwardInput& in,
       };
       backward.run({index, read(in.q_BTSE), read(in.k_BTSE), read(in.v_BTSG), read(z_BTSG),
                     in.result.lse_BST.const_data_ptr<T>() + index * n.T, rows(out.grad_q_BTSE),
-                    rows(out.grad_k_BTSE),
+                    columns<T>(out.grad_k_BTSE, b, s),
                     d_v_SGBT.data_ptr<T>() + s * n.G * n.positions() + b * n.T, n.positions()});
     };
   });

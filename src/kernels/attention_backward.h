@@ -12,8 +12,8 @@ struct AttentionBackwardInput {
   const at::Tensor& k_BTSE;
   const at::Tensor& v_BTSG;
   const AttentionResult& result;
-  double scale = 1.0;  ///< multiplies q.k
-  GradientsOf gradients = GradientsOf::kAll;
+  double scale;  ///< multiplies q.k
+  const AttentionBackwardOptions& options;
 };
 
 /// The gradient of z is grad_PK at head_PK and 0 elsewhere.

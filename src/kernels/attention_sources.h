@@ -38,8 +38,9 @@ struct AttentionUnit {
   int64_t index;  // b * S + s
   Rows<const T> q, k, v, z;
   const T* lse_T;
-  Rows<T> d_q, d_k;  // without data where they are not wanted
-  T* d_v;            // [G, T], rows d_v_stride apart
+  Rows<T> d_q;  // [T, E], without data where it is not wanted
+  Rows<T> d_k;  // [E, T], likewise
+  T* d_v;       // [G, T], rows d_v_stride apart
   int64_t d_v_stride;
 };
 
@@ -91,6 +92,8 @@ class KeptSource {
     const T* weights = block.weights;
     for (size_t i = 0; i < block.positions.size(); ++i, weights += block.stride) {
       const int64_t t = block.positions[i];
+      // Whole vectors: weights past t are 0, and with them the gradients of their scores.
+      const int64_t live = std::min((t + kVector) / kVector * kVector, block.keys);
       T* row = d_weights == nullptr ? nullptr : d_weights + static_cast<int64_t>(i) * block.stride;
       if (row != nullptr) {
         std::fill_n(row, block.keys, T(0));
@@ -98,9 +101,9 @@ class KeptSource {
       dot[i] = 0;
       for (; entry < block_.size() && block_[entry].position == t; ++entry) {
         const KeptEntry<T>& e = block_[entry];
-        cpu::axpy(unit.d_v + e.member * unit.d_v_stride, weights, e.gradient, t + 1);
+        cpu::axpy(unit.d_v + e.member * unit.d_v_stride, weights, e.gradient, live);
         if (row != nullptr) {
-          cpu::axpy(row, v_GT_.data() + e.member * n_.T, e.gradient, t + 1);
+          cpu::axpy(row, v_GT_.data() + e.member * n_.T, e.gradient, live);
           dot[i] += e.gradient * unit.z[t][e.member];
         }
       }
@@ -108,6 +111,8 @@ class KeptSource {
   }
 
  private:
+  static constexpr int64_t kVector = 16;
+
   AttentionSizes n_;
   const KeptEntries<T>& all_;
   std::span<const KeptEntry<T>> rest_, block_;

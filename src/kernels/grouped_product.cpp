@@ -49,6 +49,7 @@ class RowsOfHead {
         width_(grad_PSE.size(2)),
         position_stride_(grad_PSE.stride(0)),
         head_stride_(grad_PSE.stride(1)),
+        column_stride_(grad_PSE.stride(2)),
         runs_(runs),
         grad_(grad_PSE.const_data_ptr<float>()),
         x_panels_(x_panels.const_data_ptr<float>()),
@@ -57,9 +58,7 @@ class RowsOfHead {
         rows_(static_cast<size_t>(kGradTerms * width_)),
         block_(static_cast<size_t>(width_ * kStride)),
         x_rows_(static_cast<size_t>(kGradTerms * kColumns)),
-        sums_(static_cast<size_t>(width_)) {
-    positions_.reserve(kGradTerms);
-  }
+        sums_(static_cast<size_t>(width_)) {}
 
   void operator()(int64_t head) {
     std::fill(sums_.begin(), sums_.end(), 0.0);
@@ -97,61 +96,69 @@ class RowsOfHead {
 
   /// The next up to kGradTerms positions; false: the head is done.
   bool next() {
-    positions_.clear();
-    while (run_ < rest_.size() && std::ssize(positions_) < kGradTerms) {
+    pieces_.clear();
+    terms_ = 0;
+    while (run_ < rest_.size() && terms_ < kGradTerms) {
       PositionRun& run = rest_[run_];
-      const int64_t taken = std::min(run.end - run.begin, kGradTerms - std::ssize(positions_));
-      for (int64_t i = 0; i < taken; ++i) {
-        positions_.push_back(run.begin + i);
-      }
+      const int64_t taken = std::min(run.end - run.begin, kGradTerms - terms_);
+      pieces_.push_back({run.begin, run.begin + taken});
+      terms_ += taken;
       run.begin += taken;
       run_ += run.begin == run.end ? 1 : 0;
     }
-    return !positions_.empty();
+    return terms_ > 0;
   }
 
   void multiply(int64_t head, Sum sum) {
-    const int64_t terms = std::ssize(positions_);
-    const int64_t padded = filled_up(terms);
-    const int64_t begin = positions_.front();
-    const bool together = positions_.back() - begin == terms - 1 && begin + padded <= P_;
-    const float* grad = grad_ + head * head_stride_;
-    if (together) {
-      cpu::transpose(grad + begin * position_stride_, position_stride_, terms, width_,
-                     block_.data(), kStride);
-    } else {
-      for (int64_t i = 0; i < terms; ++i) {
-        std::copy_n(grad + positions_[static_cast<size_t>(i)] * position_stride_, width_,
-                    rows_.data() + i * width_);
-      }
-      cpu::transpose(rows_.data(), width_, terms, width_, block_.data(), kStride);
-    }
-    for (int64_t row = 0; row < width_; ++row) {
-      std::fill_n(block_.data() + row * kStride + terms, padded - terms, 0.0F);
-    }
-    cpu::add_row_sums(block_.data(), kStride, width_, terms, sums_.data());
+    const int64_t padded = filled_up(terms_);
+    copy_gradient(grad_ + head * head_stride_, padded);
+    cpu::add_row_sums(block_.data(), kStride, width_, terms_, sums_.data());
+    const int64_t begin = pieces_.front().begin;
+    const bool together = pieces_.size() == 1 && begin + padded <= P_;
     for (int64_t k = 0; k < K_; k += kColumns) {
       const int64_t columns = std::min(kColumns, K_ - k);
       const float* panel = x_panels_ + k * P_;
-      const float* x = panel + begin * columns;
       if (!together) {
         gather(panel, columns, padded);
-        x = x_rows_.data();
       }
-      block_product({width_, columns, padded, kStride, columns, K_}, sum, block_.data(), x,
+      block_product({width_, columns, padded, kStride, columns, K_}, sum, block_.data(),
+                    together ? panel + begin * columns : x_rows_.data(),
                     weight_ + head * width_ * K_ + k);
+    }
+  }
+
+  /// The pieces of a head's gradient, transposed.
+  void copy_gradient(const float* grad, int64_t padded) {
+    if (position_stride_ == 1) {
+      for (int64_t row = 0; row < width_; ++row) {
+        float* to = block_.data() + row * kStride;
+        for (const PositionRun& piece : pieces_) {
+          to = std::copy_n(grad + row * column_stride_ + piece.begin, piece.end - piece.begin, to);
+        }
+      }
+    } else {
+      float* to = rows_.data();
+      for (const PositionRun& piece : pieces_) {
+        for (int64_t p = piece.begin; p < piece.end; ++p) {
+          to = std::copy_n(grad + p * position_stride_, width_, to);
+        }
+      }
+      cpu::transpose(rows_.data(), width_, terms_, width_, block_.data(), kStride);
+    }
+    for (int64_t row = 0; row < width_; ++row) {
+      std::fill_n(block_.data() + row * kStride + terms_, padded - terms_, 0.0F);
     }
   }
 
   void gather(const float* panel, int64_t columns, int64_t padded) {
     float* to = x_rows_.data();
-    for (const int64_t position : positions_) {
-      to = std::copy_n(panel + position * columns, columns, to);
+    for (const PositionRun& piece : pieces_) {
+      to = std::copy_n(panel + piece.begin * columns, (piece.end - piece.begin) * columns, to);
     }
-    std::fill_n(to, (padded - std::ssize(positions_)) * columns, 0.0F);
+    std::fill_n(to, (padded - terms_) * columns, 0.0F);
   }
 
-  const int64_t P_, K_, width_, position_stride_, head_stride_;
+  const int64_t P_, K_, width_, position_stride_, head_stride_, column_stride_;
   const PositionRuns* runs_;
   const float* grad_;
   const float* x_panels_;
@@ -163,7 +170,8 @@ class RowsOfHead {
   std::vector<double> sums_;
   std::vector<PositionRun> rest_;
   size_t run_ = 0;
-  std::vector<int64_t> positions_;
+  std::vector<PositionRun> pieces_;
+  int64_t terms_ = 0;
 };
 
 /// Columns [first, first + kSorted) of a gradient and how far each reaches into a sequence.
@@ -319,7 +327,8 @@ LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
                                  const at::Tensor& x_PK,
                                  const PositionRuns* runs) {
   const bool plain = runs == nullptr && grad_PSE.is_contiguous();
-  if (plain || !in_blocks(grad_PSE, x_PK) || grad_PSE.stride(2) != 1) {
+  const bool reads = grad_PSE.stride(2) == 1 || grad_PSE.stride(0) == 1;
+  if (plain || !reads || !in_blocks(grad_PSE, x_PK)) {
     return product_tn(grad_PSE.reshape({x_PK.size(0), -1}), x_PK);
   }
   const PartTimer timer(Part::kWeightGradient);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 #include "kernels/block_product.h"
@@ -12,6 +13,7 @@
 #include "kernels/for_each_task.h"
 #include "kernels/part_timer.h"
 #include "kernels/product_panels.h"
+#include "kernels/rotation.h"
 
 namespace lorsa::kernels {
 namespace {
@@ -24,6 +26,9 @@ constexpr int64_t kRows = 256;
 /// Columns of the gradient in a block of the weight's.
 constexpr int64_t kGradColumns = 128;
 
+/// What is done to a head's rows [P, width] of a product as soon as they are there; may be empty.
+using FinishHead = std::function<void(float*)>;
+
 /// Columns [first, last) of x weight^T + bias for all positions, of a result in which `width`
 /// columns lie together: [N / width, P, width].
 class ColumnsOfProduct {
@@ -32,20 +37,37 @@ class ColumnsOfProduct {
                    const at::Tensor& weight,
                    const at::Tensor& bias,
                    int64_t width,
+                   const FinishHead& finish,
                    const at::Tensor& y)
       : P_(x.size(0)),
         K_(x.size(1)),
         N_(weight.size(0)),
         width_(width),
+        finish_(finish),
         x_(x.const_data_ptr<float>()),
         weight_(weight.const_data_ptr<float>()),
         bias_(bias.defined() ? bias.const_data_ptr<float>() : nullptr),
         y_(y.mutable_data_ptr<float>()),
         block_(static_cast<size_t>(std::min(K_, kMostTerms) * kColumns)) {}
 
+  /// Columns of a task: a head where heads are finished, else a block.
+  static int64_t task_columns(int64_t width, const FinishHead& finish) {
+    return finish ? width : kColumns;
+  }
+
   void operator()(int64_t task) {
-    const int64_t first = task * kColumns;
-    const int64_t columns = std::min(kColumns, N_ - first);
+    const int64_t taken = task_columns(width_, finish_);
+    const int64_t begin = task * taken;
+    for (int64_t first = begin; first < std::min(begin + taken, N_); first += kColumns) {
+      multiply(first, std::min(kColumns, N_ - first));
+    }
+    if (finish_) {
+      finish_(y_ + begin * P_);
+    }
+  }
+
+ private:
+  void multiply(int64_t first, int64_t columns) {
     for (int64_t k = 0; k < K_; k += kMostTerms) {
       const int64_t terms = std::min(kMostTerms, K_ - k);
       cpu::transpose(weight_ + first * K_ + k, K_, columns, terms, block_.data(), columns);
@@ -64,8 +86,8 @@ class ColumnsOfProduct {
     }
   }
 
- private:
   const int64_t P_, K_, N_, width_;
+  const FinishHead& finish_;
   const float* x_;
   const float* weight_;
   const float* bias_;
@@ -130,13 +152,15 @@ class RowsOfGradient {
 at::Tensor blocked_product(const at::Tensor& x_PK,
                            const at::Tensor& weight_NK,
                            const at::Tensor& bias_N,
-                           int64_t width) {
+                           int64_t width,
+                           const FinishHead& finish = {}) {
   const at::Tensor x = x_PK.contiguous();
   const at::Tensor weight = weight_NK.contiguous();
   const at::Tensor bias = bias_N.defined() ? bias_N.contiguous() : bias_N;
   const at::Tensor y = at::empty({weight.size(0) / width, x.size(0), width}, x.options());
-  for_each_task((weight.size(0) + kColumns - 1) / kColumns,
-                [&] { return ColumnsOfProduct(x, weight, bias, width, y); });
+  const int64_t taken = ColumnsOfProduct::task_columns(width, finish);
+  for_each_task((weight.size(0) + taken - 1) / taken,
+                [&] { return ColumnsOfProduct(x, weight, bias, width, finish, y); });
   return y;
 }
 
@@ -182,15 +206,43 @@ at::Tensor product_nt(const at::Tensor& x_PK,
   return blocked_product(x_PK, weight_NK, bias_N, weight_NK.size(0)).squeeze(0);
 }
 
+bool has_whole_blocks(const at::Tensor& x, const at::Tensor& weight, int64_t width) {
+  return in_blocks(x, weight) && width % kColumns == 0;
+}
+
 at::Tensor product_nt_heads(const at::Tensor& x_PK,
                             const at::Tensor& weight_NK,
                             const at::Tensor& bias_N,
                             int64_t width) {
-  if (!in_blocks(x_PK, weight_NK) || width % kColumns != 0) {
+  if (!has_whole_blocks(x_PK, weight_NK, width)) {
     return product_nt(x_PK, weight_NK, bias_N).view({x_PK.size(0), -1, width});
   }
   const PartTimer timer(Part::kProjection);
   return blocked_product(x_PK, weight_NK, bias_N, width).transpose(0, 1);
+}
+
+at::Tensor product_nt_rotated(const at::Tensor& x_PK,
+                              const at::Tensor& weight_NK,
+                              const at::Tensor& bias_N,
+                              int64_t T,
+                              int64_t width,
+                              const RopeSpec& rope,
+                              const RopeTable& table) {
+  const int64_t P = x_PK.size(0);
+  if (!has_whole_blocks(x_PK, weight_NK, width)) {
+    at::Tensor y_PSE = product_nt_heads(x_PK, weight_NK, bias_N, width);
+    at::Tensor y_BTSE = y_PSE.unflatten(0, {T > 0 ? P / T : 0, T});
+    apply_rope_(y_BTSE, rope, table, RopeDirection::kForward);
+    return y_PSE;
+  }
+  const PartTimer timer(Part::kProjection);
+  const RowRotation<float> rotation(rope, table);
+  const auto turn = [&](float* rows) {
+    for (int64_t p = 0; p < P; p += T) {
+      rotation.rotate(rows + p * width, 0, T, width, RopeDirection::kForward);
+    }
+  };
+  return blocked_product(x_PK, weight_NK, bias_N, width, turn).transpose(0, 1);
 }
 
 LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK) {

@@ -33,6 +33,15 @@ namespace lorsa::kernels {
                                           const at::Tensor& bias_N,
                                           int64_t width);
 
+/// The same, turned by RoPE: P = B * T positions of sequences of T.
+[[nodiscard]] at::Tensor product_nt_rotated(const at::Tensor& x_PK,
+                                            const at::Tensor& weight_NK,
+                                            const at::Tensor& bias_N,
+                                            int64_t T,
+                                            int64_t width,
+                                            const RopeSpec& rope,
+                                            const RopeTable& table);
+
 struct LinearGradients {
   at::Tensor weight_NK;
   at::Tensor bias_N;

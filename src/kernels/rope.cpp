@@ -72,11 +72,11 @@ void rotate_on_cpu(at::Tensor& x_BTSE,
   const T* sin = sin_table.const_data_ptr<T>();
   T* x = x_BTSE.mutable_data_ptr<T>();
   const T sign = direction == RopeDirection::kForward ? T{1} : T{-1};
-  const auto rotate = [&](T* first, int64_t t, int64_t heads) {
+  const auto rotate = [&](T* first, int64_t t, const cpu::RotatedRows& rows) {
     if (spec.layout == RopeLayout::kHalfSplit) {
-      cpu::rotate_half_split(first, cos + t * half, sin + t * half, half, heads, head_stride, sign);
+      cpu::rotate_half_split(first, rows, cos + t * half, sin + t * half, half, sign);
     } else {
-      cpu::rotate_adjacent(first, cos + t * half, sin + t * half, half, heads, head_stride, sign);
+      cpu::rotate_adjacent(first, rows, cos + t * half, sin + t * half, half, sign);
     }
   };
   // In the order in which the rows lie. Below some 16k rotated elements a thread costs more than it
@@ -87,13 +87,12 @@ void rotate_on_cpu(at::Tensor& x_BTSE,
   at::parallel_for(0, B * (by_head ? S : T_), std::max<int64_t>(1, grain),
                    [&](int64_t begin, int64_t end) {
                      for (int64_t i = begin; i < end; ++i) {
-                       if (!by_head) {
-                         rotate(x + i / T_ * batch_stride + i % T_ * row_stride, i % T_, S);
-                         continue;
-                       }
-                       T* unit = x + i % B * batch_stride + i / B * head_stride;
-                       for (int64_t t = 0; t < T_; ++t) {
-                         rotate(unit + t * row_stride, t, 1);
+                       if (by_head) {
+                         rotate(x + i % B * batch_stride + i / B * head_stride, 0,
+                                {.positions = T_, .position_stride = row_stride});
+                       } else {
+                         rotate(x + i / T_ * batch_stride + i % T_ * row_stride, i % T_,
+                                {.heads = S, .head_stride = head_stride});
                        }
                      }
                    });
@@ -162,9 +161,8 @@ void apply_rope_(at::Tensor& x_BTSE,
   if (spec.rotary_dim == 0 || x_BTSE.numel() == 0) {
     return;
   }
-  LORSA_CHECK(x_BTSE.dim() == 4 && x_BTSE.stride(3) == 1, ShapeError,
-              "apply_rope_: expected [B, T, S, E] with contiguous E, found {} with strides {}",
-              x_BTSE.sizes(), x_BTSE.strides());
+  LORSA_CHECK(x_BTSE.dim() == 4, ShapeError, "apply_rope_: expected [B, T, S, E], found {}",
+              x_BTSE.sizes());
   LORSA_CHECK(spec.rotary_dim <= x_BTSE.size(3), ShapeError,
               "rotary_dim = {} exceeds the head width {}", spec.rotary_dim, x_BTSE.size(3));
   LORSA_CHECK(table.cos.dim() == 2 && table.cos.size(0) >= x_BTSE.size(1) &&
@@ -176,7 +174,7 @@ void apply_rope_(at::Tensor& x_BTSE,
     return part.device() == x_BTSE.device() &&
            part.scalar_type() == sum_dtype(x_BTSE.scalar_type());
   };
-  const bool fast = fits(table.cos) && fits(table.sin);
+  const bool fast = fits(table.cos) && fits(table.sin) && x_BTSE.stride(3) == 1;
   if (fast && runs_on_device(x_BTSE) && x_BTSE.scalar_type() != at::kHalf) {
     cuda_backend().apply_rope_(x_BTSE, spec, table, direction);
   } else if (fast && x_BTSE.is_cpu() && x_BTSE.scalar_type() == at::kFloat) {

@@ -34,12 +34,18 @@ Projections project_qk(const DictionaryShape& shape,
   p.rope = kernels::rope_table(shape.rope, T, w.b_Q.scalar_type(), x_BTD.device());
   const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& gain,
                          QkNorm& norm) {
+    const bool turns = shape.rope.rotary_dim > 0;
+    const at::Tensor bias_N = bias.view({-1});
+    if (turns && !gain.defined()) {
+      return kernels::product_nt_rotated(p.x_PD, weight, bias_N, T, shape.d_qk, shape.rope, p.rope)
+          .unflatten(0, {B, T});
+    }
     at::Tensor out =
-        kernels::product_nt_heads(p.x_PD, weight, bias.view({-1}), shape.d_qk).unflatten(0, {B, T});
+        kernels::product_nt_heads(p.x_PD, weight, bias_N, shape.d_qk).unflatten(0, {B, T});
     if (gain.defined()) {
       out = norm.forward(out, gain, shape.qk_norm_eps);
     }
-    if (shape.rope.rotary_dim > 0) {
+    if (turns) {
       kernels::apply_rope_(out, shape.rope, p.rope, kernels::RopeDirection::kForward);
     }
     return out;
@@ -79,15 +85,10 @@ kernels::AttentionResult attend(const DictionaryShape& shape,
   return attention;
 }
 
-at::Tensor before_rope_and_norm(const DictionaryShape& shape,
-                                const Projections& projections,
-                                const QkNorm& norm,
-                                const at::Tensor& gain_SE,
-                                at::Tensor grad_BTSE,
-                                at::Tensor& grad_gain_SE) {
-  if (shape.rope.rotary_dim > 0) {
-    kernels::apply_rope_(grad_BTSE, shape.rope, projections.rope, kernels::RopeDirection::kInverse);
-  }
+at::Tensor before_norm(const QkNorm& norm,
+                       const at::Tensor& gain_SE,
+                       at::Tensor grad_BTSE,
+                       at::Tensor& grad_gain_SE) {
   if (gain_SE.defined()) {
     std::tie(grad_BTSE, grad_gain_SE) = norm.backward(grad_BTSE, gain_SE);
   }

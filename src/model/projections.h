@@ -33,13 +33,11 @@ struct Projections {
                                               const DictionaryWeights& weights,
                                               const Projections& projections);
 
-/// A gradient of queries or keys brought before RoPE and norm, [P, S, E]; the norm's gain gets its
-/// gradient in `grad_gain_SE`. Works in `grad_BTSE`.
-[[nodiscard]] at::Tensor before_rope_and_norm(const DictionaryShape& shape,
-                                              const Projections& projections,
-                                              const QkNorm& norm,
-                                              const at::Tensor& gain_SE,
-                                              at::Tensor grad_BTSE,
-                                              at::Tensor& grad_gain_SE);
+/// A gradient of queries or keys before RoPE brought before the norm, [P, S, E]; the norm's gain
+/// gets its gradient in `grad_gain_SE`.
+[[nodiscard]] at::Tensor before_norm(const QkNorm& norm,
+                                     const at::Tensor& gain_SE,
+                                     at::Tensor grad_BTSE,
+                                     at::Tensor& grad_gain_SE);
 
 }  // namespace lorsa::model

@@ -23,13 +23,13 @@ kernels::AttentionGradients attention_gradients(const Projections& p,
                                                 const kernels::AttentionResult& attention,
                                                 const ZGradient& d_z,
                                                 double attn_scale,
-                                                kernels::GradientsOf gradients) {
+                                                const kernels::AttentionBackwardOptions& options) {
   if (d_z.is_dense()) {
     return kernels::attention_backward_dense(p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PH,
-                                             attn_scale, gradients);
+                                             attn_scale, options);
   }
   return kernels::attention_backward(p.q_BTSE, p.k_BTSE, p.v_BTSG, attention, d_z.grad_PK,
-                                     d_z.head_PK, attn_scale, gradients);
+                                     d_z.head_PK, attn_scale, options);
 }
 
 std::pair<at::Tensor, at::Tensor> weight_and_bias(kernels::LinearGradients gradients) {
@@ -109,14 +109,23 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
     return out;
   }
   const bool trains_qk = options.qk == Qk::kTrain;
+  kernels::AttentionBackwardOptions backward;
+  backward.gradients = trains_qk ? kernels::GradientsOf::kAll : kernels::GradientsOf::kValues;
+  // Virtual keys are met by queries that RoPE has turned, and add to these queries' gradient.
+  if (!w.virtual_k.defined() && shape_.rope.rotary_dim > 0) {
+    backward.rope = shape_.rope;
+    backward.rope_table = p.rope;
+  }
   kernels::AttentionGradients d =
-      attention_gradients(p, attention, d_z, shape_.attn_scale,
-                          trains_qk ? kernels::GradientsOf::kAll : kernels::GradientsOf::kValues);
+      attention_gradients(p, attention, d_z, shape_.attn_scale, backward);
   if (trains_qk && w.virtual_k.defined()) {
     g.virtual_k =
         virtual_keys_backward(p.q_BTSE, w.virtual_k, shape_.attn_scale, attention,
                               d_z.dot_with(attention.z_PH, shape_.num_qk_heads), d.grad_q_BTSE);
     ready("virtual_k");
+    for (at::Tensor* grad : {&d.grad_q_BTSE, &d.grad_k_BTSE}) {
+      kernels::apply_rope_(*grad, shape_.rope, p.rope, kernels::RopeDirection::kInverse);
+    }
   }
   // The weight gradients need memory that these do not any more.
   d_z = {};
@@ -136,8 +145,7 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   if (!trains_qk) {
     return out;
   }
-  at::Tensor d_q = before_rope_and_norm(shape_, p, p.q_norm, w.q_norm,
-                                        std::exchange(d.grad_q_BTSE, {}), g.q_norm);
+  at::Tensor d_q = before_norm(p.q_norm, w.q_norm, std::exchange(d.grad_q_BTSE, {}), g.q_norm);
   std::tie(g.W_Q, g.b_Q) =
       weight_and_bias(kernels::product_tn_heads(d_q, p.x_PD, support ? &support->q : nullptr));
   d_q.reset();
@@ -145,8 +153,8 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
     ready(name);
   }
-  const at::Tensor d_k = before_rope_and_norm(shape_, p, p.k_norm, w.k_norm,
-                                              std::exchange(d.grad_k_BTSE, {}), g.k_norm);
+  const at::Tensor d_k =
+      before_norm(p.k_norm, w.k_norm, std::exchange(d.grad_k_BTSE, {}), g.k_norm);
   std::tie(g.W_K, g.b_K) =
       weight_and_bias(kernels::product_tn_heads(d_k, p.x_PD, support ? &support->k : nullptr));
   g.b_K = g.b_K.view({shape_.num_qk_heads, shape_.d_qk});

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lorsa/core/api.h"
+#include "lorsa/kernels/rope.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::kernels {
@@ -49,8 +50,8 @@ struct GradientSupport {
   std::vector<int32_t> v_length_BH;  ///< first positions of every sequence and OV head
 };
 
-/// On the CPU grad_v lies in memory as [S, G, B, T]: viewed as [P, H] its columns are contiguous,
-/// as the product of W_V's gradient wants them.
+/// On the CPU grad_k and grad_v lie in memory as [S, E, B, T] and [S, G, B, T]: viewed as [P, H]
+/// columns are contiguous, as the products of the weights' gradients want them.
 struct AttentionGradients {
   at::Tensor grad_q_BTSE, grad_k_BTSE, grad_v_BTSG;
   std::optional<GradientSupport> support;  ///< absent: anywhere
@@ -59,6 +60,13 @@ struct AttentionGradients {
 enum class GradientsOf {
   kAll,
   kValues  ///< grad_q and grad_k stay undefined, their products are not computed
+};
+
+struct AttentionBackwardOptions {
+  GradientsOf gradients = GradientsOf::kAll;
+  /// With a table grad_q and grad_k are those of queries and keys before apply_rope_.
+  RopeSpec rope = {};
+  RopeTable rope_table = {};
 };
 
 /// Backward for a gradient of z that is non-zero only at kept heads: grad_PK at head_PK. Query rows
@@ -71,7 +79,7 @@ attention_backward(const at::Tensor& q_BTSE,
                    const at::Tensor& grad_PK,
                    const at::Tensor& head_PK,
                    double attn_scale,
-                   GradientsOf gradients = GradientsOf::kAll);
+                   const AttentionBackwardOptions& options = {});
 
 /// Backward for a gradient of z that may be non-zero anywhere, grad_z_PH in z's dtype: five
 /// products per block, as attention_backward has three. Query rows of a QK head whose gradients are
@@ -83,6 +91,6 @@ attention_backward_dense(const at::Tensor& q_BTSE,
                          const AttentionResult& result,
                          const at::Tensor& grad_z_PH,
                          double attn_scale,
-                         GradientsOf gradients = GradientsOf::kAll);
+                         const AttentionBackwardOptions& options = {});
 
 }  // namespace lorsa::kernels

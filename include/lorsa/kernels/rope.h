@@ -42,8 +42,8 @@ struct RopeTable {
 enum class RopeDirection { kForward, kInverse };
 
 /// Rotates x [B, T, S, E] in place by its position t (kInverse: by -t, the transpose, for the
-/// backward pass). Dimensions past rotary_dim stay. float32, float64 or bfloat16; last dimension
-/// contiguous.
+/// backward pass). Dimensions past rotary_dim stay. float32, float64 or bfloat16; fast where the
+/// last dimension is contiguous.
 LORSA_API void apply_rope_(at::Tensor& x_BTSE,
                            const RopeSpec& spec,
                            const RopeTable& table,

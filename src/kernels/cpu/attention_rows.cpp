@@ -1,6 +1,7 @@
 #include "kernels/cpu/attention_rows.h"
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/cpu/simd.h"
 
@@ -17,11 +18,23 @@ LORSA_INLINE T max_of(const T* row, int64_t n) {
   return best;
 }
 
+/// `live` up to whole vectors: what is left of a row after these is computed element by element.
+LORSA_INLINE int64_t whole_vectors(int64_t live, int64_t n) {
+  constexpr int64_t kVector = 16;
+  const int64_t end = (live + kVector - 1) / kVector * kVector;
+  return end < n ? end : n;
+}
+
+template <typename T>
+LORSA_INLINE void fill(T* row, int64_t begin, int64_t end, T value) {
+  for (int64_t j = begin; j < end; ++j) {
+    row[j] = value;
+  }
+}
+
 template <typename T>
 LORSA_INLINE void zero_tail(T* row, int64_t live, int64_t n) {
-  for (int64_t j = live; j < n; ++j) {
-    row[j] = T(0);
-  }
+  fill(row, live, n, T(0));
 }
 
 // Returns the sum; the division and the logarithm are left to the caller, outside the cloned code.
@@ -82,28 +95,32 @@ LORSA_INLINE void softmax_backward_body(T* d_row, const T* weights, int64_t n, T
 }  // namespace
 
 LORSA_SIMD_CLONES float softmax_row(float* row, int64_t live, int64_t n, float scale) {
-  const float best = max_of(row, live);
-  const float sum = exponentials(row, live, scale, best);
-  zero_tail(row, live, n);
+  const int64_t end = whole_vectors(live, n);
+  fill(row, live, end, -std::numeric_limits<float>::infinity());
+  const float best = max_of(row, end);
+  const float sum = exponentials(row, end, scale, best);
+  zero_tail(row, end, n);
   return scale * best + std::log(sum);
 }
 
 LORSA_SIMD_CLONES double softmax_row(double* row, int64_t live, int64_t n, double scale) {
-  const double best = max_of(row, live);
-  const double sum = exponentials(row, live, scale, best);
-  zero_tail(row, live, n);
+  const int64_t end = whole_vectors(live, n);
+  fill(row, live, end, -std::numeric_limits<double>::infinity());
+  const double best = max_of(row, end);
+  const double sum = exponentials(row, end, scale, best);
+  zero_tail(row, end, n);
   return scale * best + std::log(sum);
 }
 
 LORSA_SIMD_CLONES void weights_from_lse(
     float* row, int64_t live, int64_t n, float scale, float lse) {
-  exponentials_from_lse(row, live, scale, lse);
+  exponentials_from_lse(row, whole_vectors(live, n), scale, lse);
   zero_tail(row, live, n);
 }
 
 LORSA_SIMD_CLONES void weights_from_lse(
     double* row, int64_t live, int64_t n, double scale, double lse) {
-  exponentials_from_lse(row, live, scale, lse);
+  exponentials_from_lse(row, whole_vectors(live, n), scale, lse);
   zero_tail(row, live, n);
 }
 

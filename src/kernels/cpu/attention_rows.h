@@ -8,7 +8,8 @@
 namespace lorsa::kernels::cpu {
 
 /// Turns n raw products into softmax weights in place: w_j = exp(scale * (s_j - max)) / sum for j <
-/// live, 0 for live <= j < n. Returns the log-sum-exp of scale * s over the live ones. live >= 1.
+/// live, 0 for live <= j < n. Returns the log-sum-exp of scale * s over the live ones. live >= 1,
+/// scale > 0.
 float softmax_row(float* row, int64_t live, int64_t n, float scale);
 double softmax_row(double* row, int64_t live, int64_t n, double scale);
 

@@ -200,10 +200,10 @@ TEST_CASE("both attention backward passes can leave out queries and keys", "[ker
   const at::Tensor d_z = at::zeros({258, 8}).scatter(1, in.head_PK.to(at::kLong), in.grad_PK);
   const auto kept = [&](kernels::GradientsOf which) {
     return kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7,
-                                       which);
+                                       {which});
   };
   const auto dense = [&](kernels::GradientsOf which) {
-    return kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7, which);
+    return kernels::attention_backward_dense(in.q, in.k, in.v, forward, d_z, 1.7, {which});
   };
   using enum kernels::GradientsOf;
   REQUIRE(at::equal(kept(kValues).grad_v_BTSG, kept(kAll).grad_v_BTSG));
@@ -296,4 +296,32 @@ TEST_CASE("attention refuses shapes and dtypes that do not fit", "[kernels]") {
   REQUIRE_THROWS_AS(
       kernels::attention_backward_dense(in.q, in.k, in.v, forward, at::zeros({10, 5}), 1.0),
       ShapeError);
+}
+
+TEST_CASE(
+    "attention_backward turns gradients back through RoPE, both layouts, with and without rest",
+    "[kernels]") {
+  for (const kernels::RopeLayout layout :
+       {kernels::RopeLayout::kHalfSplit, kernels::RopeLayout::kAdjacentPairs}) {
+    for (const int64_t rotary : {4, 8}) {
+      const Case c{2, 37, 3, 8, 4, 2};
+      const Inputs in = make(c, at::kFloat);
+      const auto forward = kernels::attention_forward(in.q, in.k, in.v, 1.7);
+      kernels::AttentionBackwardOptions options;
+      options.rope.rotary_dim = rotary;
+      options.rope.layout = layout;
+      options.rope_table = kernels::rope_table(options.rope, c.T, at::kFloat, at::kCPU);
+      auto plain =
+          kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK, in.head_PK, 1.7);
+      const auto turned = kernels::attention_backward(in.q, in.k, in.v, forward, in.grad_PK,
+                                                      in.head_PK, 1.7, options);
+      for (at::Tensor* grad : {&plain.grad_q_BTSE, &plain.grad_k_BTSE}) {
+        kernels::apply_rope_(*grad, options.rope, options.rope_table,
+                             kernels::RopeDirection::kInverse);
+      }
+      REQUIRE(relative_error(turned.grad_q_BTSE, plain.grad_q_BTSE) < 1e-6);
+      REQUIRE(relative_error(turned.grad_k_BTSE, plain.grad_k_BTSE) < 1e-6);
+      REQUIRE(at::equal(turned.grad_v_BTSG, plain.grad_v_BTSG));
+    }
+  }
 }

@@ -5,6 +5,7 @@
 
 #include "kernels/product.h"
 #include "lorsa/kernels/attention.h"
+#include "lorsa/kernels/rope.h"
 #include "support/tensors.h"
 #include "support/test.h"
 
@@ -109,6 +110,8 @@ TEST_CASE("product_tn of runs multiplies what lies in them and nothing else", "[
     REQUIRE(relative_error(found.bias_N, grad_PN.sum(0)) < kSumTolerance);
     // Heads behind one another give the same bits, with runs and without.
     const at::Tensor by_head = grad.transpose(0, 1).contiguous().transpose(0, 1);
+    const at::Tensor by_column = grad.permute({1, 2, 0}).contiguous().permute({2, 0, 1});
+    REQUIRE(at::equal(kernels::product_tn_heads(by_column, x, &runs).weight_NK, found.weight_NK));
     REQUIRE(at::equal(kernels::product_tn_heads(by_head, x, &runs).weight_NK, found.weight_NK));
     REQUIRE(relative_error(kernels::product_tn_heads(by_head, x).weight_NK, expected) <
             kSumTolerance);
@@ -233,5 +236,22 @@ TEST_CASE(
     const at::Tensor heads = kernels::product_nt_heads(x, weight, bias, width);
     REQUIRE(at::equal(heads.reshape({100, -1}), kernels::product_nt(x, weight, bias)));
     REQUIRE(heads.stride(0) == (width % 64 == 0 ? width : 3 * width));
+  }
+}
+
+TEST_CASE("product_nt_rotated equals product_nt_heads and apply_rope_", "[kernels]") {
+  for (const int64_t width : {16, 64, 128}) {
+    at::manual_seed(7);
+    kernels::RopeSpec rope;
+    rope.rotary_dim = width / 2;
+    const kernels::RopeTable table = kernels::rope_table(rope, 50, at::kFloat, at::kCPU);
+    const at::Tensor x = at::randn({150, 70});
+    const at::Tensor weight = at::randn({3 * width, 70});
+    const at::Tensor bias = at::randn({3 * width});
+    at::Tensor expected =
+        kernels::product_nt_heads(x, weight, bias, width).unflatten(0, {3, 50}).contiguous();
+    kernels::apply_rope_(expected, rope, table, kernels::RopeDirection::kForward);
+    const at::Tensor found = kernels::product_nt_rotated(x, weight, bias, 50, width, rope, table);
+    REQUIRE(at::equal(found.unflatten(0, {3, 50}), expected));
   }
 }

@@ -137,6 +137,20 @@ TEST_CASE("rope refuses what does not fit", "[kernels]") {
   CHECK_THROWS_AS(apply_rope_(longer, spec, table, RopeDirection::kForward), ShapeError);
   at::Tensor narrow = at::zeros({1, 4, 1, 2});
   CHECK_THROWS_AS(apply_rope_(narrow, spec, table, RopeDirection::kForward), ShapeError);
-  at::Tensor transposed = at::zeros({1, 4, 4, 4}).transpose(2, 3);
-  CHECK_THROWS_AS(apply_rope_(transposed, spec, table, RopeDirection::kForward), ShapeError);
+  at::Tensor flat = at::zeros({4, 4, 4});
+  CHECK_THROWS_AS(apply_rope_(flat, spec, table, RopeDirection::kForward), ShapeError);
+}
+
+TEST_CASE("rope turns heads wherever they lie", "[kernels]") {
+  const RopeSpec spec = plain(4, 10.0);
+  const RopeTable table = rope_table(spec, 5, at::kFloat, at::kCPU);
+  const at::Tensor x = at::randn({2, 5, 3, 6});
+  at::Tensor expected = x.clone();
+  apply_rope_(expected, spec, table, RopeDirection::kForward);
+  at::Tensor by_head = x.permute({2, 0, 1, 3}).contiguous().permute({1, 2, 0, 3});
+  apply_rope_(by_head, spec, table, RopeDirection::kForward);
+  CHECK(at::equal(by_head, expected));
+  at::Tensor by_dimension = x.permute({2, 3, 0, 1}).contiguous().permute({2, 3, 0, 1});
+  apply_rope_(by_dimension, spec, table, RopeDirection::kForward);
+  CHECK(relative_error(by_dimension, expected) < 1e-6);
 }
