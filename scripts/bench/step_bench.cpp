@@ -51,6 +51,7 @@ struct Options {
   int64_t repeats = 9;
   std::vector<int> threads = {1, 2};
   std::string out;
+  std::vector<Skew> skews = {Skew::kEven};
   std::string checkpoint, cache;  ///< empty: random weights and data
   int64_t batch = 4;              ///< sequences of the cache
   std::string case_out;
@@ -279,18 +280,59 @@ Size parse_size(const std::string& text) {
   return s;
 }
 
+/// Made one after the other: several do not fit in memory together.
+std::vector<std::function<Case()>> cases_of(const Options& o) {
+  std::vector<std::function<Case()>> cases;
+  if (!o.checkpoint.empty()) {
+    cases.emplace_back([&] { return stored_case(o.checkpoint, o.cache, o.batch, o.device); });
+    return cases;
+  }
+  for (const Size& size : o.sizes) {
+    for (const Skew skew : o.skews) {
+      cases.emplace_back([&o, size, skew] { return random_case(size, skew, o.device); });
+    }
+  }
+  return cases;
+}
+
+void measure_all(const Options& o) {
+  std::vector<Figures> all;
+  for (const auto& make : cases_of(o)) {
+    const Case made = make();
+    for (const int threads : o.threads) {
+      std::fprintf(stderr, "step: %s, %d threads\n", made.name.c_str(), threads);
+      all.push_back(measure(made, threads, o.repeats, o.device));
+    }
+  }
+  std::printf(
+      "%s, %s, %s, medians of %ld interleaved repeats\n", device_description(o.device).c_str(),
+      o.device.is_cuda() ? "bfloat16 products" : "float32",
+      o.checkpoint.empty() ? "random data" : "trained weights on stored activations", o.repeats);
+  print(all);
+  if (!o.out.empty()) {
+    nlohmann::json out = nlohmann::json::array();
+    std::transform(all.begin(), all.end(), std::back_inserter(out), as_json);
+    std::ofstream(o.out) << out.dump(2) << '\n';
+  }
+}
+
 int run(int argc, char** argv) {
   Options o;
   std::vector<std::string> sizes;
+  std::string device = "cpu";
   CLI::App app(
       "Times a training step against torch autograd with dense decode, against the machine's "
       "product rate, and part by part (medians, interleaved).");
   app.add_option("--size", sizes, "D,H,S,E,K,T,batch; may be repeated (default: three sizes)");
-  std::string device = "cpu";
   app.add_option("--device", device, "cpu, or cuda: bfloat16 products")->capture_default_str();
   app.add_option("--repeats", o.repeats)->capture_default_str();
-  app.add_option("--threads", o.threads)->capture_default_str();
+  auto* threads = app.add_option("--threads", o.threads)->capture_default_str();
   app.add_option("--out", o.out, "Write the figures as JSON");
+  std::vector<std::string> skews;
+  app.add_option("--skew", skews,
+                 "How often heads of random data act: even, all alike; trained, as those of a "
+                 "trained Lorsa (default: even; with --device cuda both)")
+      ->check(CLI::IsMember({"even", "trained"}));
   auto* checkpoint =
       app.add_option("--checkpoint", o.checkpoint, "Weights, instead of random ones");
   auto* cache = app.add_option("--cache", o.cache, "Whose training rows are the data");
@@ -306,43 +348,25 @@ int run(int argc, char** argv) {
   o.device = resolve_device(device);
   if (o.device.is_cuda()) {
     o.sizes = kCudaSizes;
-    o.threads = {at::get_num_threads()};
+    o.skews = {Skew::kEven, Skew::kTrained};
+    o.threads = threads->count() > 0 ? o.threads : std::vector{at::get_num_threads()};
   }
   if (!sizes.empty()) {
     o.sizes.clear();
     std::transform(sizes.begin(), sizes.end(), std::back_inserter(o.sizes), parse_size);
   }
-  std::vector<std::function<Case()>> cases;
-  if (!o.checkpoint.empty()) {
-    cases.emplace_back([&] { return stored_case(o.checkpoint, o.cache, o.batch, o.device); });
+  if (!skews.empty()) {
+    o.skews.clear();
+    std::transform(skews.begin(), skews.end(), std::back_inserter(o.skews), [](const auto& word) {
+      return word == "trained" ? Skew::kTrained : Skew::kEven;
+    });
+  }
+  if (!o.case_out.empty()) {
+    write_case(cases_of(o).front()(), o.case_out);
+  } else if (o.driven) {
+    be_driven(cases_of(o).front()(), o.threads.front());
   } else {
-    for (const Size& size : o.sizes) {
-      cases.emplace_back([&] { return random_case(size, o.device); });
-    }
-  }
-  if (!o.case_out.empty() || o.driven) {
-    const Case made = cases.front()();
-    o.driven ? be_driven(made, o.threads.front()) : write_case(made, o.case_out);
-    return 0;
-  }
-  std::vector<Figures> all;
-  for (const auto& make : cases) {
-    const Case made = make();
-    for (const int threads : o.threads) {
-      std::fprintf(stderr, "step: %s, %d threads\n", made.name.c_str(), threads);
-      all.push_back(measure(made, threads, o.repeats, o.device));
-    }
-  }
-  std::printf(
-      "%s, %s, %s, medians of %ld interleaved repeats\n", device_description(o.device).c_str(),
-      o.device.is_cuda() ? "bfloat16 products" : "float32",
-      o.checkpoint.empty() ? "random weights and data" : "trained weights, stored activations",
-      o.repeats);
-  print(all);
-  if (!o.out.empty()) {
-    nlohmann::json out = nlohmann::json::array();
-    std::transform(all.begin(), all.end(), std::back_inserter(out), as_json);
-    std::ofstream(o.out) << out.dump(2) << '\n';
+    measure_all(o);
   }
   return 0;
 }
