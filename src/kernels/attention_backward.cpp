@@ -33,9 +33,14 @@ constexpr int64_t kRowStep = 16;
 template <typename T, typename Source>
 class UnitBackward {
  public:
-  UnitBackward(const AttentionSizes& n, T scale, const RowRotation<T>* rotation, Source source)
+  UnitBackward(const AttentionSizes& n,
+               T scale,
+               Outside outside,
+               const RowRotation<T>* rotation,
+               Source source)
       : n_(n),
         scale_(scale),
+        outside_(outside),
         rotation_(rotation),
         source_(std::move(source)),
         k_panels_(n.T, n.E),
@@ -49,14 +54,16 @@ class UnitBackward {
 
   void run(const AttentionUnit<T>& unit) {
     const bool queries_too = unit.d_q.data != nullptr;
-    for (int64_t g = 0; g < n_.G; ++g) {
-      std::fill_n(unit.d_v + g * unit.d_v_stride, n_.T, T(0));
-    }
-    for (int64_t t = 0; queries_too && t < n_.T; ++t) {
-      std::fill_n(unit.d_q[t], n_.E, T(0));
-    }
     bool first = true;
     source_.begin(unit);
+    for (int64_t g = 0; g < n_.G; ++g) {
+      if (outside_ == Outside::kZero || source_.acts(g)) {
+        std::fill_n(unit.d_v + g * unit.d_v_stride, n_.T, T(0));
+      }
+    }
+    for (int64_t t = 0; queries_too && outside_ == Outside::kZero && t < n_.T; ++t) {
+      std::fill_n(unit.d_q[t], n_.E, T(0));
+    }
     for (;; first = false) {
       positions_.clear();
       source_.next(positions_);
@@ -105,14 +112,16 @@ class UnitBackward {
                                  panels,      std::min(panels * kPanelKeys, n_.T),
                                  n_.stride(), weights_.data()};
     weigh(unit, block);
-    T dot[kBackwardRows];
-    source_.take(unit, block, queries_too ? d_weights_.data() : nullptr, dot);
+    source_.take(unit, block, queries_too ? d_weights_.data() : nullptr);
     if (!queries_too) {
       return;
     }
     for (int64_t i = 0; i < rows; ++i) {
-      cpu::softmax_backward_row(d_weights_.data() + i * block.stride,
-                                weights_.data() + i * block.stride, block.keys, dot[i], scale_);
+      T* d_row = d_weights_.data() + i * block.stride;
+      const T* row = weights_.data() + i * block.stride;
+      T dot = 0;
+      cpu::row_products(row, d_row, 0, 1, block.keys, &dot);
+      cpu::softmax_backward_row(d_row, row, block.keys, dot, scale_);
     }
     for (int64_t i = rows; i < padded; ++i) {
       std::fill_n(d_weights_.data() + i * block.stride, block.keys, T(0));
@@ -163,6 +172,7 @@ class UnitBackward {
 
   AttentionSizes n_;
   T scale_;
+  Outside outside_;
   const RowRotation<T>* rotation_;
   Source source_;
   TransposedPanels<T> k_panels_;
@@ -184,6 +194,7 @@ Rows<T> columns(const at::Tensor& x_BTSE, int64_t b, int64_t s) {
 template <typename T, typename MakeSource>
 AttentionGradients run_units(const AttentionBackwardInput& in,
                              const AttentionSizes& n,
+                             Outside outside,
                              const MakeSource& make_source) {
   AttentionGradients out;
   if (in.options.gradients == GradientsOf::kAll) {
@@ -194,13 +205,12 @@ AttentionGradients run_units(const AttentionBackwardInput& in,
   if (in.options.rope_table.cos.defined()) {
     rotation.emplace(in.options.rope, in.options.rope_table);
   }
-  const at::Tensor z_BTSG = in.result.z_PH.view({n.B, n.T, n.S, n.G});
   const at::Tensor d_v_SGBT = at::empty({n.S, n.G, n.B, n.T}, in.v_BTSG.options());
   out.grad_v_BTSG = d_v_SGBT.permute({2, 3, 0, 1});
   for_each_task(n.B * n.S, [&] {
     return [&, backward = UnitBackward<T, decltype(make_source())>(
-                   n, static_cast<T>(in.scale), rotation ? &*rotation : nullptr, make_source())](
-               int64_t index) mutable {
+                   n, static_cast<T>(in.scale), outside, rotation ? &*rotation : nullptr,
+                   make_source())](int64_t index) mutable {
       const int64_t b = index / n.S;
       const int64_t s = index % n.S;
       // Row 0 of the unit in a [B, T, S, width] tensor.
@@ -213,7 +223,7 @@ AttentionGradients run_units(const AttentionBackwardInput& in,
         const Rows<T> found = rows(x);
         return Rows<const T>{found.data, found.stride};
       };
-      backward.run({index, read(in.q_BTSE), read(in.k_BTSE), read(in.v_BTSG), read(z_BTSG),
+      backward.run({index, read(in.q_BTSE), read(in.k_BTSE), read(in.v_BTSG),
                     in.result.lse_BST.const_data_ptr<T>() + index * n.T, rows(out.grad_q_BTSE),
                     columns<T>(out.grad_k_BTSE, b, s),
                     d_v_SGBT.data_ptr<T>() + s * n.G * n.positions() + b * n.T, n.positions()});
@@ -233,7 +243,8 @@ AttentionGradients kept_backward(const AttentionBackwardInput& in,
                                  const at::Tensor& head_PK) {
   const AttentionSizes n = sizes_of(in);
   const KeptEntries<T> entries(grad_PK, head_PK, n.B, n.S, n.G);
-  AttentionGradients out = run_units<T>(in, n, [&] { return KeptSource<T>(n, entries); });
+  AttentionGradients out =
+      run_units<T>(in, n, in.options.outside, [&] { return KeptSource<T>(n, entries); });
   out.support = entries.support(n.B, n.T, n.S, n.G);
   return out;
 }
@@ -241,7 +252,7 @@ AttentionGradients kept_backward(const AttentionBackwardInput& in,
 template <typename T>
 AttentionGradients dense_backward(const AttentionBackwardInput& in, const at::Tensor& grad_z_PH) {
   const AttentionSizes n = sizes_of(in);
-  return run_units<T>(in, n, [&] { return DenseSource<T>(n, grad_z_PH); });
+  return run_units<T>(in, n, Outside::kZero, [&] { return DenseSource<T>(n, grad_z_PH); });
 }
 
 }  // namespace

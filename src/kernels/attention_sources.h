@@ -36,7 +36,7 @@ struct AttentionSizes {
 template <typename T>
 struct AttentionUnit {
   int64_t index;  // b * S + s
-  Rows<const T> q, k, v, z;
+  Rows<const T> q, k, v;
   const T* lse_T;
   Rows<T> d_q;  // [T, E], without data where it is not wanted
   Rows<T> d_k;  // [E, T], likewise
@@ -67,7 +67,14 @@ class KeptSource {
     if (!rest_.empty()) {
       cpu::transpose(unit.v.data, unit.v.stride, n_.T, n_.G, v_GT_.data(), n_.T);
     }
+    acts_.assign(static_cast<size_t>(n_.G), false);
+    for (const KeptEntry<T>& entry : rest_) {
+      acts_[static_cast<size_t>(entry.member)] = true;
+    }
   }
+
+  /// Whether member g has a gradient in the unit.
+  [[nodiscard]] bool acts(int64_t g) const { return acts_[static_cast<size_t>(g)]; }
 
   /// The next up to kBackwardRows positions that have entries.
   void next(std::vector<int64_t>& positions) {
@@ -85,9 +92,8 @@ class KeptSource {
     rest_ = rest_.subspan(end);
   }
 
-  /// Adds to dV; fills d_weights (rows block.stride apart) and, for every row, dot = w . d_weights,
-  /// which is the sum of gradient * z, unless d_weights is null.
-  void take(const AttentionUnit<T>& unit, const BackwardBlock<T>& block, T* d_weights, T* dot) {
+  /// Adds to dV; fills d_weights (rows block.stride apart) unless it is null.
+  void take(const AttentionUnit<T>& unit, const BackwardBlock<T>& block, T* d_weights) {
     size_t entry = 0;
     const T* weights = block.weights;
     for (size_t i = 0; i < block.positions.size(); ++i, weights += block.stride) {
@@ -98,13 +104,11 @@ class KeptSource {
       if (row != nullptr) {
         std::fill_n(row, block.keys, T(0));
       }
-      dot[i] = 0;
       for (; entry < block_.size() && block_[entry].position == t; ++entry) {
         const KeptEntry<T>& e = block_[entry];
         cpu::axpy(unit.d_v + e.member * unit.d_v_stride, weights, e.gradient, live);
         if (row != nullptr) {
           cpu::axpy(row, v_GT_.data() + e.member * n_.T, e.gradient, live);
-          dot[i] += e.gradient * unit.z[t][e.member];
         }
       }
     }
@@ -117,6 +121,7 @@ class KeptSource {
   const KeptEntries<T>& all_;
   std::span<const KeptEntry<T>> rest_, block_;
   std::vector<T> v_GT_;
+  std::vector<bool> acts_;
 };
 
 /// d loss / d weights = dZ V^T by products; rows of dZ that are all zero are left out.
@@ -146,6 +151,8 @@ class DenseSource {
     }
   }
 
+  [[nodiscard]] bool acts(int64_t) const { return true; }
+
   void next(std::vector<int64_t>& positions) {
     const size_t end = std::min(live_.size(), next_ + static_cast<size_t>(kBackwardRows));
     positions.assign(live_.begin() + static_cast<int64_t>(next_),
@@ -153,16 +160,11 @@ class DenseSource {
     next_ = end;
   }
 
-  void take(const AttentionUnit<T>& unit, const BackwardBlock<T>& block, T* d_weights, T* dot) {
+  void take(const AttentionUnit<T>& unit, const BackwardBlock<T>& block, T* d_weights) {
     const int64_t rows = block.padded_rows;
     std::fill_n(rows_.data(), rows * n_.G, T(0));
     for (size_t i = 0; i < block.positions.size(); ++i) {
-      const int64_t t = block.positions[i];
-      std::copy_n(d_z_[t], n_.G, rows_.data() + static_cast<int64_t>(i) * n_.G);
-      dot[i] = 0;
-      for (int64_t g = 0; g < n_.G; ++g) {
-        dot[i] += d_z_[t][g] * unit.z[t][g];
-      }
+      std::copy_n(d_z_[block.positions[i]], n_.G, rows_.data() + static_cast<int64_t>(i) * n_.G);
     }
     cpu::transpose(rows_.data(), n_.G, rows, n_.G, rows_GR_.data(), rows);
     for (int64_t j = 0; j < block.panels; ++j) {

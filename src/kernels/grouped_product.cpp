@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <vector>
 
 #include "kernels/block_product.h"
@@ -22,15 +21,10 @@ namespace {
 
 /// Rows and terms are filled up with zeros to a multiple of this: few shapes for block_product.
 constexpr int64_t kStep = 16;
-/// Gathering x costs a fifth to a quarter of a product with 64 rows: from this share of the
-/// positions on all are taken.
-constexpr double kMostGathered = 0.8;
 /// Columns of the gradient that are sorted by length together: enough that some 32 of them act.
 constexpr int64_t kSorted = 256;
 /// Positions of a step of the lengths.
 constexpr int64_t kLengthStep = 64;
-/// From this share of all products on the plain product is as fast.
-constexpr double kMostSorted = 0.85;
 
 int64_t filled_up(int64_t n) {
   return (n + kStep - 1) / kStep * kStep;
@@ -80,18 +74,13 @@ class RowsOfHead {
 
   void begin(int64_t head) {
     run_ = 0;
-    rest_ = {{0, P_}};
     if (runs_ == nullptr) {
+      rest_ = {{0, P_}};
       return;
     }
     const auto first = runs_->run.begin() + runs_->offset[static_cast<size_t>(head)];
     const auto last = runs_->run.begin() + runs_->offset[static_cast<size_t>(head) + 1];
-    const int64_t positions = std::accumulate(
-        first, last, int64_t{0},
-        [](int64_t sum, const PositionRun& run) { return sum + run.end - run.begin; });
-    if (static_cast<double>(positions) <= kMostGathered * static_cast<double>(P_)) {
-      rest_.assign(first, last);
-    }
+    rest_.assign(first, last);
   }
 
   /// The next up to kGradTerms positions; false: the head is done.
@@ -301,24 +290,34 @@ class RowsByLength {
   int64_t first_ = 0;
 };
 
-/// Of all products.
-double share_of_lengths(std::span<const int32_t> length_BN, int64_t N, int64_t P) {
-  SortedColumns sorted;
-  const int64_t B = std::ssize(length_BN) / N;
-  int64_t terms = 0;
-  for (int64_t b = 0; b < B; ++b) {
-    for (int64_t first = 0; first < N; first += kSorted) {
-      sorted.sort(length_BN, b, N, first);
-      for (int64_t t = 0; t < P / B && sorted.past(t) > 0; t += kLengthStep) {
-        terms += filled_up(sorted.past(t)) * std::min(kLengthStep, P / B - t);
-      }
-    }
-  }
-  return static_cast<double>(terms) / static_cast<double>(N * P);
-}
-
 LinearGradients empty_gradients(int64_t N, const at::Tensor& x) {
   return {at::empty({N, x.size(1)}, x.options()), at::empty({N}, x.options())};
+}
+
+/// What lies in the runs, and 0.
+at::Tensor within(const at::Tensor& grad_PSE, const PositionRuns& runs) {
+  at::Tensor out = at::zeros(grad_PSE.sizes(), grad_PSE.options());
+  for (int64_t s = 0; s < grad_PSE.size(1); ++s) {
+    for (int64_t i = runs.offset[static_cast<size_t>(s)];
+         i < runs.offset[static_cast<size_t>(s) + 1]; ++i) {
+      const PositionRun run = runs.run[static_cast<size_t>(i)];
+      const auto rows = [&](const at::Tensor& x) {
+        return x.select(1, s).slice(0, run.begin, run.end);
+      };
+      rows(out).copy_(rows(grad_PSE));
+    }
+  }
+  return out;
+}
+
+at::Tensor within(const at::Tensor& grad_PN, std::span<const int32_t> length_BN) {
+  const int64_t N = grad_PN.size(1);
+  const int64_t B = std::ssize(length_BN) / N;
+  const int64_t T = grad_PN.size(0) / B;
+  const at::Tensor length_BN1 =
+      at::tensor(at::ArrayRef<int32_t>(length_BN.data(), length_BN.size())).view({B, 1, N});
+  const at::Tensor lies_BTN = at::arange(T).view({1, T, 1}) < length_BN1;
+  return at::where(lies_BTN.view({B * T, N}), grad_PN, at::zeros({}, grad_PN.options()));
 }
 
 }  // namespace
@@ -329,7 +328,8 @@ LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
   const bool plain = runs == nullptr && grad_PSE.is_contiguous();
   const bool reads = grad_PSE.stride(2) == 1 || grad_PSE.stride(0) == 1;
   if (plain || !reads || !in_blocks(grad_PSE, x_PK)) {
-    return product_tn(grad_PSE.reshape({x_PK.size(0), -1}), x_PK);
+    const at::Tensor grad = runs == nullptr ? grad_PSE : within(grad_PSE, *runs);
+    return product_tn(grad.reshape({x_PK.size(0), -1}), x_PK);
   }
   const PartTimer timer(Part::kWeightGradient);
   const at::Tensor x_panels = in_panels(x_PK.contiguous());
@@ -341,9 +341,8 @@ LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
 LinearGradients product_tn(const at::Tensor& grad_PN,
                            const at::Tensor& x_PK,
                            std::span<const int32_t> length_BN) {
-  if (!in_blocks(grad_PN, x_PK) || grad_PN.stride(0) != 1 ||
-      share_of_lengths(length_BN, grad_PN.size(1), grad_PN.size(0)) > kMostSorted) {
-    return product_tn(grad_PN, x_PK);
+  if (!in_blocks(grad_PN, x_PK) || grad_PN.stride(0) != 1) {
+    return product_tn(length_BN.empty() ? grad_PN : within(grad_PN, length_BN), x_PK);
   }
   const PartTimer timer(Part::kWeightGradient);
   const at::Tensor x_panels = in_panels(x_PK.contiguous());

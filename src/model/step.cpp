@@ -111,6 +111,8 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
   const bool trains_qk = options.qk == Qk::kTrain;
   kernels::AttentionBackwardOptions backward;
   backward.gradients = trains_qk ? kernels::GradientsOf::kAll : kernels::GradientsOf::kValues;
+  // The norm's gain sums over all rows.
+  backward.outside = shape_.qk_norm ? kernels::Outside::kZero : kernels::Outside::kUnset;
   // Virtual keys are met by queries that RoPE has turned, and add to these queries' gradient.
   if (!w.virtual_k.defined() && shape_.rope.rotary_dim > 0) {
     backward.rope = shape_.rope;

@@ -62,8 +62,14 @@ enum class GradientsOf {
   kValues  ///< grad_q and grad_k stay undefined, their products are not computed
 };
 
+enum class Outside {
+  kZero,
+  kUnset  ///< not written, where a support is given: to write zeros that nobody reads takes time
+};
+
 struct AttentionBackwardOptions {
   GradientsOf gradients = GradientsOf::kAll;
+  Outside outside = Outside::kZero;  ///< of the support
   /// With a table grad_q and grad_k are those of queries and keys before apply_rope_.
   RopeSpec rope = {};
   RopeTable rope_table = {};
