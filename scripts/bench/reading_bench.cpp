@@ -21,8 +21,8 @@
 
 #include "data/shard_format.h"
 #include "lorsa/data/activation_loader.h"
-#include "lorsa/data/cache_writer.h"
 #include "lorsa/data/sampler.h"
+#include "made_cache.h"
 
 namespace {
 
@@ -42,36 +42,6 @@ double seconds() {
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
-}
-
-/// Random rows: only their bytes matter. The attention is the smallest that the format takes.
-void write_cache(const Options& options) {
-  data::Manifest plan;
-  plan.model_name = "random";
-  plan.architecture = "LlamaForCausalLM";
-  plan.weights_sha256 = "0";
-  plan.input_convention = "rms_normalized";
-  plan.context_length = options.context_length;
-  plan.d_model = options.d_model;
-  plan.packing = "pack";
-  plan.config_yaml = "random: true\n";
-  lorsa::kernels::Mhsa attention;
-  attention.W_Q = at::randn({1, options.d_model, 2});
-  attention.W_K = attention.W_V = attention.W_Q;
-  attention.W_O = at::randn({1, 2, options.d_model});
-  data::CacheWriter writer(options.folder, plan, attention, options.rows / 4);
-  for (int64_t first = 0; first < options.rows; first += 16) {
-    const int64_t count = std::min<int64_t>(16, options.rows - first);
-    data::RowBlock block;
-    block.input_BTD = at::randn({count, options.context_length, options.d_model});
-    block.target_BTD = at::randn_like(block.input_BTD);
-    block.tokens_BT = at::randint(0, 1000, {count, options.context_length}, at::kInt);
-    block.scored_BT = at::ones_like(block.tokens_BT, at::kBool);
-    block.document.assign(static_cast<size_t>(count), first);
-    block.heldout.assign(static_cast<size_t>(count), 0);
-    writer.append(block);
-  }
-  writer.finish();
 }
 
 /// Sequences per second of `threads` threads that pread whole rows in the loader's order, each into
@@ -184,7 +154,8 @@ void run(Options& options) {
   if (own) {
     options.folder = (std::filesystem::temp_directory_path() / "lorsa-bench-reading").string();
     std::filesystem::remove_all(options.folder);
-    write_cache(options);
+    lorsa::bench::write_made_cache(options.folder, options.rows, options.context_length,
+                                   options.d_model);
   }
   std::printf("rows of %ld tokens, width %ld, bfloat16; batches of %ld; medians of %ld rounds\n",
               static_cast<long>(options.context_length), static_cast<long>(options.d_model),

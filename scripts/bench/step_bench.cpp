@@ -3,8 +3,8 @@
 //
 // Both implementations and the machine's rates are measured in turn in this process, on the same
 // batch, weights and thread count; figures are medians. A step is forward, loss, backward, the
-// gradients' norm and Adam (LibTorch's fused one for the dense model). See scripts/bench/step.sh,
-// and scripts/bench/authors_step.py, which drives it beside the authors' library.
+// gradients' norm and Adam (LibTorch's fused one for the dense model). See scripts/bench/step.sh;
+// authors_step.py and train.sh drive it beside the authors' library and lorsa-train.
 
 #include <ATen/Parallel.h>
 #include <malloc.h>
@@ -21,6 +21,7 @@
 
 #include "kernels/part_timer.h"
 #include "lorsa/core/device.h"
+#include "made_cache.h"
 #include "step_cases.h"
 #include "step_floor.h"
 #include "step_models.h"
@@ -54,7 +55,8 @@ struct Options {
   std::vector<Skew> skews = {Skew::kEven};
   std::string checkpoint, cache;  ///< empty: random weights and data
   int64_t batch = 4;              ///< sequences of the cache
-  std::string case_out;
+  std::string case_out, cache_out;
+  int64_t rows = 64;  ///< of cache_out
   bool driven = false;
 };
 
@@ -183,14 +185,14 @@ Figures measure(const Case& made, int threads, int64_t repeats, c10::Device devi
 }
 
 /// A step for every line of standard input; prints its seconds and its loss.
-void be_driven(const Case& made, int threads) {
+void be_driven(const Case& made, int threads, c10::Device device) {
   at::set_num_threads(threads);
   SparseStep sparse(made.shape, made.weights);
   std::string line;
   while (std::getline(std::cin, line)) {
-    const double start = seconds();
+    const double start = seconds(device);
     const double loss = sparse.run(made.batch);
-    std::printf("%.9g %.9g\n", seconds() - start, loss);
+    std::printf("%.9g %.9g\n", seconds(device) - start, loss);
     std::fflush(stdout);
   }
 }
@@ -341,6 +343,9 @@ int run(int argc, char** argv) {
   app.add_option("--batch", o.batch, "Sequences of --cache")->needs(cache)->capture_default_str();
   app.add_option("--case-out", o.case_out,
                  "Write weights and batch to this folder for authors_step.py, and end");
+  auto* cache_out = app.add_option("--cache-out", o.cache_out,
+                                   "Write a cache of random values to this folder, and end");
+  app.add_option("--rows", o.rows, "Of --cache-out")->needs(cache_out)->capture_default_str();
   app.add_flag("--driven", o.driven,
                "Time nothing else: take a step for every line of standard input, print its seconds "
                "and loss");
@@ -361,10 +366,12 @@ int run(int argc, char** argv) {
       return word == "trained" ? Skew::kTrained : Skew::kEven;
     });
   }
-  if (!o.case_out.empty()) {
+  if (!o.cache_out.empty()) {
+    write_made_cache(o.cache_out, o.rows, o.sizes.front().T, o.sizes.front().D);
+  } else if (!o.case_out.empty()) {
     write_case(cases_of(o).front()(), o.case_out);
   } else if (o.driven) {
-    be_driven(cases_of(o).front()(), o.threads.front());
+    be_driven(cases_of(o).front()(), o.threads.front(), o.device);
   } else {
     measure_all(o);
   }
