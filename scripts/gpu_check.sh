@@ -2,16 +2,17 @@
 # Checks and times the project on a machine with a CUDA device, which needs neither network nor Debian packages.
 set -euo pipefail
 
-# Order, and seconds at most. Those that tell most come first, for a machine that is there for minutes only.
-phases=(build gpu nccl torchrun train bench-kernels bench-step memcheck racecheck unit)
+# Order, and seconds at most. Those that tell most come first, for a machine that is there for minutes only: whether it is right, then
+# how fast step, training and kernels are, then what only a fault makes interesting.
+phases=(build gpu train nccl bench-step bench-train bench-kernels memcheck racecheck torchrun unit)
 declare -A limits=(
-  [build]=300 [gpu]=90 [nccl]=60 [torchrun]=60 [train]=60 [bench-kernels]=60 [bench-step]=150 [memcheck]=120
-  [racecheck]=120 [unit]=120)
+  [build]=300 [gpu]=80 [train]=40 [nccl]=30 [bench-step]=120 [bench-train]=120 [bench-kernels]=40 [memcheck]=120
+  [racecheck]=120 [torchrun]=60 [unit]=120)
 unit_tests=(test_kernels test_contract test_dist test_train test_model)
 declare -A targets=(
   [gpu]=test_gpu [nccl]=test_gpu [torchrun]=test_gpu [train]="lorsa-cache lorsa-train lorsa_cuda"
-  [bench-kernels]=test_gpu [bench-step]="lorsa-bench-step lorsa_cuda" [memcheck]=test_gpu [racecheck]=test_gpu
-  [unit]="${unit_tests[*]}")
+  [bench-step]="lorsa-bench-step lorsa_cuda" [bench-train]="lorsa-bench-step lorsa-train lorsa_cuda" [bench-kernels]=test_gpu
+  [memcheck]=test_gpu [racecheck]=test_gpu [unit]="${unit_tests[*]}")
 
 usage() {
   cat <<TEXT
@@ -53,7 +54,7 @@ known() { # PHASES, comma-separated
 }
 
 parse() {
-  local only= skip= phase
+  local only="" skip="" phase
   while [[ $# -gt 0 ]]; do
     [[ $1 == --help || $1 == -h || $# -gt 1 ]] || { usage >&2; exit 2; }
     case "$1" in
@@ -156,6 +157,9 @@ YAML
 
 phase_bench-kernels() { limited "$build/bin/test_gpu" --warn NoTests '[benchmark]'; }
 
+# lorsa-train end to end beside its step.
+phase_bench-train() { limited env "LORSA_BUILD_DIR=$build" "$root/scripts/bench/train.sh" --device cuda; }
+
 phase_bench-step() { limited "$build/bin/lorsa-bench-step" --device cuda --out "$out/step.json"; }
 
 # Without LibTorch's pool every tensor is an allocation, whose end memcheck sees. Only our own kernels are watched.
@@ -181,6 +185,26 @@ phase_unit() {
   return "$status"
 }
 
+# The least and the most of a column of a phase's Markdown table, of the rows that match.
+spread() { # LOG COLUMN [ROWS]
+  awk -F ' *[|] *' -v column="$2" -v rows="${3:-.}" '
+    !/^[|]/ { at = 0; next }
+    !at { for (i = 2; i < NF; ++i) if ($i == column) at = i; next }
+    /^[|]-/ || $0 !~ rows || $at !~ /[0-9]/ { next }
+    !n++ { low = high = $at + 0 }
+    { low = $at < low ? $at + 0 : low; high = $at > high ? $at + 0 : high }
+    END { if (n) printf low == high ? "%.2f" : "%.2f to %.2f", low, high }' "$1"
+}
+
+# What the table says of a benchmark: the shares that count.
+shares() { # PHASE LOG
+  case "$1" in
+    bench-step) echo "step $(spread "$2" 'share of floor') of its floor, $(spread "$2" 'share of kept floor') of the kept heads'" ;;
+    bench-train) echo "lorsa-train $(spread "$2" 'train / step') of its step" ;;
+    bench-kernels) echo "of a copy's rate: top-k $(spread "$2" 'share of copy' top_k), decode $(spread "$2" 'share of copy' decode)" ;;
+  esac
+}
+
 # What the table says of a phase beside passed or failed: the last line of its log that says something.
 finding() { # LOG
   grep -oE '^\[[0-9]+/[0-9]+\]|All tests passed.*|test cases:.*|[0-9]+ of [0-9]+ test programs passed|(ERROR|RACECHECK) SUMMARY.*|relative difference of .*|[0-9]+ usable CUDA devices.*|there is no .*|.* has no torch|.*(CMake |[a-z]+: |Assertion)[Ee]rror.*' \
@@ -200,7 +224,7 @@ run_phase() {
   (set +e; "phase_$name") >"$log" 2>&1 </dev/null || status=$?
   said=$(finding "$log")
   case "$status" in
-    0) ;;
+    0) [[ $name != bench-* ]] || said=$(shares "$name" "$log") ;;
     77) verdict=failed said="no CUDA device" ;;
     124 | 137) verdict="timed out" ;;
     127) verdict=failed said="its program is not there" ;;
@@ -225,7 +249,7 @@ summary() {
     "$(cmake --version | sed -n '1s/.* //p')" \
     "$("$python" -c 'from importlib.metadata import version as v; print(v("torch"))' 2>/dev/null || echo none)"
   printf '%s\n' "${rows[@]}"
-  for name in bench-kernels bench-step; do
+  for name in bench-step bench-train bench-kernels; do
     if [[ " ${chosen[*]} " == *" $name "* ]] && grep -q '^|' "$build/check/$name.log" 2>/dev/null; then
       printf '\n%s\n' "$name"
       grep '^|' "$build/check/$name.log"

@@ -7,6 +7,7 @@
 // authors_step.py and train.sh drive it beside the authors' library and lorsa-train.
 
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
@@ -303,7 +304,12 @@ void measure_all(const Options& o) {
     const Case made = make();
     for (const int threads : o.threads) {
       std::fprintf(stderr, "step: %s, %d threads\n", made.name.c_str(), threads);
-      all.push_back(measure(made, threads, o.repeats, o.device));
+      try {
+        all.push_back(measure(made, threads, o.repeats, o.device));
+      } catch (const c10::OutOfMemoryError& error) {
+        std::fprintf(stderr, "step: left out, for it does not fit: %s\n",
+                     error.what_without_backtrace());
+      }
     }
   }
   std::printf(

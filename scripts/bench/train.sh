@@ -23,9 +23,10 @@ fail() { echo "train: $*" >&2; exit 1; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=${LORSA_BUILD_DIR:-$root/build}
-device=cpu sizes=() threads= rounds= work=$build
+device=cpu sizes=() threads="" rounds="" work=$build
 while [[ $# -gt 0 ]]; do
-  [[ $# -gt 1 && $1 != --help ]] || { usage; [[ $1 == -h || $1 == --help ]] && exit 0; exit 2; }
+  [[ $1 != -h && $1 != --help ]] || { usage; exit 0; }
+  [[ $# -gt 1 ]] || { usage >&2; exit 2; }
   case "$1" in
     --device) device=$2 ;;
     --size) sizes+=("$2") ;;
@@ -89,8 +90,8 @@ YAML
   train=$(field tokens_per_s) waited=$(field data_wait_s)
 }
 
-echo "| D,H,S,E,K,T,batch | device | lorsa-train tokens/s | step tokens/s | train / step | waiting for data |"
-echo "|---|---|---|---|---|---|"
+header="| D,H,S,E,K,T,batch | device | lorsa-train tokens/s | step tokens/s | train / step | waiting for data |
+|---|---|---|---|---|---|"
 for size in "${sizes[@]}"; do
   IFS=, read -r D _ _ _ _ T B <<<"$size"
   # Of all sizes with this width and context, the largest batch comes to its rows here.
@@ -99,17 +100,19 @@ for size in "${sizes[@]}"; do
     [[ $other != "$D,"*",$T,"* || ${other##*,} -le $most ]] || most=${other##*,}
   done
   cache=$work/cache-$D-$T
-  [[ -d $cache ]] || "$build/bin/lorsa-bench-step" --size "$size" --cache-out "$cache" --rows $((most > 16 ? 4 * most : 64)) >&2
   tokens=$((T * B))
   : >"$work/rates"
   for ((round = 0; round < rounds; ++round)); do
     step_rate "$tokens" "$size"
+    [[ -d $cache ]] || "$build/bin/lorsa-bench-step" --size "$size" --cache-out "$cache" --rows $((most > 16 ? 4 * most : 64)) >&2
     train_rate "$tokens" "$size"
     echo "$step $train $waited" >>"$work/rates"
   done
   step=$(cut -d ' ' -f 1 "$work/rates" | median)
   train=$(cut -d ' ' -f 2 "$work/rates" | median)
   waited=$(cut -d ' ' -f 3 "$work/rates" | median)
+  [[ -z $header ]] || echo "$header"
+  header=""
   [[ $device == cuda ]] && on=cuda || on="cpu, threads $threads"
   awk -v size="$size" -v on="$on" -v train="$train" -v step="$step" -v waited="$waited" \
     -v tokens=$((tokens * steps_a_line)) 'BEGIN {

@@ -83,7 +83,7 @@ TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
     const std::string name = dtype == at::kFloat ? " float32" : " bfloat16";
     const double bytes = dtype == at::kFloat ? 4.0 : 2.0;
     const at::TensorOptions options = float32.dtype(dtype);
-    const at::Tensor z = at::randn({P, H}, options);
+    at::Tensor z = at::randn({P, H}, options);
     const at::Tensor norm = at::rand({H}, float32);
     const at::Tensor W_O = at::randn({H, D}, options);
     const at::Tensor b_D = at::randn({D}, float32);
@@ -101,6 +101,14 @@ TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
     table.row("sparse_decode_backward" + name, 2 * p * k * d * bytes + h * d * 4.0, [&] {
       gradients = kernels::sparse_decode_backward(kept, W_O, loss.grad_y_PD, Selection::kPositive);
     });
+    // Its list is as long as all positions.
+    z.select(1, H / 2).fill_(100.0);
+    const kernels::TopK skewed = kernels::top_k_heads(z, norm, K, Selection::kPositive);
+    table.row("sparse_decode_backward" + name + ", one head always acts",
+              2 * p * k * d * bytes + h * d * 4.0, [&] {
+                gradients = kernels::sparse_decode_backward(skewed, W_O, loss.grad_y_PD,
+                                                            Selection::kPositive);
+              });
     table.row("scatter_kept" + name, p * h * bytes,
               [&] { spread = kernels::scatter_kept(kept.value_PK, kept.head_PK, H); });
     REQUIRE(gradients.grad_W_O_HD.defined());
