@@ -20,8 +20,8 @@ namespace {
 
 /// A transposed block of 64 columns and 1024 terms is 256 KiB: a quarter of the second-level cache.
 constexpr int64_t kMostTerms = 1024;
-/// Rows of a call, so that a block of the result stays in the first two caches while the bias and
-/// the terms after the first 1024 are added. 64, 256 and 1024 differ by less than 3 %.
+/// Rows of a call, so that a block of the result stays in the first two caches while the terms
+/// after the first 1024 are added. 64, 256 and 1024 differ by less than 3 %.
 constexpr int64_t kRows = 256;
 /// Columns of the gradient in a block of the weight's.
 constexpr int64_t kGradColumns = 128;
@@ -30,7 +30,8 @@ constexpr int64_t kGradColumns = 128;
 using FinishHead = std::function<void(float*)>;
 
 /// Columns [first, last) of x weight^T + bias for all positions, of a result in which `width`
-/// columns lie together: [N / width, P, width].
+/// columns lie together: [N / width, P, width]. With a bias x has a last column of ones, which it
+/// meets as one more term: to write it into the result first is a pass over that.
 class ColumnsOfProduct {
  public:
   ColumnsOfProduct(const at::Tensor& x,
@@ -40,15 +41,16 @@ class ColumnsOfProduct {
                    const FinishHead& finish,
                    const at::Tensor& y)
       : P_(x.size(0)),
-        K_(x.size(1)),
+        K_(weight.size(1)),
         N_(weight.size(0)),
+        x_stride_(x.size(1)),
         width_(width),
         finish_(finish),
         x_(x.const_data_ptr<float>()),
         weight_(weight.const_data_ptr<float>()),
         bias_(bias.defined() ? bias.const_data_ptr<float>() : nullptr),
         y_(y.mutable_data_ptr<float>()),
-        block_(static_cast<size_t>(std::min(K_, kMostTerms) * kColumns)) {}
+        block_(static_cast<size_t>((std::min(K_, kMostTerms) + 1) * kColumns)) {}
 
   /// Columns of a task: a head where heads are finished, else a block.
   static int64_t task_columns(int64_t width, const FinishHead& finish) {
@@ -71,22 +73,20 @@ class ColumnsOfProduct {
     for (int64_t k = 0; k < K_; k += kMostTerms) {
       const int64_t terms = std::min(kMostTerms, K_ - k);
       cpu::transpose(weight_ + first * K_ + k, K_, columns, terms, block_.data(), columns);
+      const bool with_bias = bias_ != nullptr && k + terms == K_;
+      if (with_bias) {
+        std::copy_n(bias_ + first, columns, block_.data() + terms * columns);
+      }
       for (int64_t p = 0; p < P_; p += kRows) {
-        const int64_t rows = std::min(kRows, P_ - p);
-        float* y = y_ + (first / width_ * P_ + p) * width_ + first % width_;
-        if (k == 0 && bias_ != nullptr) {
-          for (int64_t i = 0; i < rows; ++i) {
-            std::copy_n(bias_ + first, columns, y + i * width_);
-          }
-        }
-        block_product({rows, columns, terms, K_, columns, width_},
-                      k > 0 || bias_ != nullptr ? Sum::kAdd : Sum::kReplace, x_ + p * K_ + k,
-                      block_.data(), y);
+        block_product({std::min(kRows, P_ - p), columns, terms + (with_bias ? 1 : 0), x_stride_,
+                       columns, width_},
+                      k > 0 ? Sum::kAdd : Sum::kReplace, x_ + p * x_stride_ + k, block_.data(),
+                      y_ + (first / width_ * P_ + p) * width_ + first % width_);
       }
     }
   }
 
-  const int64_t P_, K_, N_, width_;
+  const int64_t P_, K_, N_, x_stride_, width_;
   const FinishHead& finish_;
   const float* x_;
   const float* weight_;
@@ -154,7 +154,8 @@ at::Tensor blocked_product(const at::Tensor& x_PK,
                            const at::Tensor& bias_N,
                            int64_t width,
                            const FinishHead& finish = {}) {
-  const at::Tensor x = x_PK.contiguous();
+  const at::Tensor x =
+      bias_N.defined() ? at::constant_pad_nd(x_PK, {0, 1}, 1.0) : x_PK.contiguous();
   const at::Tensor weight = weight_NK.contiguous();
   const at::Tensor bias = bias_N.defined() ? bias_N.contiguous() : bias_N;
   const at::Tensor y = at::empty({weight.size(0) / width, x.size(0), width}, x.options());
