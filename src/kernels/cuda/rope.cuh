@@ -17,7 +17,8 @@ struct RopeShape {
 
 /// Rotates x in place: (a, b) <- (a cos - sign b sin, b cos + sign a sin), for a = x[i],
 /// b = x[half + i] (kSplit) or a = x[2i], b = x[2i + 1]; tables [T, half] in Sum<T>. bfloat16 is
-/// rotated in float32 and rounded once. One thread per pack of pairs, grid-stride.
+/// rotated in float32 and rounded once. One block per position, or several where a position has
+/// less work than threads; at most 2^31 - 1 blocks.
 template <typename T>
 cudaError_t rope(T* x_BTSE,
                  const Sum<T>* cos,
