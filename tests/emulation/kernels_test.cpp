@@ -37,13 +37,15 @@ TEST_CASE("emulated CUDA and the CPU keep the same heads", "[emulation][top_k]")
 
 TEST_CASE("adam_step_ emulated rounds the parameter into a bfloat16 copy", "[emulation][adam]") {
   for (const int64_t size : {1, 4096, 4097}) {
-    at::Tensor parameter = normal({size}, 73, at::kFloat, at::kCPU);
-    at::Tensor first = at::zeros_like(parameter);
-    at::Tensor second = at::zeros_like(parameter);
-    const at::Tensor copy = at::zeros({size}, at::kBFloat16);
-    const EmulatedCuda device;
-    kernels::adam_step_(parameter, normal({size}, 74, at::kFloat, at::kCPU), first, second, {},
-                        copy);
-    REQUIRE(at::equal(copy, parameter.to(at::kBFloat16)));
+    for (const int64_t begin : {0, 1}) {
+      at::Tensor parameter = normal({size}, 73, at::kFloat, at::kCPU);
+      at::Tensor first = at::zeros_like(parameter);
+      at::Tensor second = at::zeros_like(parameter);
+      const at::Tensor copy = at::zeros({begin + size}, at::kBFloat16).slice(0, begin);
+      const EmulatedCuda device;
+      kernels::adam_step_(parameter, normal({size}, 74, at::kFloat, at::kCPU), first, second, {},
+                          copy);
+      REQUIRE(at::equal(copy, parameter.to(at::kBFloat16)));
+    }
   }
 }

@@ -36,10 +36,12 @@ __global__ void __launch_bounds__(kThreads) adam_kernel(T* parameter,
     store_pack<V>(first_moment + i, m);
     store_pack<V>(second_moment + i, v);
     if (bfloat16_copy != nullptr) {
+      Pack<__nv_bfloat16, V> rounded;
 #pragma unroll
       for (int j = 0; j < V; ++j) {
-        bfloat16_copy[i + j] = __float2bfloat16_rn(static_cast<float>(p.x[j]));
+        rounded.x[j] = __float2bfloat16_rn(static_cast<float>(p.x[j]));
       }
+      store_pack<V>(bfloat16_copy + i, rounded);
     }
   }
 }
@@ -81,8 +83,10 @@ cudaError_t adam_step(T* parameter,
                                             bfloat16_copy, n, coefficients);
     return after_launch(stream);
   };
-  const bool packs = packable(parameter, n) && packable(gradient, n) && packable(first_moment, n) &&
-                     packable(second_moment, n);
+  const bool packs =
+      packable(parameter, n) && packable(gradient, n) && packable(first_moment, n) &&
+      packable(second_moment, n) &&
+      reinterpret_cast<uintptr_t>(bfloat16_copy) % alignof(Pack<__nv_bfloat16, kPackWidth<T>>) == 0;
   if (hyper.kind == AdamKind::kSparse) {
     return packs ? launch(adam_kernel<AdamKind::kSparse, T, kPackWidth<T>>, kPackWidth<T>)
                  : launch(adam_kernel<AdamKind::kSparse, T, 1>, 1);
