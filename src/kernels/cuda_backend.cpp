@@ -134,19 +134,23 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
                               const at::Tensor& b_D,
                               const at::Tensor& target_PD,
                               const at::Tensor& scored_P,
-                              double grad_scale) {
+                              double grad_scale,
+                              Selection selection) {
   const c10::cuda::CUDAGuard guard(W_O_HD.device());
-  DecodeLoss result{at::empty(target_PD.sizes(), W_O_HD.options()), {}};
+  DecodeLoss result{at::empty(target_PD.sizes(), W_O_HD.options()),
+                    at::empty(kept.value_PK.sizes(), W_O_HD.options()),
+                    {}};
   // The positions' errors, then their sum.
   const int64_t positions = target_PD.size(0);
   const at::Tensor errors = at::empty({positions + 1}, W_O_HD.options().dtype(at::kDouble));
   dispatch(W_O_HD.scalar_type(), [&](auto type) {
     using T = decltype(type);
     const cuda::LossInput<T> loss{const_pointer<T>(target_PD), const_pointer<uint8_t>(scored_P),
-                                  grad_scale};
-    check(cuda::decode_loss(input_of<T>(kept, W_O_HD, b_D), loss, pointer<T>(result.grad_y_PD),
-                            pointer<double>(errors), pointer<double>(errors) + positions,
-                            current_stream(W_O_HD)),
+                                  grad_scale, selection};
+    const cuda::LossOutput<T> out{pointer<T>(result.grad_y_PD), pointer<T>(result.grad_value_PK),
+                                  pointer<double>(errors)};
+    check(cuda::decode_loss(input_of<T>(kept, W_O_HD, b_D), loss, out,
+                            pointer<double>(errors) + positions, current_stream(W_O_HD)),
           "sparse_decode_loss");
   });
   result.squared_error = errors[positions];
@@ -154,24 +158,25 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
 }
 
 DecodeGradients sparse_decode_backward(const TopK& kept,
-                                       const at::Tensor& W_O_HD,
                                        const at::Tensor& grad_y_PD,
-                                       Selection selection) {
-  const c10::cuda::CUDAGuard guard(W_O_HD.device());
-  const at::TensorOptions sums = W_O_HD.options().dtype(sum_dtype(W_O_HD.scalar_type()));
-  DecodeGradients result{at::empty(kept.value_PK.sizes(), W_O_HD.options()),
-                         at::empty(W_O_HD.sizes(), sums), at::empty({W_O_HD.size(1)}, sums)};
-  dispatch(W_O_HD.scalar_type(), [&](auto type) {
+                                       int64_t num_heads) {
+  const c10::cuda::CUDAGuard guard(grad_y_PD.device());
+  const at::TensorOptions sums = grad_y_PD.options().dtype(sum_dtype(grad_y_PD.scalar_type()));
+  const int64_t width = grad_y_PD.size(1);
+  DecodeGradients result{at::empty({num_heads, width}, sums), at::empty({width}, sums)};
+  dispatch(grad_y_PD.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    const cuda::DecodeInput<T> in = input_of<T>(kept, W_O_HD, {});
+    const cuda::BackwardInput<T> in{
+        const_pointer<T>(kept.value_PK),
+        const_pointer<int32_t>(kept.head_PK),
+        const_pointer<T>(grad_y_PD),
+        {kept.value_PK.size(0), num_heads, kept.value_PK.size(1), width}};
     const at::Tensor workspace =
         at::empty({static_cast<int64_t>(cuda::decode_backward_workspace_bytes<T>(in.shape))},
-                  W_O_HD.options().dtype(at::kByte));
-    const cuda::BackwardOutput<T> out{pointer<T>(result.grad_value_PK),
-                                      pointer<cuda::Sum<T>>(result.grad_W_O_HD),
+                  grad_y_PD.options().dtype(at::kByte));
+    const cuda::BackwardOutput<T> out{pointer<cuda::Sum<T>>(result.grad_W_O_HD),
                                       pointer<cuda::Sum<T>>(result.grad_b_D)};
-    check(cuda::decode_backward(in, const_pointer<T>(grad_y_PD), selection, out,
-                                pointer<void>(workspace), current_stream(W_O_HD)),
+    check(cuda::decode_backward(in, out, pointer<void>(workspace), current_stream(grad_y_PD)),
           "sparse_decode_backward");
   });
   return result;

@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -28,15 +29,15 @@ int64_t grain_rows(const DecodeShape& shape) {
   return std::max<int64_t>(1, kGrainProducts / std::max<int64_t>(1, shape.k * shape.width));
 }
 
-void check_kept(const TopK& kept, const at::Tensor& W_O_HD) {
-  check_floating(W_O_HD, "W_O_HD");
-  LORSA_CHECK(W_O_HD.dim() == 2, ShapeError, "W_O_HD is {}, expected [H, D]", W_O_HD.sizes());
-  check_tensor(W_O_HD, "W_O_HD", W_O_HD.sizes(), W_O_HD.scalar_type(), W_O_HD.device());
+/// `rows`, W_O_HD or grad_y_PD, gives dtype and device.
+void check_kept(const TopK& kept, const at::Tensor& rows, const char* name) {
+  check_floating(rows, name);
+  LORSA_CHECK(rows.dim() == 2, ShapeError, "{} is {}, expected two dimensions", name, rows.sizes());
+  check_tensor(rows, name, rows.sizes(), rows.scalar_type(), rows.device());
   LORSA_CHECK(kept.value_PK.defined() && kept.value_PK.dim() == 2, ShapeError,
               "value_PK is not a [P, K] tensor");
-  check_tensor(kept.value_PK, "value_PK", kept.value_PK.sizes(), W_O_HD.scalar_type(),
-               W_O_HD.device());
-  check_tensor(kept.head_PK, "head_PK", kept.value_PK.sizes(), at::kInt, W_O_HD.device());
+  check_tensor(kept.value_PK, "value_PK", kept.value_PK.sizes(), rows.scalar_type(), rows.device());
+  check_tensor(kept.head_PK, "head_PK", kept.value_PK.sizes(), at::kInt, rows.device());
 }
 
 /// A wrong head would read or write outside the weights; on CUDA it is the caller's promise.
@@ -72,15 +73,20 @@ DecodeLoss decode_loss_cpu(const TopK& kept,
                            const at::Tensor& b_D,
                            const at::Tensor& target_PD,
                            const at::Tensor& scored_P,
-                           double grad_scale) {
+                           double grad_scale,
+                           Selection selection) {
   const cpu::DecodeInput<T> in = input_of<T>(kept, W_O_HD, b_D);
   const cpu::LossInput<T> loss{target_PD.const_data_ptr<T>(),
-                               static_cast<const uint8_t*>(scored_P.const_data_ptr()), grad_scale};
-  DecodeLoss result{at::empty({in.shape.positions, in.shape.width}, W_O_HD.options()), {}};
-  T* grad_y = result.grad_y_PD.mutable_data_ptr<T>();
+                               static_cast<const uint8_t*>(scored_P.const_data_ptr()), grad_scale,
+                               selection};
+  DecodeLoss result{at::empty({in.shape.positions, in.shape.width}, W_O_HD.options()),
+                    at::empty({in.shape.positions, in.shape.k}, W_O_HD.options()),
+                    {}};
   std::vector<double> squared_error_P(static_cast<size_t>(in.shape.positions));
+  const cpu::LossOutput<T> out{result.grad_y_PD.mutable_data_ptr<T>(),
+                               result.grad_value_PK.mutable_data_ptr<T>(), squared_error_P.data()};
   at::parallel_for(0, in.shape.positions, grain_rows(in.shape), [&](int64_t begin, int64_t end) {
-    cpu::decode_loss_rows(in, loss, begin, end, grad_y, squared_error_P.data());
+    cpu::decode_loss_rows(in, loss, begin, end, out);
   });
   // One after the other, whatever the number of threads.
   result.squared_error = at::scalar_tensor(
@@ -88,51 +94,79 @@ DecodeLoss decode_loss_cpu(const TopK& kept,
   return result;
 }
 
-/// Heads differ in how many entries they own: cuts at equal work (an empty head still costs its row
-/// of zeros, about one entry). The cuts move with the thread count, the sums do not.
+/// W_O's gradient from lists of entries. A list of more than kPart entries is cut there, so that a
+/// head that acts everywhere is no longer one thread's; the parts' sums are added in order. Threads
+/// take parts of about equal work (an empty head still costs its row of zeros, about one entry):
+/// those cuts move with the thread count, the sums do not.
 template <typename T>
 void grad_W_O_parallel(const cpu::HeadLists<T>& lists,
                        const DecodeShape& shape,
                        const T* grad_y,
                        T* grad_W_O) {
-  const int64_t parts = std::min<int64_t>(at::get_num_threads() * int64_t{4}, shape.heads);
-  std::vector<int64_t> cut(static_cast<size_t>(parts) + 1, shape.heads);
-  const int64_t work = lists.offset_H1[shape.heads] + shape.heads;
-  int64_t head = 0;
-  for (int64_t part = 0; part < parts; ++part) {
-    while (head < shape.heads && lists.offset_H1[head] + head < work * part / parts) {
-      ++head;
-    }
-    cut[static_cast<size_t>(part)] = head;
+  constexpr int64_t kPart = 1024;
+  const auto further_parts = [&](int64_t head) {
+    return std::max<int64_t>(0, lists.offset_H1[head + 1] - lists.offset_H1[head] - 1) / kPart;
+  };
+  int64_t num_further = 0;
+  for (int64_t head = 0; head < shape.heads; ++head) {
+    num_further += further_parts(head);
   }
-  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-    cpu::grad_W_O_heads(lists, grad_y, shape.width, cut[static_cast<size_t>(begin)],
-                        cut[static_cast<size_t>(end)], grad_W_O);
+  std::vector<T> further(static_cast<size_t>(num_further * shape.width));
+  std::vector<cpu::ListPart<T>> parts;
+  parts.reserve(static_cast<size_t>(shape.heads + num_further));
+  T* row = further.data();
+  for (int64_t head = 0; head < shape.heads; ++head) {
+    const int64_t last = lists.offset_H1[head + 1];
+    int64_t first = lists.offset_H1[head];
+    parts.push_back({first, std::min(first + kPart, last), grad_W_O + head * shape.width});
+    for (first += kPart; first < last; first += kPart, row += shape.width) {
+      parts.push_back({first, std::min(first + kPart, last), row});
+    }
+  }
+
+  const auto num_parts = static_cast<int64_t>(parts.size());
+  const int64_t pieces = std::min<int64_t>(at::get_num_threads() * int64_t{4}, num_parts);
+  std::vector<const cpu::ListPart<T>*> cut(static_cast<size_t>(pieces) + 1,
+                                           parts.data() + num_parts);
+  const int64_t work = lists.offset_H1[shape.heads] + num_parts;
+  int64_t next = 0;
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    while (next < num_parts &&
+           parts[static_cast<size_t>(next)].first + next < work * piece / pieces) {
+      ++next;
+    }
+    cut[static_cast<size_t>(piece)] = parts.data() + next;
+  }
+  at::parallel_for(0, pieces, 1, [&](int64_t begin, int64_t end) {
+    cpu::sum_list_parts(lists, grad_y, shape.width, cut[static_cast<size_t>(begin)],
+                        cut[static_cast<size_t>(end)]);
   });
+
+  row = further.data();
+  for (int64_t head = 0; head < shape.heads; ++head) {
+    T* out = grad_W_O + head * shape.width;
+    for (int64_t part = further_parts(head); part > 0; --part, row += shape.width) {
+      std::transform(out, out + shape.width, row, out, std::plus<>());
+    }
+  }
 }
 
 template <typename T>
-DecodeGradients backward_cpu(const TopK& kept,
-                             const at::Tensor& W_O_HD,
-                             const at::Tensor& grad_y_PD,
-                             Selection selection) {
-  const cpu::DecodeInput<T> in = input_of<T>(kept, W_O_HD, {});
-  const DecodeShape& shape = in.shape;
-  DecodeGradients result{at::empty({shape.positions, shape.k}, W_O_HD.options()),
-                         at::empty({shape.heads, shape.width}, W_O_HD.options()),
-                         at::empty({shape.width}, W_O_HD.options())};
+DecodeGradients backward_cpu(const TopK& kept, const at::Tensor& grad_y_PD, int64_t num_heads) {
+  const DecodeShape shape{kept.value_PK.size(0), num_heads, kept.value_PK.size(1),
+                          grad_y_PD.size(1)};
+  DecodeGradients result{at::empty({shape.heads, shape.width}, grad_y_PD.options()),
+                         at::empty({shape.width}, grad_y_PD.options())};
   const T* grad_y = grad_y_PD.const_data_ptr<T>();
-  T* grad_value = result.grad_value_PK.mutable_data_ptr<T>();
   T* grad_b = result.grad_b_D.mutable_data_ptr<T>();
-  at::parallel_for(0, shape.positions, grain_rows(shape), [&](int64_t begin, int64_t end) {
-    cpu::grad_value_rows(in, grad_y, selection, begin, end, grad_value);
-  });
 
   const auto entries = static_cast<size_t>(shape.positions * shape.k);
   std::vector<int64_t> offset_H1(static_cast<size_t>(shape.heads) + 1);
   std::vector<int32_t> position(entries);
   std::vector<T> value(entries);
-  cpu::sort_by_head(in, offset_H1.data(), position.data(), value.data());
+  cpu::sort_by_head({kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
+                     nullptr, nullptr, shape},
+                    offset_H1.data(), position.data(), value.data());
   grad_W_O_parallel<T>({offset_H1.data(), position.data(), value.data()}, shape, grad_y,
                        result.grad_W_O_HD.mutable_data_ptr<T>());
 
@@ -166,7 +200,7 @@ TopK in_float(const TopK& kept) {
 }  // namespace
 
 at::Tensor sparse_decode(const TopK& kept, const at::Tensor& W_O_HD, const at::Tensor& b_D) {
-  check_kept(kept, W_O_HD);
+  check_kept(kept, W_O_HD, "W_O_HD");
   if (b_D.defined()) {
     check_tensor(b_D, "b_D", {W_O_HD.size(1)}, sum_dtype(W_O_HD.scalar_type()), W_O_HD.device());
   }
@@ -186,9 +220,10 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
                               const at::Tensor& b_D,
                               const at::Tensor& target_PD,
                               const at::Tensor& scored_P,
-                              double grad_scale) {
+                              double grad_scale,
+                              Selection selection) {
   const PartTimer timer(Part::kDecodeLoss);
-  check_kept(kept, W_O_HD);
+  check_kept(kept, W_O_HD, "W_O_HD");
   const at::ScalarType dtype = W_O_HD.scalar_type();
   const int64_t positions = kept.value_PK.size(0);
   if (b_D.defined()) {
@@ -200,41 +235,37 @@ DecodeLoss sparse_decode_loss(const TopK& kept,
               ShapeError, "scored_P is not a bool or uint8 tensor");
   check_tensor(scored_P, "scored_P", {positions}, scored_P.scalar_type(), W_O_HD.device());
   if (runs_on_device(W_O_HD)) {
-    return cuda_backend().sparse_decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale);
+    return cuda_backend().sparse_decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale,
+                                             selection);
   }
   if (rounds_on_cpu(W_O_HD)) {
     DecodeLoss loss = sparse_decode_loss(in_float(kept), W_O_HD.to(at::kFloat), b_D,
-                                         target_PD.to(at::kFloat), scored_P, grad_scale);
+                                         target_PD.to(at::kFloat), scored_P, grad_scale, selection);
     loss.grad_y_PD = loss.grad_y_PD.to(at::kBFloat16);
+    loss.grad_value_PK = loss.grad_value_PK.to(at::kBFloat16);
     return loss;
   }
   check_heads(kept.head_PK, W_O_HD.size(0));
-  return dtype == at::kFloat
-             ? decode_loss_cpu<float>(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale)
-             : decode_loss_cpu<double>(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale);
+  const auto decode_loss = dtype == at::kFloat ? decode_loss_cpu<float> : decode_loss_cpu<double>;
+  return decode_loss(kept, W_O_HD, b_D, target_PD, scored_P, grad_scale, selection);
 }
 
 DecodeGradients sparse_decode_backward(const TopK& kept,
-                                       const at::Tensor& W_O_HD,
                                        const at::Tensor& grad_y_PD,
-                                       Selection selection) {
+                                       int64_t num_heads) {
   const PartTimer timer(Part::kDecodeBackward);
-  check_kept(kept, W_O_HD);
-  check_tensor(grad_y_PD, "grad_y_PD", {kept.value_PK.size(0), W_O_HD.size(1)},
-               W_O_HD.scalar_type(), W_O_HD.device());
-  if (runs_on_device(W_O_HD)) {
-    return cuda_backend().sparse_decode_backward(kept, W_O_HD, grad_y_PD, selection);
+  check_kept(kept, grad_y_PD, "grad_y_PD");
+  check_tensor(grad_y_PD, "grad_y_PD", {kept.value_PK.size(0), grad_y_PD.size(1)},
+               grad_y_PD.scalar_type(), grad_y_PD.device());
+  if (runs_on_device(grad_y_PD)) {
+    return cuda_backend().sparse_decode_backward(kept, grad_y_PD, num_heads);
   }
-  if (rounds_on_cpu(W_O_HD)) {
-    DecodeGradients gradients = sparse_decode_backward(in_float(kept), W_O_HD.to(at::kFloat),
-                                                       grad_y_PD.to(at::kFloat), selection);
-    gradients.grad_value_PK = gradients.grad_value_PK.to(at::kBFloat16);
-    return gradients;
+  if (rounds_on_cpu(grad_y_PD)) {
+    return sparse_decode_backward(in_float(kept), grad_y_PD.to(at::kFloat), num_heads);
   }
-  check_heads(kept.head_PK, W_O_HD.size(0));
-  return W_O_HD.scalar_type() == at::kFloat
-             ? backward_cpu<float>(kept, W_O_HD, grad_y_PD, selection)
-             : backward_cpu<double>(kept, W_O_HD, grad_y_PD, selection);
+  check_heads(kept.head_PK, num_heads);
+  return grad_y_PD.scalar_type() == at::kFloat ? backward_cpu<float>(kept, grad_y_PD, num_heads)
+                                               : backward_cpu<double>(kept, grad_y_PD, num_heads);
 }
 
 at::Tensor scatter_kept(const at::Tensor& grad_PK, const at::Tensor& head_PK, int64_t num_heads) {

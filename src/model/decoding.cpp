@@ -56,15 +56,16 @@ void add_auxiliary(const DecodeTask& task,
   // grad_y = 2 grad_scale (y - t) at scored positions.
   const at::Tensor residual_PD = grad_y_PD * (-0.5 / task.options.grad_scale);
   const double scale = aux.coefficient * task.options.grad_scale;
-  const kernels::DecodeLoss decoded = kernels::sparse_decode_loss(
-      chosen, task.weights.W_O, at::Tensor(), residual_PD, task.scored_P, scale);
   // kPositive also where activations are signed: no gradient where a row is filled up with a head
   // that is kept already.
-  const kernels::DecodeGradients d = kernels::sparse_decode_backward(
-      chosen, task.weights.W_O, decoded.grad_y_PD, kernels::Selection::kPositive);
+  const kernels::DecodeLoss decoded =
+      kernels::sparse_decode_loss(chosen, task.weights.W_O, at::Tensor(), residual_PD,
+                                  task.scored_P, scale, kernels::Selection::kPositive);
+  const kernels::DecodeGradients d =
+      kernels::sparse_decode_backward(chosen, decoded.grad_y_PD, task.shape.num_ov_heads);
   result.auxiliary_loss = decoded.squared_error * scale;
   result.gradients.W_O.add_(d.grad_W_O_HD);
-  d_z.grad_PK = at::cat({d_z.grad_PK, d.grad_value_PK}, 1);
+  d_z.grad_PK = at::cat({d_z.grad_PK, decoded.grad_value_PK}, 1);
   d_z.head_PK = at::cat({d_z.head_PK, chosen.head_PK}, 1);
 }
 
@@ -85,15 +86,15 @@ ZGradient decode_sparse(const DecodeTask& task, const at::Tensor& norm_H, StepRe
   const StepOptions& options = task.options;
   const int64_t top_k = options.top_k > 0 ? options.top_k : task.shape.top_k;
   result.kept = keep_heads(task.shape, task.weights, task.z_PH, norm_H, top_k, task.scored_P);
-  const kernels::DecodeLoss decoded =
-      kernels::sparse_decode_loss(result.kept, task.weights.W_O, task.weights.b_D, task.target_PD,
-                                  task.scored_P, options.grad_scale);
-  kernels::DecodeGradients d = kernels::sparse_decode_backward(
-      result.kept, task.weights.W_O, decoded.grad_y_PD, selection_of(task.shape.activation));
+  const kernels::DecodeLoss decoded = kernels::sparse_decode_loss(
+      result.kept, task.weights.W_O, task.weights.b_D, task.target_PD, task.scored_P,
+      options.grad_scale, selection_of(task.shape.activation));
+  kernels::DecodeGradients d =
+      kernels::sparse_decode_backward(result.kept, decoded.grad_y_PD, task.shape.num_ov_heads);
   result.squared_error = decoded.squared_error;
   result.gradients.W_O = std::move(d.grad_W_O_HD);
   result.gradients.b_D = std::move(d.grad_b_D);
-  ZGradient d_z{d.grad_value_PK, result.kept.head_PK, {}};
+  ZGradient d_z{decoded.grad_value_PK, result.kept.head_PK, {}};
   add_auxiliary(task, norm_H, decoded.grad_y_PD, result, d_z);
   count_active(task, result);
   if (options.threshold == StepOptions::Threshold::kMeasure) {

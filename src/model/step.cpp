@@ -45,9 +45,7 @@ std::pair<at::Tensor, at::Tensor> encoder_gradients(const ZGradient& d_z,
     return weight_and_bias(kernels::product_tn(d_z.grad_PH, p.x_PD));
   }
   const kernels::TopK entries{d_z.grad_PK.contiguous(), d_z.head_PK.contiguous()};
-  at::Tensor W_V =
-      kernels::sparse_decode_backward(entries, w.W_V, p.x_PD, kernels::Selection::kSigned)
-          .grad_W_O_HD;
+  at::Tensor W_V = kernels::sparse_decode_backward(entries, p.x_PD, w.W_V.size(0)).grad_W_O_HD;
   const at::Tensor grad_PH =
       kernels::scatter_kept(entries.value_PK, entries.head_PK, w.W_V.size(0));
   return {std::move(W_V), grad_PH.sum(at::IntArrayRef{0}, /*keepdim=*/false, w.b_V.scalar_type())};

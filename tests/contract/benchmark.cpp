@@ -1,10 +1,13 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "contract/samples.h"
 #include "kernels/product.h"
@@ -76,14 +79,12 @@ TEST_CASE("times of the sparse kernels", "[.][benchmark]") {
     kept.value_PK = activation.gather(1, std::get<1>(by_aten));
   });
   // Bytes that the sums read row by row, most of them from cache.
-  report("sparse_decode_loss", (P * K * D + 3 * P * D) * 4, [&] {
+  report("sparse_decode_loss", (2 * P * K * D + 3 * P * D) * 4, [&] {
     loss = kernels::sparse_decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
-                                       sample.scored_P, 1e-6);
+                                       sample.scored_P, 1e-6, Selection::kPositive);
   });
-  report("sparse_decode_backward", (2 * P * K * D + H * D) * 4, [&] {
-    gradients = kernels::sparse_decode_backward(sample.kept, sample.W_O_HD, loss.grad_y_PD,
-                                                Selection::kPositive);
-  });
+  report("sparse_decode_backward", (P * K * D + H * D) * 4,
+         [&] { gradients = kernels::sparse_decode_backward(sample.kept, loss.grad_y_PD, 2304); });
   report("dense product [P,H] x [H,D]", (P * H + H * D + P * D) * 4,
          [&] { loss.grad_y_PD = z.matmul(sample.W_O_HD); });
 
@@ -100,6 +101,42 @@ TEST_CASE("times of the sparse kernels", "[.][benchmark]") {
   report("copy of 5.3 M", static_cast<double>(size) * 2 * 4, [&] { first.copy_(gradient); });
   REQUIRE(norm_squared.item<double>() > 0.0);
   REQUIRE(gradients.grad_W_O_HD.defined());
+}
+
+TEST_CASE("times of the decode's backward with a head that always acts", "[.][benchmark]") {
+  const int64_t P = 4096;
+  const int64_t H = 6144;
+  const int64_t D = 768;
+  const at::Tensor grad_y = normal({P, D}, 64, at::kFloat, at::kCPU);
+  kernels::DecodeGradients gradients;
+  for (const int64_t K : {2, 8, 64}) {
+    kernels::TopK even = kernels::top_k_heads(normal({P, H}, 65, at::kFloat, at::kCPU),
+                                              at::ones({H}), K, Selection::kPositive);
+    kernels::TopK skewed = even;
+    skewed.head_PK = even.head_PK.clone();
+    skewed.head_PK.select(1, 0).fill_(7);
+    for (const int threads : {1, 2}) {
+      at::set_num_threads(threads);
+      std::array<std::vector<double>, 2> seconds;
+      for (int i = 0; i < 31; ++i) {
+        for (const bool skew : {false, true}) {
+          seconds[skew ? 1 : 0].push_back(best_seconds(
+              [&] { gradients = kernels::sparse_decode_backward(skew ? skewed : even, grad_y, H); },
+              1));
+        }
+      }
+      for (std::vector<double>& times : seconds) {
+        std::sort(times.begin(), times.end());
+      }
+      const double median = seconds[0][15];
+      std::printf(
+          "sparse_decode_backward, K %2ld, %d thread%s %9.3f ms, a head at all positions: "
+          "%9.3f ms, ratio %.2f\n",
+          K, threads, threads == 1 ? " " : "s", median * 1e3, seconds[1][15] * 1e3,
+          seconds[1][15] / median);
+      REQUIRE(gradients.grad_W_O_HD.defined());
+    }
+  }
 }
 
 TEST_CASE("times of the large products", "[.][benchmark]") {

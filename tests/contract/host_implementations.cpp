@@ -65,32 +65,35 @@ kernels::DecodeLoss decode_loss(const TopK& kept,
                                 const at::Tensor& b,
                                 const at::Tensor& target,
                                 const at::Tensor& scored,
-                                double grad_scale) {
-  kernels::DecodeLoss result{poisoned({kept.value_PK.size(0), W_O.size(1)}, W_O), {}};
+                                double grad_scale,
+                                Selection selection) {
+  kernels::DecodeLoss result{poisoned({kept.value_PK.size(0), W_O.size(1)}, W_O),
+                             poisoned(kept.value_PK.sizes(), W_O),
+                             {}};
   const double squared_error = dispatch(W_O.scalar_type(), [&](auto type) {
     using T = decltype(type);
     return reference::decode_loss<T>(
         kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
         W_O.const_data_ptr<T>(), data_or_null<T>(b), target.const_data_ptr<T>(),
-        static_cast<const uint8_t*>(scored.const_data_ptr()), grad_scale, shape_of(kept, W_O),
-        result.grad_y_PD.mutable_data_ptr<T>());
+        static_cast<const uint8_t*>(scored.const_data_ptr()), grad_scale, selection,
+        shape_of(kept, W_O), result.grad_y_PD.mutable_data_ptr<T>(),
+        result.grad_value_PK.mutable_data_ptr<T>());
   });
   result.squared_error = at::scalar_tensor(squared_error, at::kDouble);
   return result;
 }
 
 kernels::DecodeGradients decode_backward(const TopK& kept,
-                                         const at::Tensor& W_O,
                                          const at::Tensor& grad_y,
-                                         Selection selection) {
-  kernels::DecodeGradients result{poisoned(kept.value_PK.sizes(), W_O), poisoned(W_O.sizes(), W_O),
-                                  poisoned({W_O.size(1)}, W_O)};
-  dispatch(W_O.scalar_type(), [&](auto type) {
+                                         int64_t num_heads) {
+  const DecodeShape shape{kept.value_PK.size(0), num_heads, kept.value_PK.size(1), grad_y.size(1)};
+  kernels::DecodeGradients result{poisoned({num_heads, shape.width}, grad_y),
+                                  poisoned({shape.width}, grad_y)};
+  dispatch(grad_y.scalar_type(), [&](auto type) {
     using T = decltype(type);
     reference::decode_backward<T>(
         kept.value_PK.const_data_ptr<T>(), kept.head_PK.const_data_ptr<int32_t>(),
-        W_O.const_data_ptr<T>(), grad_y.const_data_ptr<T>(), selection, shape_of(kept, W_O),
-        result.grad_value_PK.mutable_data_ptr<T>(), result.grad_W_O_HD.mutable_data_ptr<T>(),
+        grad_y.const_data_ptr<T>(), shape, result.grad_W_O_HD.mutable_data_ptr<T>(),
         result.grad_b_D.mutable_data_ptr<T>());
   });
   return result;

@@ -30,12 +30,11 @@ struct Implementation {
                                     const at::Tensor& b_D,
                                     const at::Tensor& target_PD,
                                     const at::Tensor& scored_P,
-                                    double grad_scale)>
+                                    double grad_scale,
+                                    kernels::Selection)>
       decode_loss;
-  std::function<kernels::DecodeGradients(const kernels::TopK&,
-                                         const at::Tensor& W_O_HD,
-                                         const at::Tensor& grad_y_PD,
-                                         kernels::Selection)>
+  std::function<kernels::DecodeGradients(
+      const kernels::TopK&, const at::Tensor& grad_y_PD, int64_t num_heads)>
       decode_backward;
   std::function<at::Tensor(const at::Tensor& grad_PK, const at::Tensor& head_PK, int64_t num_heads)>
       scatter;

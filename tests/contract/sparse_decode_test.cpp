@@ -24,7 +24,7 @@ TEST_CASE("sparse_decode equals the dense product", "[kernels][decode]") {
   });
 }
 
-TEST_CASE("sparse_decode_loss gives the squared error and its gradient at scored positions",
+TEST_CASE("sparse_decode_loss gives the squared error and its gradients at scored positions",
           "[kernels][decode]") {
   for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
     for (const DecodeCase& size : decode_cases()) {
@@ -35,11 +35,18 @@ TEST_CASE("sparse_decode_loss gives the squared error and its gradient at scored
           (sample.expected_y() - DecodeSample::in_double(sample.target_PD)) * scored;
       const double expected = difference.square().sum().item<double>();
       for (const at::Tensor& mask : {sample.scored_P, sample.scored_P.to(at::kByte)}) {
-        const DecodeLoss loss = implementation.decode_loss(
-            sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD, mask, sample.grad_scale);
+        const DecodeLoss loss =
+            implementation.decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
+                                       mask, sample.grad_scale, Selection::kSigned);
+        REQUIRE(loss.grad_y_PD.scalar_type() == dtype);
         REQUIRE(relative_error(loss.grad_y_PD, difference * 2.0 * sample.grad_scale) <=
                 tolerance(dtype));
         REQUIRE(loss.squared_error.item<double>() == Approx(expected).epsilon(tolerance(dtype)));
+        const at::Tensor grad_value = DecodeSample::in_double(loss.grad_y_PD)
+                                          .matmul(DecodeSample::in_double(sample.W_O_HD).t())
+                                          .gather(1, sample.kept.head_PK.to(at::kCPU, at::kLong));
+        REQUIRE(loss.grad_value_PK.scalar_type() == dtype);
+        REQUIRE(relative_error(loss.grad_value_PK, grad_value) <= tolerance(dtype));
       }
     }
   });
@@ -47,12 +54,35 @@ TEST_CASE("sparse_decode_loss gives the squared error and its gradient at scored
 
 TEST_CASE("sparse_decode_loss of unscored positions is exactly zero", "[kernels][decode]") {
   for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
-    const DecodeSample sample({5, 20, 4, 33}, dtype, implementation.device, 13);
-    const DecodeLoss loss =
-        implementation.decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
-                                   at::zeros_like(sample.scored_P), 1.0);
-    REQUIRE(loss.squared_error.item<double>() == 0.0);
-    REQUIRE(loss.grad_y_PD.eq(0).all().item<bool>());
+    for (const int64_t width : {33, 32}) {
+      const DecodeSample sample({5, 20, 4, width}, dtype, implementation.device, 13);
+      const DecodeLoss loss =
+          implementation.decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
+                                     at::zeros_like(sample.scored_P), 1.0, Selection::kSigned);
+      REQUIRE(loss.squared_error.item<double>() == 0.0);
+      REQUIRE(loss.grad_y_PD.eq(0).all().item<bool>());
+      REQUIRE(loss.grad_value_PK.eq(0).all().item<bool>());
+    }
+  });
+}
+
+TEST_CASE("sparse_decode_loss gives no gradient to what was not kept", "[kernels][decode]") {
+  for_each_implementation([](const Implementation& implementation, at::ScalarType dtype) {
+    for (const int64_t width : {33, 32}) {
+      DecodeSample sample({12, 50, 6, width}, dtype, implementation.device, 16);
+      sample.kept.value_PK.slice(1, 4, 6).fill_(0);  // filled up: kept, but with activation 0
+      const auto grad_value = [&](Selection selection) {
+        return implementation
+            .decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
+                         at::ones_like(sample.scored_P), 1.0, selection)
+            .grad_value_PK;
+      };
+      const at::Tensor positive = grad_value(Selection::kPositive);
+      const at::Tensor with_sign = grad_value(Selection::kSigned);
+      REQUIRE(positive.slice(1, 4, 6).eq(0).all().item<bool>());
+      REQUIRE(with_sign.slice(1, 4, 6).ne(0).all().item<bool>());
+      REQUIRE(at::equal(positive.slice(1, 0, 4), with_sign.slice(1, 0, 4)));
+    }
   });
 }
 
@@ -64,19 +94,13 @@ TEST_CASE("sparse_decode_backward equals autograd through the dense product", "[
       const at::Tensor grad_y =
           normal({size.positions, size.width}, 15, dtype, implementation.device);
 
-      const at::Tensor value =
-          DecodeSample::in_double(sample.kept.value_PK).clone().requires_grad_(true);
       const at::Tensor W_O = DecodeSample::in_double(sample.W_O_HD).clone().requires_grad_(true);
       const at::Tensor b = DecodeSample::in_double(sample.b_D).clone().requires_grad_(true);
-      const at::Tensor dense = at::zeros({size.positions, size.heads}, at::kDouble)
-                                   .scatter(1, sample.kept.head_PK.to(at::kCPU, at::kLong), value);
-      ((dense.matmul(W_O) + b) * DecodeSample::in_double(grad_y)).sum().backward();
+      ((sample.dense().matmul(W_O) + b) * DecodeSample::in_double(grad_y)).sum().backward();
 
       const DecodeGradients gradients =
-          implementation.decode_backward(sample.kept, sample.W_O_HD, grad_y, Selection::kSigned);
-      REQUIRE(gradients.grad_value_PK.scalar_type() == dtype);
+          implementation.decode_backward(sample.kept, grad_y, size.heads);
       REQUIRE(gradients.grad_W_O_HD.scalar_type() == sum_dtype(dtype));
-      REQUIRE(relative_error(gradients.grad_value_PK, value.grad()) <= tolerance(dtype));
       REQUIRE(relative_error(gradients.grad_W_O_HD, W_O.grad()) <= tolerance(sum_dtype(dtype)));
       REQUIRE(relative_error(gradients.grad_b_D, b.grad()) <= tolerance(sum_dtype(dtype)));
     }
@@ -88,28 +112,13 @@ TEST_CASE("sparse_decode_backward gives nothing to what was not kept", "[kernels
     DecodeSample sample({12, 50, 6, 40}, dtype, implementation.device, 16);
     sample.kept.value_PK.slice(1, 4, 6).fill_(0);  // filled up: kept, but with activation 0
     const at::Tensor grad_y = normal({12, 40}, 17, dtype, implementation.device);
-    const DecodeGradients positive =
-        implementation.decode_backward(sample.kept, sample.W_O_HD, grad_y, Selection::kPositive);
-    const DecodeGradients with_sign =
-        implementation.decode_backward(sample.kept, sample.W_O_HD, grad_y, Selection::kSigned);
-    REQUIRE(positive.grad_value_PK.slice(1, 4, 6).eq(0).all().item<bool>());
-    REQUIRE(with_sign.grad_value_PK.slice(1, 4, 6).ne(0).all().item<bool>());
-    REQUIRE(
-        at::equal(positive.grad_value_PK.slice(1, 0, 4), with_sign.grad_value_PK.slice(1, 0, 4)));
-
+    const at::Tensor grad_W_O =
+        implementation.decode_backward(sample.kept, grad_y, 50).grad_W_O_HD.cpu();
     const at::Tensor unkept = sample.dense().eq(0).all(0);
     REQUIRE(unkept.any().item<bool>());
-    REQUIRE(positive.grad_W_O_HD.cpu()
-                .index_select(0, unkept.nonzero().squeeze(1))
-                .eq(0)
-                .all()
-                .item<bool>());
-    REQUIRE(positive.grad_W_O_HD.cpu()
-                .index_select(0, (~unkept).nonzero().squeeze(1))
-                .ne(0)
-                .any(1)
-                .all()
-                .item<bool>());
+    REQUIRE(grad_W_O.index_select(0, unkept.nonzero().squeeze(1)).eq(0).all().item<bool>());
+    REQUIRE(
+        grad_W_O.index_select(0, (~unkept).nonzero().squeeze(1)).ne(0).any(1).all().item<bool>());
   });
 }
 
@@ -121,8 +130,7 @@ TEST_CASE("sparse_decode_backward sums a head that every position kept", "[kerne
     sample.kept.head_PK.select(1, 1).fill_(2);
     const at::Tensor grad_y = normal({positions, 24}, 19, dtype, implementation.device);
     const at::Tensor expected = sample.dense().t().matmul(DecodeSample::in_double(grad_y));
-    const DecodeGradients gradients =
-        implementation.decode_backward(sample.kept, sample.W_O_HD, grad_y, Selection::kSigned);
+    const DecodeGradients gradients = implementation.decode_backward(sample.kept, grad_y, 9);
     // Thousands of float additions, one after the other: their roundings add like a random walk.
     const double loose = 20 * tolerance(sum_dtype(dtype));
     REQUIRE(relative_error(gradients.grad_W_O_HD, expected) <= loose);
@@ -140,10 +148,11 @@ TEST_CASE("gradients of the decode agree with central differences", "[kernels][d
     sample.kept.value_PK.select(1, 2).fill_(0);
     const auto loss = [&] {
       return implementation.decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
-                                        sample.scored_P, sample.grad_scale);
+                                        sample.scored_P, sample.grad_scale, Selection::kSigned);
     };
-    const DecodeGradients gradients = implementation.decode_backward(
-        sample.kept, sample.W_O_HD, loss().grad_y_PD, Selection::kSigned);
+    const DecodeLoss exact = loss();
+    const DecodeGradients gradients =
+        implementation.decode_backward(sample.kept, exact.grad_y_PD, 6);
     const auto check = [&](const at::Tensor& input, const at::Tensor& gradient) {
       const double step = 1e-5;
       at::Tensor flat = input.view(-1);
@@ -159,7 +168,7 @@ TEST_CASE("gradients of the decode agree with central differences", "[kernels][d
                 Approx(difference).epsilon(1e-6).margin(1e-9));
       }
     };
-    check(sample.kept.value_PK, gradients.grad_value_PK);
+    check(sample.kept.value_PK, exact.grad_value_PK);
     check(sample.W_O_HD, gradients.grad_W_O_HD);
     check(sample.b_D, gradients.grad_b_D);
   });

@@ -14,14 +14,16 @@ namespace {
 std::vector<at::Tensor> run_all(at::ScalarType dtype, int threads) {
   const int before = at::get_num_threads();
   at::set_num_threads(threads);
-  const DecodeSample sample({700, 512, 33, 130}, dtype, at::kCPU, 51);
+  DecodeSample sample({2500, 512, 33, 130}, dtype, at::kCPU, 51);
+  sample.kept.head_PK.select(1, 0).fill_(7);  // acts everywhere
   const kernels::TopK kept =
       kernels::top_k_heads(normal({700, 2304}, 52, dtype, at::kCPU),
                            normal({2304}, 53, dtype, at::kCPU).abs(), 32, Selection::kPositive);
-  const kernels::DecodeLoss loss = kernels::sparse_decode_loss(
-      sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD, sample.scored_P, 0.1);
-  const kernels::DecodeGradients gradients = kernels::sparse_decode_backward(
-      sample.kept, sample.W_O_HD, loss.grad_y_PD, Selection::kPositive);
+  const kernels::DecodeLoss loss =
+      kernels::sparse_decode_loss(sample.kept, sample.W_O_HD, sample.b_D, sample.target_PD,
+                                  sample.scored_P, 0.1, Selection::kPositive);
+  const kernels::DecodeGradients gradients =
+      kernels::sparse_decode_backward(sample.kept, loss.grad_y_PD, 512);
   at::Tensor parameter = normal({300001}, 54, dtype, at::kCPU);
   const at::Tensor gradient = normal({300001}, 55, dtype, at::kCPU);
   at::Tensor first = gradient * 0.1;
@@ -34,7 +36,7 @@ std::vector<at::Tensor> run_all(at::ScalarType dtype, int threads) {
           kernels::sparse_decode(sample.kept, sample.W_O_HD, sample.b_D),
           loss.grad_y_PD,
           loss.squared_error,
-          gradients.grad_value_PK,
+          loss.grad_value_PK,
           gradients.grad_W_O_HD,
           gradients.grad_b_D,
           parameter,

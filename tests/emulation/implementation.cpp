@@ -32,12 +32,12 @@ bool same(const kernels::TopK& a, const kernels::TopK& b) {
 }
 
 bool same(const kernels::DecodeLoss& a, const kernels::DecodeLoss& b) {
-  return same(a.grad_y_PD, b.grad_y_PD) && same(a.squared_error, b.squared_error);
+  return same(a.grad_y_PD, b.grad_y_PD) && same(a.grad_value_PK, b.grad_value_PK) &&
+         same(a.squared_error, b.squared_error);
 }
 
 bool same(const kernels::DecodeGradients& a, const kernels::DecodeGradients& b) {
-  return same(a.grad_value_PK, b.grad_value_PK) && same(a.grad_W_O_HD, b.grad_W_O_HD) &&
-         same(a.grad_b_D, b.grad_b_D);
+  return same(a.grad_W_O_HD, b.grad_W_O_HD) && same(a.grad_b_D, b.grad_b_D);
 }
 
 bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {

@@ -96,19 +96,18 @@ TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
     table.row("top_k_heads" + name, p * h * bytes,
               [&] { kept = kernels::top_k_heads(z, norm, K, Selection::kPositive); });
     // W_O's rows once per use, as in test_contract's benchmark: a part of them comes from cache.
-    table.row("sparse_decode_loss" + name, (p * k * d + 2 * p * d) * bytes,
-              [&] { loss = kernels::sparse_decode_loss(kept, W_O, b_D, target, scored, 1e-6); });
-    table.row("sparse_decode_backward" + name, 2 * p * k * d * bytes + h * d * 4.0, [&] {
-      gradients = kernels::sparse_decode_backward(kept, W_O, loss.grad_y_PD, Selection::kPositive);
+    table.row("sparse_decode_loss" + name, (p * k * d + 2 * p * d) * bytes, [&] {
+      loss =
+          kernels::sparse_decode_loss(kept, W_O, b_D, target, scored, 1e-6, Selection::kPositive);
     });
+    table.row("sparse_decode_backward" + name, p * k * d * bytes + h * d * 4.0,
+              [&] { gradients = kernels::sparse_decode_backward(kept, loss.grad_y_PD, H); });
     // Its list is as long as all positions.
     z.select(1, H / 2).fill_(100.0);
     const kernels::TopK skewed = kernels::top_k_heads(z, norm, K, Selection::kPositive);
     table.row("sparse_decode_backward" + name + ", one head always acts",
-              2 * p * k * d * bytes + h * d * 4.0, [&] {
-                gradients = kernels::sparse_decode_backward(skewed, W_O, loss.grad_y_PD,
-                                                            Selection::kPositive);
-              });
+              p * k * d * bytes + h * d * 4.0,
+              [&] { gradients = kernels::sparse_decode_backward(skewed, loss.grad_y_PD, H); });
     table.row("scatter_kept" + name, p * h * bytes,
               [&] { spread = kernels::scatter_kept(kept.value_PK, kept.head_PK, H); });
     REQUIRE(gradients.grad_W_O_HD.defined());

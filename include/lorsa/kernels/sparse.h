@@ -44,37 +44,45 @@ struct TopK {
 struct DecodeLoss {
   /// d loss / d y = 2 * grad_scale * (y - t) at scored positions, 0 elsewhere; in W_O's dtype.
   at::Tensor grad_y_PD;
+  /// d loss / d value: grad_y . W_O[head], [P, K] in W_O's dtype; exactly 0 at positions that are
+  /// not scored and where kPositive kept an activation of 0.
+  at::Tensor grad_value_PK;
   /// Sum over scored positions and D of (y - t)^2, float64 [] on W_O's device.
   at::Tensor squared_error;
 };
 
-/// Decodes, compares with target_PD [P, D] and gives the output gradient in one pass over W_O's
-/// rows.
+/// Decodes, compares with target_PD [P, D] and gives the gradients of the output and of the kept
+/// values while a position's rows of W_O are at hand.
 ///
 /// scored_P [P] bool or uint8: positions that count. grad_scale multiplies the gradient of the
 /// *sum* of squared errors (1 / (scored tokens * D) for a mean).
+///
+/// The same call gives the same bits, whatever the number of threads. On CUDA the last bits of
+/// grad_value and squared_error also depend on whether W_O, target and grad_y lie at multiples of
+/// 16 bytes, as whole tensors do: that decides how columns are dealt to threads.
 [[nodiscard]] LORSA_API DecodeLoss sparse_decode_loss(const TopK& kept,
                                                       const at::Tensor& W_O_HD,
                                                       const at::Tensor& b_D,
                                                       const at::Tensor& target_PD,
                                                       const at::Tensor& scored_P,
-                                                      double grad_scale);
+                                                      double grad_scale,
+                                                      Selection selection);
 
 struct DecodeGradients {
-  /// d loss / d value: grad_y . W_O[head]; exactly 0 where kPositive kept an activation of 0.
-  at::Tensor grad_value_PK;
-  /// Heads that no position kept: exactly 0. float32 where W_O is bfloat16, as is grad_b_D.
+  /// [num_heads, D]. Heads that no position kept: exactly 0. float32 where grad_y is bfloat16, as
+  /// is grad_b_D.
   at::Tensor grad_W_O_HD;
   /// Column sums of grad_y.
   at::Tensor grad_b_D;
 };
 
-/// Backward of sparse_decode. W_O's gradient is summed head by head over its positions in ascending
-/// order: no atomics, the same bits for every thread count.
+/// Backward of sparse_decode for what all positions share; sparse_decode_loss gives the gradient of
+/// the values. W_O's is summed head by head over its positions in ascending order, in parts of at
+/// most 1,024: no atomics, the same bits for every thread count. value_PK and grad_y_PD have one
+/// dtype.
 [[nodiscard]] LORSA_API DecodeGradients sparse_decode_backward(const TopK& kept,
-                                                               const at::Tensor& W_O_HD,
                                                                const at::Tensor& grad_y_PD,
-                                                               Selection selection);
+                                                               int64_t num_heads);
 
 /// A gradient of kept entries spread over all heads: [P, num_heads], grad_PK at head_PK, 0
 /// elsewhere. The heads of one position are distinct where the gradient is not 0.

@@ -58,35 +58,6 @@ LORSA_INLINE void decode_rows_body(const DecodeInput<T>& in, int64_t begin, int6
   }
 }
 
-template <typename T>
-LORSA_INLINE void decode_loss_rows_body(const DecodeInput<T>& in,
-                                        const LossInput<T>& loss,
-                                        int64_t begin,
-                                        int64_t end,
-                                        T* grad_y_PD,
-                                        double* squared_error_P) {
-  const int64_t width = in.shape.width;
-  const auto scale = static_cast<T>(2.0 * loss.grad_scale);
-  for (int64_t p = begin; p < end; ++p) {
-    T* __restrict out = grad_y_PD + p * width;
-    squared_error_P[p] = 0.0;
-    if (loss.scored_P[p] == 0) {
-      std::fill(out, out + width, T{0});
-      continue;
-    }
-    decode_row(in, p, out);
-    const T* __restrict target = loss.target_PD + p * width;
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t d = 0; d < width; ++d) {
-      const T difference = out[d] - target[d];
-      sum += static_cast<double>(difference) * static_cast<double>(difference);
-      out[d] = scale * difference;
-    }
-    squared_error_P[p] = sum;
-  }
-}
-
 /// out[i] = a . table[index[i]] for four i at once: a is loaded once, and four sums hide the
 /// latency of an addition.
 template <typename T>
@@ -123,45 +94,66 @@ LORSA_INLINE T dot(const T* __restrict a, const T* __restrict b, int64_t width) 
   return sum;
 }
 
+/// grad_value of position p.
 template <typename T>
-LORSA_INLINE void grad_value_rows_body(const DecodeInput<T>& in,
-                                       const T* grad_y_PD,
-                                       Selection selection,
-                                       int64_t begin,
-                                       int64_t end,
-                                       T* grad_value_PK) {
+LORSA_INLINE void grad_value_row(
+    const DecodeInput<T>& in, Selection selection, int64_t p, const T* grad_y, T* grad_value) {
   const int64_t width = in.shape.width;
-  for (int64_t p = begin; p < end; ++p) {
-    const T* grad_y = grad_y_PD + p * width;
-    const int32_t* head = in.head_PK + p * in.shape.k;
-    const T* value = in.value_PK + p * in.shape.k;
-    T* out = grad_value_PK + p * in.shape.k;
-    int64_t k = 0;
-    for (; k + 4 <= in.shape.k; k += 4) {
-      dot_four(grad_y, width, in.W_O_HD, head + k, out + k);
-    }
-    for (; k < in.shape.k; ++k) {
-      out[k] = dot(grad_y, in.W_O_HD + head[k] * width, width);
-    }
-    for (k = 0; selection == Selection::kPositive && k < in.shape.k; ++k) {
-      out[k] = value[k] == 0 ? T{0} : out[k];
-    }
+  const int32_t* head = in.head_PK + p * in.shape.k;
+  const T* value = in.value_PK + p * in.shape.k;
+  int64_t k = 0;
+  for (; k + 4 <= in.shape.k; k += 4) {
+    dot_four(grad_y, width, in.W_O_HD, head + k, grad_value + k);
+  }
+  for (; k < in.shape.k; ++k) {
+    grad_value[k] = dot(grad_y, in.W_O_HD + head[k] * width, width);
+  }
+  for (k = 0; selection == Selection::kPositive && k < in.shape.k; ++k) {
+    grad_value[k] = value[k] == 0 ? T{0} : grad_value[k];
   }
 }
 
 template <typename T>
-LORSA_INLINE void grad_W_O_heads_body(const HeadLists<T>& lists,
+LORSA_INLINE void decode_loss_rows_body(const DecodeInput<T>& in,
+                                        const LossInput<T>& loss,
+                                        int64_t begin,
+                                        int64_t end,
+                                        const LossOutput<T>& output) {
+  const int64_t width = in.shape.width;
+  const auto scale = static_cast<T>(2.0 * loss.grad_scale);
+  for (int64_t p = begin; p < end; ++p) {
+    T* __restrict out = output.grad_y_PD + p * width;
+    T* grad_value = output.grad_value_PK + p * in.shape.k;
+    output.squared_error_P[p] = 0.0;
+    if (loss.scored_P[p] == 0) {
+      std::fill(out, out + width, T{0});
+      std::fill(grad_value, grad_value + in.shape.k, T{0});
+      continue;
+    }
+    decode_row(in, p, out);
+    const T* __restrict target = loss.target_PD + p * width;
+    double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t d = 0; d < width; ++d) {
+      const T difference = out[d] - target[d];
+      sum += static_cast<double>(difference) * static_cast<double>(difference);
+      out[d] = scale * difference;
+    }
+    output.squared_error_P[p] = sum;
+    grad_value_row(in, loss.selection, p, out, grad_value);
+  }
+}
+
+template <typename T>
+LORSA_INLINE void sum_list_parts_body(const HeadLists<T>& lists,
                                       const T* grad_y_PD,
                                       int64_t width,
-                                      int64_t begin,
-                                      int64_t end,
-                                      T* grad_W_O_HD) {
-  for (int64_t h = begin; h < end; ++h) {
-    T* out = grad_W_O_HD + h * width;
-    std::fill(out, out + width, T{0});
-    const int64_t first = lists.offset_H1[h];
-    add_rows(out, width, grad_y_PD, lists.position + first, lists.value + first,
-             lists.offset_H1[h + 1] - first);
+                                      const ListPart<T>* begin,
+                                      const ListPart<T>* end) {
+  for (const ListPart<T>* part = begin; part < end; ++part) {
+    std::fill(part->row, part->row + width, T{0});
+    add_rows(part->row, width, grad_y_PD, lists.position + part->first, lists.value + part->first,
+             part->last - part->first);
   }
 }
 
@@ -228,29 +220,23 @@ void sort_by_head(const DecodeInput<double>& in,
 
 // The clones, for float and double.
 
-#define LORSA_INSTANTIATE(T)                                                                  \
-  LORSA_SIMD_CLONES void decode_rows(const DecodeInput<T>& in, int64_t begin, int64_t end,    \
-                                     T* y_PD) {                                               \
-    decode_rows_body(in, begin, end, y_PD);                                                   \
-  }                                                                                           \
-  LORSA_SIMD_CLONES void decode_loss_rows(const DecodeInput<T>& in, const LossInput<T>& loss, \
-                                          int64_t begin, int64_t end, T* grad_y_PD,           \
-                                          double* squared_error_P) {                          \
-    decode_loss_rows_body(in, loss, begin, end, grad_y_PD, squared_error_P);                  \
-  }                                                                                           \
-  LORSA_SIMD_CLONES void grad_value_rows(const DecodeInput<T>& in, const T* grad_y_PD,        \
-                                         Selection selection, int64_t begin, int64_t end,     \
-                                         T* grad_value_PK) {                                  \
-    grad_value_rows_body(in, grad_y_PD, selection, begin, end, grad_value_PK);                \
-  }                                                                                           \
-  LORSA_SIMD_CLONES void grad_W_O_heads(const HeadLists<T>& lists, const T* grad_y_PD,        \
-                                        int64_t width, int64_t begin, int64_t end,            \
-                                        T* grad_W_O_HD) {                                     \
-    grad_W_O_heads_body(lists, grad_y_PD, width, begin, end, grad_W_O_HD);                    \
-  }                                                                                           \
-  LORSA_SIMD_CLONES void column_sums(const T* grad_y_PD, DecodeShape shape, int64_t begin,    \
-                                     int64_t end, T* grad_b_D) {                              \
-    column_sums_body(grad_y_PD, shape, begin, end, grad_b_D);                                 \
+#define LORSA_INSTANTIATE(T)                                                                      \
+  LORSA_SIMD_CLONES void decode_rows(const DecodeInput<T>& in, int64_t begin, int64_t end,        \
+                                     T* y_PD) {                                                   \
+    decode_rows_body(in, begin, end, y_PD);                                                       \
+  }                                                                                               \
+  LORSA_SIMD_CLONES void decode_loss_rows(const DecodeInput<T>& in, const LossInput<T>& loss,     \
+                                          int64_t begin, int64_t end, const LossOutput<T>& out) { \
+    decode_loss_rows_body(in, loss, begin, end, out);                                             \
+  }                                                                                               \
+  LORSA_SIMD_CLONES void sum_list_parts(const HeadLists<T>& lists, const T* grad_y_PD,            \
+                                        int64_t width, const ListPart<T>* begin,                  \
+                                        const ListPart<T>* end) {                                 \
+    sum_list_parts_body(lists, grad_y_PD, width, begin, end);                                     \
+  }                                                                                               \
+  LORSA_SIMD_CLONES void column_sums(const T* grad_y_PD, DecodeShape shape, int64_t begin,        \
+                                     int64_t end, T* grad_b_D) {                                  \
+    column_sums_body(grad_y_PD, shape, begin, end, grad_b_D);                                     \
   }
 
 LORSA_INSTANTIATE(float)

@@ -25,6 +25,14 @@ struct LossInput {
   const T* target_PD = nullptr;
   const uint8_t* scored_P = nullptr;
   double grad_scale = 0.0;
+  Selection selection = Selection::kPositive;
+};
+
+template <typename T>
+struct LossOutput {
+  T* grad_y_PD = nullptr;
+  T* grad_value_PK = nullptr;
+  double* squared_error_P = nullptr;
 };
 
 /// The entries of every head: those of head h lie at offset_H1[h] .. offset_H1[h + 1], ascending in
@@ -36,8 +44,16 @@ struct HeadLists {
   const T* value = nullptr;
 };
 
+/// Part of a head's list: entries [first, last), added into `row` [D].
+template <typename T>
+struct ListPart {
+  int64_t first = 0;
+  int64_t last = 0;
+  T* row = nullptr;
+};
+
 /// Counting sort of the P*K entries by head. offset_H1 [H + 1]; position and value hold P*K.
-/// Serial: a few percent of the sums that follow.
+/// Serial: a few percent of the sums that follow. W_O and b_D of `in` are not read.
 void sort_by_head(const DecodeInput<float>& in,
                   int64_t* offset_H1,
                   int32_t* position,
@@ -51,47 +67,30 @@ void sort_by_head(const DecodeInput<double>& in,
 void decode_rows(const DecodeInput<float>& in, int64_t begin, int64_t end, float* y_PD);
 void decode_rows(const DecodeInput<double>& in, int64_t begin, int64_t end, double* y_PD);
 
-/// Rows of grad_y, and the squared error of each row in squared_error_P.
+/// Rows of grad_y and grad_value, and the squared error of each row. A position's rows of W_O are
+/// read twice in a row, for y and for their products with grad_y.
 void decode_loss_rows(const DecodeInput<float>& in,
                       const LossInput<float>& loss,
                       int64_t begin,
                       int64_t end,
-                      float* grad_y_PD,
-                      double* squared_error_P);
+                      const LossOutput<float>& out);
 void decode_loss_rows(const DecodeInput<double>& in,
                       const LossInput<double>& loss,
                       int64_t begin,
                       int64_t end,
-                      double* grad_y_PD,
-                      double* squared_error_P);
+                      const LossOutput<double>& out);
 
-/// Rows of grad_value.
-void grad_value_rows(const DecodeInput<float>& in,
-                     const float* grad_y_PD,
-                     Selection selection,
-                     int64_t begin,
-                     int64_t end,
-                     float* grad_value_PK);
-void grad_value_rows(const DecodeInput<double>& in,
-                     const double* grad_y_PD,
-                     Selection selection,
-                     int64_t begin,
-                     int64_t end,
-                     double* grad_value_PK);
-
-/// Rows (heads) of W_O's gradient.
-void grad_W_O_heads(const HeadLists<float>& lists,
+/// row = sum over the part's entries of value * grad_y, for parts [begin, end).
+void sum_list_parts(const HeadLists<float>& lists,
                     const float* grad_y_PD,
                     int64_t width,
-                    int64_t begin,
-                    int64_t end,
-                    float* grad_W_O_HD);
-void grad_W_O_heads(const HeadLists<double>& lists,
+                    const ListPart<float>* begin,
+                    const ListPart<float>* end);
+void sum_list_parts(const HeadLists<double>& lists,
                     const double* grad_y_PD,
                     int64_t width,
-                    int64_t begin,
-                    int64_t end,
-                    double* grad_W_O_HD);
+                    const ListPart<double>* begin,
+                    const ListPart<double>* end);
 
 /// Columns [begin, end) of the column sums of grad_y, in double.
 void column_sums(

@@ -24,25 +24,42 @@ struct LossInput {
   const T* target_PD = nullptr;
   const uint8_t* scored_P = nullptr;
   double grad_scale = 0.0;
+  Selection selection = Selection::kPositive;
+};
+
+template <typename T>
+struct LossOutput {
+  T* grad_y_PD = nullptr;
+  T* grad_value_PK = nullptr;
+  double* squared_error_P = nullptr;
 };
 
 /// y_PD. One block per position, threads over D, sums in the order of K.
 template <typename T>
 cudaError_t decode(const DecodeInput<T>& in, T* y_PD, cudaStream_t stream);
 
-/// grad_y_PD and *squared_error (device, as squared_error_P [P], which is scratch). One block per
-/// position, then one block that sums the positions in a fixed order.
+/// grad_y_PD, grad_value_PK from grad_y as it is stored, and *squared_error (device, as all of
+/// `out`). One block per position, then one block that sums the positions in a fixed order. y sums
+/// in the order of K; a kept value's product over D is summed by 8 to 32 lanes, each its columns in
+/// ascending order, then in a tree. How columns are dealt to threads depends on K and on whether
+/// rows are read by packs: so do the last bits of grad_value and squared_error.
 template <typename T>
 cudaError_t decode_loss(const DecodeInput<T>& in,
                         const LossInput<T>& loss,
-                        T* grad_y_PD,
-                        double* squared_error_P,
+                        const LossOutput<T>& out,
                         double* squared_error,
                         cudaStream_t stream);
 
 template <typename T>
+struct BackwardInput {
+  const T* value_PK = nullptr;
+  const int32_t* head_PK = nullptr;
+  const T* grad_y_PD = nullptr;
+  DecodeShape shape;
+};
+
+template <typename T>
 struct BackwardOutput {
-  T* grad_value_PK = nullptr;
   Sum<T>* grad_W_O_HD = nullptr;
   Sum<T>* grad_b_D = nullptr;
 };
@@ -51,15 +68,13 @@ struct BackwardOutput {
 template <typename T>
 size_t decode_backward_workspace_bytes(DecodeShape shape);
 
-/// The three gradients. Entries are sorted by head (stable, so a head's positions ascend; entries
-/// of value 0 go nowhere) and cut into parts of equal length, a block each, so that a head that
-/// acts everywhere takes no longer than others; heads that reach over an edge are put together in a
-/// second pass: no atomics, the same bits every time. `workspace` is aligned to 256 bytes. P * K
-/// must be below 2^31.
+/// The gradients of W_O and b_D. Entries are sorted by head (stable, so a head's positions ascend;
+/// entries of value 0 go nowhere) and cut into parts of equal length, a block each, so that a head
+/// that acts everywhere takes no longer than others; heads that reach over an edge are put together
+/// in a second pass: no atomics, the same bits every time. `workspace` is aligned to 256 bytes. P *
+/// K must be below 2^31.
 template <typename T>
-cudaError_t decode_backward(const DecodeInput<T>& in,
-                            const T* grad_y_PD,
-                            Selection selection,
+cudaError_t decode_backward(const BackwardInput<T>& in,
                             const BackwardOutput<T>& out,
                             void* workspace,
                             cudaStream_t stream);

@@ -63,7 +63,7 @@ struct Workspace {
 };
 
 template <typename T>
-__global__ void key_kernel(DecodeInput<T> in, uint32_t* key, uint32_t* entry) {
+__global__ void key_kernel(BackwardInput<T> in, uint32_t* key, uint32_t* entry) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < in.shape.positions * in.shape.k) {
     // Entries without activation sort behind the last head, where nobody reads them.
@@ -99,8 +99,7 @@ __global__ void offset_kernel(const uint32_t* sorted_key,
 /// head that begins and ends in the part is written; of another the part's share goes to `edge`:
 /// row 0 for a head that began before, row 1 for one that begins here.
 template <typename T, int V>
-__global__ void __launch_bounds__(kThreads) grad_W_O_kernel(DecodeInput<T> in,
-                                                            const T* grad_y_PD,
+__global__ void __launch_bounds__(kThreads) grad_W_O_kernel(BackwardInput<T> in,
                                                             const uint32_t* sorted_key,
                                                             const uint32_t* sorted_entry,
                                                             const int64_t* offset_H1,
@@ -116,7 +115,7 @@ __global__ void __launch_bounds__(kThreads) grad_W_O_kernel(DecodeInput<T> in,
   const int tid = static_cast<int>(threadIdx.x);
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * kThreads + tid) * V;
   const bool active = column < in.shape.width;
-  Sum<T> sum[V] = {};
+  Pack<Sum<T>, V> sum = {};
   for (int64_t tile = begin; tile < end; tile += kTile) {
     const int count = static_cast<int>(end - tile < kTile ? end - tile : kTile);
     __syncthreads();
@@ -133,10 +132,10 @@ __global__ void __launch_bounds__(kThreads) grad_W_O_kernel(DecodeInput<T> in,
       const int stop = last - tile < count ? static_cast<int>(last - tile) : count;
 #pragma unroll 4
       for (int i = run; i < stop; ++i) {
-        const auto row = load_pack<V>(grad_y_PD + position[i] * in.shape.width + column);
+        const auto row = load_pack<V>(in.grad_y_PD + position[i] * in.shape.width + column);
 #pragma unroll
         for (int v = 0; v < V; ++v) {
-          sum[v] += value[i] * to_sum(row.x[v]);
+          sum.x[v] += value[i] * to_sum(row.x[v]);
         }
       }
       run = stop;
@@ -146,11 +145,8 @@ __global__ void __launch_bounds__(kThreads) grad_W_O_kernel(DecodeInput<T> in,
         Sum<T>* row = began_before || goes_on
                           ? edge + (part * 2 + (began_before ? 0 : 1)) * in.shape.width
                           : grad_W_O_HD + h * in.shape.width;
-#pragma unroll
-        for (int v = 0; v < V; ++v) {
-          row[column + v] = sum[v];
-          sum[v] = Sum<T>{0};
-        }
+        store_pack<V>(row + column, sum);
+        sum = {};
       }
     }
   }
@@ -158,11 +154,11 @@ __global__ void __launch_bounds__(kThreads) grad_W_O_kernel(DecodeInput<T> in,
 
 /// One block per head: zeros for one that acts nowhere, the sum over parts, in order, for one that
 /// reaches over an edge; grad_W_O_kernel has written the others.
-template <typename T>
+template <typename S, int V>
 __global__ void __launch_bounds__(kThreads) grad_W_O_edges_kernel(DecodeShape shape,
                                                                   const int64_t* offset_H1,
-                                                                  const Sum<T>* edge,
-                                                                  Sum<T>* grad_W_O_HD) {
+                                                                  const S* edge,
+                                                                  S* grad_W_O_HD) {
   const int64_t h = blockIdx.x;
   const int64_t first = offset_H1[h];
   const int64_t last = offset_H1[h + 1];
@@ -171,41 +167,21 @@ __global__ void __launch_bounds__(kThreads) grad_W_O_edges_kernel(DecodeShape sh
   if (first < last && first_part == last_part) {
     return;
   }
-  for (int64_t column = threadIdx.x; column < shape.width; column += kThreads) {
-    Sum<T> sum = first < last ? edge[(first_part * 2 + 1) * shape.width + column] : Sum<T>{0};
-    for (int64_t part = first_part + 1; first < last && part <= last_part; ++part) {
-      sum += edge[part * 2 * shape.width + column];
-    }
-    grad_W_O_HD[h * shape.width + column] = sum;
-  }
-}
-
-/// One block per position, one warp per kept head in turn.
-template <typename T, int V>
-__global__ void __launch_bounds__(kThreads)
-    grad_value_kernel(DecodeInput<T> in, const T* grad_y_PD, bool is_signed, T* grad_value_PK) {
-  const int64_t p = blockIdx.x;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const T* grad_y = grad_y_PD + p * in.shape.width;
-  for (int64_t k = threadIdx.x / 32; k < in.shape.k; k += kThreads / 32) {
-    const int64_t entry = p * in.shape.k + k;
-    const T* row = in.W_O_HD + in.head_PK[entry] * in.shape.width;
-    Sum<T> sum{0};
-    for (int64_t d = static_cast<int64_t>(lane) * V; d < in.shape.width; d += 32 * V) {
-      const auto a = load_pack<V>(grad_y + d);
-      const auto b = load_pack<V>(row + d);
+  for (int64_t column = static_cast<int64_t>(threadIdx.x) * V; column < shape.width;
+       column += kThreads * V) {
+    Pack<S, V> sum = {};
+    if (first < last) {
+      sum = load_pack<V>(edge + (first_part * 2 + 1) * shape.width + column);
+#pragma unroll 4
+      for (int64_t part = first_part + 1; part <= last_part; ++part) {
+        const auto share = load_pack<V>(edge + part * 2 * shape.width + column);
 #pragma unroll
-      for (int v = 0; v < V; ++v) {
-        sum += to_sum(a.x[v]) * to_sum(b.x[v]);
+        for (int v = 0; v < V; ++v) {
+          sum.x[v] += share.x[v];
+        }
       }
     }
-    for (int offset = 16; offset > 0; offset /= 2) {
-      sum += __shfl_down_sync(0xffffffffu, sum, offset);
-    }
-    if (lane == 0) {
-      const bool kept = is_signed || to_sum(in.value_PK[entry]) != Sum<T>{0};
-      grad_value_PK[entry] = from_sum<T>(kept ? sum : Sum<T>{0});
-    }
+    store_pack<V>(grad_W_O_HD + h * shape.width + column, sum);
   }
 }
 
@@ -238,28 +214,8 @@ unsigned blocks_for(int64_t items, int threads) {
 }
 
 template <typename T>
-cudaError_t grad_value(const DecodeInput<T>& in,
-                       const T* grad_y_PD,
-                       Selection selection,
-                       T* grad_value_PK,
-                       bool packs,
-                       cudaStream_t stream) {
-  if (in.shape.positions == 0) {
-    return cudaSuccess;
-  }
-  const auto launch = [&](auto kernel) {
-    kernel<<<static_cast<unsigned>(in.shape.positions), kThreads, 0, stream>>>(
-        in, grad_y_PD, selection == Selection::kSigned, grad_value_PK);
-    return after_launch(stream);
-  };
-  return packs ? launch(grad_value_kernel<T, kPackWidth<T>>) : launch(grad_value_kernel<T, 1>);
-}
-
-template <typename T>
-cudaError_t grad_W_O(const DecodeInput<T>& in,
-                     const T* grad_y_PD,
+cudaError_t grad_W_O(const BackwardInput<T>& in,
                      Sum<T>* grad_W_O_HD,
-                     bool packs,
                      Workspace<T>& workspace,
                      cudaStream_t stream) {
   const int64_t entries = in.shape.positions * in.shape.k;
@@ -283,21 +239,27 @@ cudaError_t grad_W_O(const DecodeInput<T>& in,
   const auto launch = [&](auto kernel, int columns) {
     const dim3 blocks(static_cast<unsigned>(num_parts(in.shape)),
                       blocks_for(in.shape.width, kThreads * columns));
-    kernel<<<blocks, kThreads, 0, stream>>>(in, grad_y_PD, workspace.sorted_key,
-                                            workspace.sorted_entry, workspace.offset_H1,
-                                            workspace.edge, grad_W_O_HD);
+    kernel<<<blocks, kThreads, 0, stream>>>(in, workspace.sorted_key, workspace.sorted_entry,
+                                            workspace.offset_H1, workspace.edge, grad_W_O_HD);
     return after_launch(stream);
   };
   if (entries > 0) {
+    const bool packs =
+        packable(in.grad_y_PD, in.shape.width) && packable(grad_W_O_HD, in.shape.width);
     error = packs ? launch(grad_W_O_kernel<T, kPackWidth<T>>, kPackWidth<T>)
                   : launch(grad_W_O_kernel<T, 1>, 1);
   }
   if (error != cudaSuccess) {
     return error;
   }
-  grad_W_O_edges_kernel<T><<<static_cast<unsigned>(in.shape.heads), kThreads, 0, stream>>>(
-      in.shape, workspace.offset_H1, workspace.edge, grad_W_O_HD);
-  return after_launch(stream);
+  const auto launch_edges = [&](auto kernel) {
+    kernel<<<static_cast<unsigned>(in.shape.heads), kThreads, 0, stream>>>(
+        in.shape, workspace.offset_H1, workspace.edge, grad_W_O_HD);
+    return after_launch(stream);
+  };
+  return packable(grad_W_O_HD, in.shape.width)
+             ? launch_edges(grad_W_O_edges_kernel<Sum<T>, kPackWidth<Sum<T>>>)
+             : launch_edges(grad_W_O_edges_kernel<Sum<T>, 1>);
 }
 
 }  // namespace
@@ -309,9 +271,7 @@ size_t decode_backward_workspace_bytes(DecodeShape shape) {
 }
 
 template <typename T>
-cudaError_t decode_backward(const DecodeInput<T>& in,
-                            const T* grad_y_PD,
-                            Selection selection,
+cudaError_t decode_backward(const BackwardInput<T>& in,
                             const BackwardOutput<T>& out,
                             void* workspace_base,
                             cudaStream_t stream) {
@@ -326,23 +286,19 @@ cudaError_t decode_backward(const DecodeInput<T>& in,
   if (workspace.query_error != cudaSuccess) {
     return workspace.query_error;
   }
-  const bool packs = packable(in.W_O_HD, width) && packable(grad_y_PD, width);
-  cudaError_t error = grad_value(in, grad_y_PD, selection, out.grad_value_PK, packs, stream);
-  if (error == cudaSuccess) {
-    error = grad_W_O(in, grad_y_PD, out.grad_W_O_HD, packs, workspace, stream);
-  }
+  const cudaError_t error = grad_W_O(in, out.grad_W_O_HD, workspace, stream);
   if (error != cudaSuccess) {
     return error;
   }
   column_sum_kernel<<<blocks_for(width, 32), dim3(32, 32), 0, stream>>>(
-      grad_y_PD, in.shape.positions, width, out.grad_b_D);
+      in.grad_y_PD, in.shape.positions, width, out.grad_b_D);
   return after_launch(stream);
 }
 
-#define LORSA_INSTANTIATE(T)                                                          \
-  template size_t decode_backward_workspace_bytes<T>(DecodeShape);                    \
-  template cudaError_t decode_backward<T>(const DecodeInput<T>&, const T*, Selection, \
-                                          const BackwardOutput<T>&, void*, cudaStream_t);
+#define LORSA_INSTANTIATE(T)                                                                 \
+  template size_t decode_backward_workspace_bytes<T>(DecodeShape);                           \
+  template cudaError_t decode_backward<T>(const BackwardInput<T>&, const BackwardOutput<T>&, \
+                                          void*, cudaStream_t);
 
 LORSA_INSTANTIATE(float)
 LORSA_INSTANTIATE(double)

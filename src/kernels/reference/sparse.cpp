@@ -68,8 +68,10 @@ double decode_loss(const T* value_PK,
                    const T* target_PD,
                    const uint8_t* scored_P,
                    double grad_scale,
+                   Selection selection,
                    DecodeShape shape,
-                   T* grad_y_PD) {
+                   T* grad_y_PD,
+                   T* grad_value_PK) {
   decode(value_PK, head_PK, W_O_HD, b_D, shape, grad_y_PD);
   double squared_error = 0.0;
   for (int64_t p = 0; p < shape.positions; ++p) {
@@ -81,29 +83,26 @@ double decode_loss(const T* value_PK,
       out = scored_P[p] != 0 ? static_cast<T>(2.0 * grad_scale * difference) : T{0};
     }
   }
+  for (int64_t entry = 0; entry < shape.positions * shape.k; ++entry) {
+    double sum = 0.0;
+    for (int64_t d = 0; d < shape.width; ++d) {
+      sum += static_cast<double>(grad_y_PD[entry / shape.k * shape.width + d]) *
+             static_cast<double>(W_O_HD[head_PK[entry] * shape.width + d]);
+    }
+    const bool kept = selection == Selection::kSigned || value_PK[entry] != 0;
+    grad_value_PK[entry] = kept ? static_cast<T>(sum) : T{0};
+  }
   return squared_error;
 }
 
 template <typename T>
 void decode_backward(const T* value_PK,
                      const int32_t* head_PK,
-                     const T* W_O_HD,
                      const T* grad_y_PD,
-                     Selection selection,
                      DecodeShape shape,
-                     T* grad_value_PK,
                      T* grad_W_O_HD,
                      T* grad_b_D) {
   const int64_t width = shape.width;
-  for (int64_t entry = 0; entry < shape.positions * shape.k; ++entry) {
-    double sum = 0.0;
-    for (int64_t d = 0; d < width; ++d) {
-      sum += static_cast<double>(grad_y_PD[entry / shape.k * width + d]) *
-             static_cast<double>(W_O_HD[head_PK[entry] * width + d]);
-    }
-    const bool kept = selection == Selection::kSigned || value_PK[entry] != 0;
-    grad_value_PK[entry] = kept ? static_cast<T>(sum) : T{0};
-  }
   std::vector<double> grad_W_O(static_cast<size_t>(shape.heads * width), 0.0);
   for (int64_t entry = 0; entry < shape.positions * shape.k; ++entry) {
     for (int64_t d = 0; d < width; ++d) {
@@ -133,13 +132,12 @@ void scatter_kept(const T* grad_PK, const int32_t* head_PK, TopKShape shape, T* 
   }
 }
 
-#define LORSA_INSTANTIATE(T)                                                                \
-  template int64_t top_k<T>(const T*, const T*, TopKShape, Selection, T*, int32_t*);        \
-  template void decode<T>(const T*, const int32_t*, const T*, const T*, DecodeShape, T*);   \
-  template double decode_loss<T>(const T*, const int32_t*, const T*, const T*, const T*,    \
-                                 const uint8_t*, double, DecodeShape, T*);                  \
-  template void decode_backward<T>(const T*, const int32_t*, const T*, const T*, Selection, \
-                                   DecodeShape, T*, T*, T*);                                \
+#define LORSA_INSTANTIATE(T)                                                                 \
+  template int64_t top_k<T>(const T*, const T*, TopKShape, Selection, T*, int32_t*);         \
+  template void decode<T>(const T*, const int32_t*, const T*, const T*, DecodeShape, T*);    \
+  template double decode_loss<T>(const T*, const int32_t*, const T*, const T*, const T*,     \
+                                 const uint8_t*, double, Selection, DecodeShape, T*, T*);    \
+  template void decode_backward<T>(const T*, const int32_t*, const T*, DecodeShape, T*, T*); \
   template void scatter_kept<T>(const T*, const int32_t*, TopKShape, T*);
 
 LORSA_INSTANTIATE(float)

@@ -36,17 +36,16 @@ double decode_loss(const T* value_PK,
                    const T* target_PD,
                    const uint8_t* scored_P,
                    double grad_scale,
+                   Selection selection,
                    DecodeShape shape,
-                   T* grad_y_PD);
+                   T* grad_y_PD,
+                   T* grad_value_PK);
 
 template <typename T>
 void decode_backward(const T* value_PK,
                      const int32_t* head_PK,
-                     const T* W_O_HD,
                      const T* grad_y_PD,
-                     Selection selection,
                      DecodeShape shape,
-                     T* grad_value_PK,
                      T* grad_W_O_HD,
                      T* grad_b_D);
 

@@ -36,10 +36,10 @@ TEST_CASE("sparse_decode and its relatives refuse what does not fit", "[kernels]
   const at::Tensor target = at::ones({3, 8});
   const at::Tensor scored = at::ones({3}, at::kBool);
   const auto loss = [&](const at::Tensor& t, const at::Tensor& s) {
-    return kernels::sparse_decode_loss(kept, W_O, b, t, s, 1.0);
+    return kernels::sparse_decode_loss(kept, W_O, b, t, s, 1.0, Selection::kPositive);
   };
   const auto backward = [&](const at::Tensor& grad_y) {
-    return kernels::sparse_decode_backward(kept, W_O, grad_y, Selection::kPositive);
+    return kernels::sparse_decode_backward(kept, grad_y, 5);
   };
   REQUIRE_NOTHROW(kernels::sparse_decode(kept, W_O, b));
   REQUIRE_NOTHROW(loss(target, scored));
@@ -58,6 +58,9 @@ TEST_CASE("sparse_decode and its relatives refuse what does not fit", "[kernels]
   REQUIRE_THROWS_AS(loss(target, at::ones({4}, at::kBool)), ShapeError);
   REQUIRE_THROWS_AS(loss(target, at::ones({3})), ShapeError);
   REQUIRE_THROWS_WITH(backward(at::ones({8, 3}).t()), Catch::Contains("grad_y_PD"));
+  REQUIRE_THROWS_WITH(backward(at::ones({4, 8})), Catch::Contains("expected [3, 8]"));
+  REQUIRE_THROWS_WITH(kernels::sparse_decode_backward(kept, target, 1),
+                      Catch::Contains("head_PK holds 1"));
   REQUIRE_THROWS_AS(kernels::scatter_kept(kept.value_PK, kept.head_PK, 1), ShapeError);
 }
 
