@@ -1,6 +1,7 @@
 #include "emulation/grid.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,14 @@ cudaError_t last_error = cudaSuccess;
 uint64_t random_state = 1;
 int64_t num_launches = 0;
 int64_t num_threads = 0;
+
+/// A kernel's last launch.
+struct LastLaunch {
+  int64_t number = 0;
+  std::vector<int64_t> accesses;  // of each block
+};
+
+std::map<std::string, LastLaunch> last_launches;  // by __PRETTY_FUNCTION__
 
 struct Grid {
   Place place;
@@ -159,6 +168,16 @@ Counts counts() {
   return {num_launches, num_threads, num_accesses()};
 }
 
+std::vector<int64_t> accesses_of_blocks(const std::string& kernel) {
+  LastLaunch last;
+  for (const auto& [function, launch] : last_launches) {
+    if (launch.number > last.number && kernel_name(function).rfind(kernel, 0) == 0) {
+      last = launch;
+    }
+  }
+  return last.accesses;
+}
+
 void enter_kernel(const char* function) {
   grid.kernel = function;
 }
@@ -185,10 +204,14 @@ void run_grid(const Place& place,
   block.num_threads = static_cast<unsigned>(threads_of_block.count());
   block.first_of_grid = block.number + 1;
   threads.resize(std::max<size_t>(threads.size(), block.num_threads));
+  std::vector<int64_t> accesses(count);
   for (uint64_t n = 0; n < count; ++n) {
+    const int64_t before = num_accesses();
     begin_block_memory(dynamic_bytes);
     run_block(block_at(n));
+    accesses[n] = num_accesses() - before;
   }
+  last_launches[grid.kernel == nullptr ? "" : grid.kernel] = {num_launches, std::move(accesses)};
 }
 
 }  // namespace lorsa::emulation

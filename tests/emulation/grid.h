@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "toolkit/vector_types.h"
 
@@ -40,6 +41,10 @@ struct Counts {
 };
 
 [[nodiscard]] Counts counts();
+
+/// Accesses of each block, in no order, in the last launch of the kernel whose name (as
+/// kernel_name() gives it) begins so.
+[[nodiscard]] std::vector<int64_t> accesses_of_blocks(const std::string& kernel);
 
 // What translated sources and toolkit/ call.
 

@@ -1,8 +1,12 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "contract/samples.h"
 #include "emulation/emulated_cuda.h"
 #include "emulation/grid.h"
+#include "emulation/memory.h"
 #include "support/test.h"
 
 // What only concerns the CUDA kernels, emulated.
@@ -33,6 +37,27 @@ TEST_CASE("emulated CUDA and the CPU keep the same heads", "[emulation][top_k]")
   const kernels::TopK ours = kernels::top_k_heads(z, norm, 64, Selection::kPositive);
   REQUIRE(at::equal(ours.head_PK, host.head_PK));
   REQUIRE(at::equal(ours.value_PK, host.value_PK));
+}
+
+TEST_CASE("a head that acts everywhere makes no block of the decode's backward longer",
+          "[emulation][decode]") {
+  if (!emulation::accesses_are_checked()) {
+    SUCCEED("in this build accesses are not counted");
+    return;
+  }
+  DecodeSample sample({4096, 64, 4, 16}, at::kFloat, at::kCPU, 75);
+  sample.kept.head_PK.select(1, 0).fill_(7);
+  const at::Tensor grad_y = normal({4096, 16}, 76, at::kFloat, at::kCPU);
+  const EmulatedCuda device;
+  REQUIRE(kernels::sparse_decode_backward(sample.kept, grad_y, 64).grad_W_O_HD.defined());
+  // 16,384 entries in parts of 1,024. Values are not 0, so that all blocks have work; a block's
+  // accesses grow with its entries.
+  const std::vector<int64_t> accesses = emulation::accesses_of_blocks("grad_W_O_kernel<");
+  REQUIRE(accesses.size() == 16);
+  const double mean =
+      static_cast<double>(std::accumulate(accesses.begin(), accesses.end(), int64_t{0})) /
+      static_cast<double>(accesses.size());
+  REQUIRE(static_cast<double>(*std::max_element(accesses.begin(), accesses.end())) <= 4 * mean);
 }
 
 TEST_CASE("adam_step_ emulated rounds the parameter into a bfloat16 copy", "[emulation][adam]") {
