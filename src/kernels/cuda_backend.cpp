@@ -50,13 +50,23 @@ at::ScalarType sum_dtype(at::ScalarType dtype) {
   return dtype == at::kBFloat16 ? at::kFloat : dtype;
 }
 
-[[noreturn]] void throw_invalid(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t index) {
-  const int64_t p = index / z_PH.size(1);
-  const int64_t h = index % z_PH.size(1);
-  throw Error(
-      formatted("top_k_heads: the score of position {}, head {} is not a number >= 0: z = {}, norm "
-                "of W_O's row = {}",
-                p, h, z_PH[p][h].item<double>(), norm_H[h].item<double>()));
+/// TopK::first_invalid of the entry that lies at `position` and `head`, int64 [1] on the device,
+/// where `found`, bool [1].
+at::Tensor invalid_score(const at::Tensor& z_PH,
+                         const at::Tensor& norm_H,
+                         const at::Tensor& position,
+                         const at::Tensor& head,
+                         const at::Tensor& found) {
+  const at::Tensor z = z_PH.index_select(0, position).index_select(1, head).view({1});
+  return at::cat({position.masked_fill(found.logical_not(), -1).to(at::kDouble),
+                  head.to(at::kDouble), z.to(at::kDouble),
+                  norm_H.index_select(0, head).to(at::kDouble)});
+}
+
+/// Of no positions.
+TopK none_kept(const at::Tensor& z_PH, int64_t k) {
+  return {at::empty({0, k}, z_PH.options()), at::empty({0, k}, z_PH.options().dtype(at::kInt)),
+          at::full({4}, -1.0, z_PH.options().dtype(at::kDouble))};
 }
 
 /// For what the kernel does not take: double, very wide rows, a large k. A stable sort keeps the
@@ -67,13 +77,19 @@ TopK top_k_by_sort(const at::Tensor& z_PH,
                    Selection selection) {
   const at::Tensor activation = selection == Selection::kSigned ? z_PH : z_PH.clamp_min(0);
   const at::Tensor score = activation.abs().to(norm_H.scalar_type()) * norm_H;
-  const at::Tensor invalid = score.ge(0).logical_not();
-  if (invalid.any().item<bool>()) {
-    throw_invalid(z_PH, norm_H, invalid.view(-1).nonzero()[0].item<int64_t>());
-  }
+  // argmax takes the first of equals.
+  const auto first = [](const at::Tensor& is_one) {
+    return is_one.to(at::kByte).argmax().view({1});
+  };
+  at::Tensor invalid_PH = score.ge(0).logical_not_();
+  const at::Tensor invalid_P = invalid_PH.any(1);
+  const at::Tensor position = first(invalid_P);
+  const at::Tensor head = first(invalid_PH.index_select(0, position));
+  invalid_PH.reset();
   const at::Tensor order = std::get<1>(score.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
   const at::Tensor head_PK = order.slice(1, 0, k);
-  return {activation.gather(1, head_PK), head_PK.to(at::kInt).contiguous()};
+  return {activation.gather(1, head_PK), head_PK.to(at::kInt).contiguous(),
+          invalid_score(z_PH, norm_H, position, head, invalid_P.any().view({1}))};
 }
 
 template <typename T>
@@ -90,10 +106,10 @@ TopK top_k_by_kernel(const at::Tensor& z_PH,
                     pointer<T>(kept.value_PK), pointer<int32_t>(kept.head_PK),
                     pointer<unsigned long long>(first_invalid), current_stream(z_PH)),
         "top_k_heads");
-  const int64_t invalid = first_invalid.item<int64_t>();
-  if (invalid != kNone) {
-    throw_invalid(z_PH, norm_H, invalid);
-  }
+  const at::Tensor found = first_invalid != kNone;
+  const at::Tensor place = first_invalid * found;
+  kept.first_invalid = invalid_score(z_PH, norm_H, place.floor_divide(shape.heads),
+                                     place.remainder(shape.heads), found);
   return kept;
 }
 
@@ -110,6 +126,9 @@ namespace on_cuda {
 
 TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
   const c10::cuda::CUDAGuard guard(z_PH.device());
+  if (z_PH.size(0) == 0) {
+    return none_kept(z_PH, k);
+  }
   if (z_PH.scalar_type() == at::kDouble || k > kTopKMaxK || z_PH.size(1) > kTopKMaxHeads) {
     return top_k_by_sort(z_PH, norm_H, k, selection);
   }

@@ -12,7 +12,11 @@ namespace lorsa::kernels {
 /// cuda_backend.cpp, part of liblorsa_cuda.so, implements them over src/kernels/cuda and exports
 /// them as "lorsa_cuda_kernels".
 struct CudaBackend {
-  decltype(&kernels::top_k_heads) top_k_heads;
+  /// As with ScoreCheck::kLater; first_invalid is always defined.
+  TopK (*top_k_heads)(const at::Tensor& z_PH,
+                      const at::Tensor& norm_H,
+                      int64_t k,
+                      Selection selection);
   decltype(&kernels::sparse_decode) sparse_decode;
   decltype(&kernels::sparse_decode_loss) sparse_decode_loss;
   decltype(&kernels::sparse_decode_backward) sparse_decode_backward;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <utility>
 
 #include "kernels/checks.h"
 #include "kernels/cuda_backend.h"
@@ -17,6 +18,13 @@ namespace {
 
 // A row of 2304 heads takes about a microsecond: less than this many scores is not worth a thread.
 constexpr int64_t kGrainScores = 32768;
+
+[[noreturn]] void throw_invalid(int64_t position, int64_t head, double z, double norm) {
+  throw Error(
+      formatted("top_k_heads: the score of position {}, head {} is not a number >= 0: z = {}, norm "
+                "of W_O's row = {}",
+                position, head, z, norm));
+}
 
 template <typename T>
 TopK top_k_cpu(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
@@ -41,17 +49,30 @@ TopK top_k_cpu(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Sele
   if (invalid != kNone) {
     const int64_t p = invalid / shape.heads;
     const int64_t h = invalid % shape.heads;
-    throw Error(
-        formatted("top_k_heads: the score of position {}, head {} is not a number >= 0: z = {}, "
-                  "norm of W_O's row = {}",
-                  p, h, z[p * shape.z_stride + h], norm[h]));
+    throw_invalid(p, h, double{z[p * shape.z_stride + h]}, double{norm[h]});
   }
   return kept;
 }
 
 }  // namespace
 
-TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Selection selection) {
+void check_scores(const at::Tensor& first_invalid) {
+  if (!first_invalid.defined()) {
+    return;
+  }
+  const at::Tensor host = first_invalid.cpu().contiguous();
+  const double* found = host.const_data_ptr<double>();
+  if (found[0] >= 0) {
+    throw_invalid(static_cast<int64_t>(found[0]), static_cast<int64_t>(found[1]), found[2],
+                  found[3]);
+  }
+}
+
+TopK top_k_heads(const at::Tensor& z_PH,
+                 const at::Tensor& norm_H,
+                 int64_t k,
+                 Selection selection,
+                 ScoreCheck check) {
   const PartTimer timer(Part::kTopK);
   check_floating(z_PH, "z_PH");
   LORSA_CHECK(z_PH.dim() == 2, ShapeError, "z_PH has shape {}, expected [P, H]", z_PH.sizes());
@@ -63,10 +84,14 @@ TopK top_k_heads(const at::Tensor& z_PH, const at::Tensor& norm_H, int64_t k, Se
               "the heads of z_PH are strided by {}; call contiguous() first", z_PH.stride(1));
   check_tensor(norm_H, "norm_H", {heads}, sum_dtype(z_PH.scalar_type()), z_PH.device());
   if (runs_on_device(z_PH)) {
-    return cuda_backend().top_k_heads(z_PH, norm_H, k, selection);
+    TopK kept = cuda_backend().top_k_heads(z_PH, norm_H, k, selection);
+    if (check == ScoreCheck::kNow) {
+      check_scores(std::exchange(kept.first_invalid, {}));
+    }
+    return kept;
   }
   if (rounds_on_cpu(z_PH)) {
-    TopK kept = top_k_heads(z_PH.to(at::kFloat), norm_H, k, selection);
+    TopK kept = top_k_heads(z_PH.to(at::kFloat), norm_H, k, selection, check);
     kept.value_PK = kept.value_PK.to(at::kBFloat16);  // exact: they are z's own values
     return kept;
   }

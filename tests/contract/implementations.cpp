@@ -50,7 +50,7 @@ Implementation public_implementation(std::string name,
   result.name = std::move(name);
   result.device = device;
   result.dtypes = std::move(dtypes);
-  result.top_k = poisoned(kernels::top_k_heads);
+  result.top_k = poisoned([](const auto&... of) { return kernels::top_k_heads(of...); });
   result.decode = poisoned(kernels::sparse_decode);
   result.decode_loss = poisoned(kernels::sparse_decode_loss);
   result.decode_backward = poisoned(kernels::sparse_decode_backward);

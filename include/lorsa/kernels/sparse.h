@@ -14,7 +14,12 @@ namespace lorsa::kernels {
 struct TopK {
   at::Tensor value_PK;
   at::Tensor head_PK;
+  at::Tensor first_invalid = {};  ///< for check_scores(), with ScoreCheck::kLater on a device
 };
+
+/// When a score that is no number becomes an Error: before top_k_heads() returns, or, so that
+/// nobody waits for a device, once check_scores() is called. On the CPU always at once.
+enum class ScoreCheck { kNow, kLater };
 
 /// Keeps the k best-scored heads of every position and returns their activations.
 ///
@@ -25,11 +30,17 @@ struct TopK {
 ///           activation 0.
 /// Gradient  none recorded. An entry of kPositive with activation 0 counts as not kept.
 /// Throws    ShapeError if shapes differ or k is outside [1, H]; a NaN in z (or a NaN score: an
-///           infinite z against norm 0) is an Error naming position and head.
+///           infinite z against norm 0) is an Error naming position and head. With kLater rows
+///           that have one keep k different heads all the same.
 [[nodiscard]] LORSA_API TopK top_k_heads(const at::Tensor& z_PH,
                                          const at::Tensor& norm_H,
                                          int64_t k,
-                                         Selection selection);
+                                         Selection selection,
+                                         ScoreCheck check = ScoreCheck::kNow);
+
+/// Throws the Error of top_k_heads() if TopK::first_invalid tells of one: float64 [4], the position
+/// (-1: all are numbers), the head, its z and its norm. Undefined: nothing to throw.
+LORSA_API void check_scores(const at::Tensor& first_invalid);
 
 /// y = sum_k value_PK W_O[head_PK] + b_D, [P, D]. Sums in the order of K. b_D may be undefined.
 ///

@@ -11,7 +11,7 @@ namespace lorsa::kernels::cuda {
 /// Shapes   z_PH rows of stride shape.z_stride, norm_H [H] float, value_PK and head_PK dense.
 /// Invalid  a NaN (or negative) score lowers *first_invalid, a device number that holds its maximum
 ///          before the call, to the entry's index p*H + h; the outputs of that row then mean
-///          nothing.
+///          nothing, but its heads are K different ones in [0, H).
 /// Grid     one block of 1024 threads per row; 9 KiB of shared memory; any alignment.
 /// Returns  cudaErrorInvalidValue past kTopKMaxHeads or kTopKMaxK.
 template <typename T>
