@@ -29,6 +29,10 @@ struct DecodeTask {
   const StepOptions& options;
 };
 
+/// The most kept heads of a position that a device gathers rows of W_O for; past them products over
+/// all heads, forwards and backwards, take less time.
+[[nodiscard]] int64_t most_gathered_heads(const DictionaryShape& shape, bool in_bfloat16);
+
 /// Activations, loss, penalty, auxiliary loss and their gradients: fills `result` but for the
 /// gradients of what makes z, and returns the gradient of z.
 [[nodiscard]] ZGradient decode(const DecodeTask& task, StepResult& result);

@@ -9,6 +9,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "kernels/product.h"
 #include "lorsa/core/error.h"
 #include "model/selection.h"
@@ -68,24 +70,36 @@ at::Tensor log_threshold_gradient(const DecodeTask& task,
 
 }  // namespace
 
+DenseLoss dense_loss(const at::Tensor& a_PH, const at::Tensor& W_O_HD, const Aim& aim) {
+  at::Tensor error_PD = kernels::product_of_sums(a_PH, W_O_HD);
+  if (aim.b_D.defined()) {
+    error_PD.add_(aim.b_D);
+  }
+  error_PD.sub_(aim.target_PD).mul_(aim.scored_P.unsqueeze(1));
+  DenseLoss loss;
+  loss.squared_error = error_PD.square().sum(at::kDouble);
+  const at::Tensor d_y_PD = error_PD.mul_(2.0 * aim.grad_scale);
+  loss.grad_y_PD = d_y_PD.to(W_O_HD.scalar_type());
+  loss.grad_W_O_HD = kernels::product_of_sums(a_PH.t(), loss.grad_y_PD);
+  loss.grad_b_D = d_y_PD.sum(0);
+  return loss;
+}
+
 at::Tensor decode_dense(const DecodeTask& task, const at::Tensor& norm_H, StepResult& result) {
   const DictionaryWeights& w = task.weights;
   const at::Tensor a_PH = dense_activations(task.shape, w, task.z_PH, norm_H);
-  const at::Tensor scored_P1 = task.scored_P.unsqueeze(1);
-  const at::Tensor error_PD =
-      (kernels::product_of_sums(a_PH, w.W_O) + w.b_D - task.target_PD) * scored_P1;
-  result.squared_error = error_PD.square().sum(at::kDouble);
-  const at::Tensor d_y_PD = error_PD * (2.0 * task.options.grad_scale);
-  const at::Tensor as_operand_PD = d_y_PD.to(w.W_O.scalar_type());
-  result.gradients.W_O = kernels::product_of_sums(a_PH.t(), as_operand_PD);
-  result.gradients.b_D = d_y_PD.sum(0);
-  at::Tensor d_a_PH = kernels::product_of_sums(as_operand_PD, w.W_O.t());
+  DenseLoss loss =
+      dense_loss(a_PH, w.W_O, {w.b_D, task.target_PD, task.scored_P, task.options.grad_scale});
+  result.squared_error = std::move(loss.squared_error);
+  result.gradients.W_O = std::move(loss.grad_W_O_HD);
+  result.gradients.b_D = std::move(loss.grad_b_D);
+  at::Tensor d_a_PH = kernels::product_of_sums(loss.grad_y_PD, w.W_O.t());
   add_penalty(task, norm_H, a_PH, result, d_a_PH);
   if (task.shape.activation == Activation::kJumpRelu) {
     result.gradients.log_threshold = log_threshold_gradient(task, norm_H, d_a_PH);
   }
   const at::Tensor acts_PH = a_PH > 0;
-  const at::Tensor counted_PH = acts_PH.logical_and(scored_P1);
+  const at::Tensor counted_PH = acts_PH.logical_and(task.scored_P.unsqueeze(1));
   result.num_active = counted_PH.sum();
   result.active_H = counted_PH.any(0);
   return d_a_PH.mul_(acts_PH).to(task.z_PH.scalar_type());

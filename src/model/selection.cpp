@@ -52,11 +52,13 @@ at::Tensor batch_top_k(const at::Tensor& z_PH,
 }
 
 /// The entries other than 0 of every row of a_PH, which are at least 0, best score first.
-kernels::TopK sparse_rows(const at::Tensor& a_PH, const at::Tensor& norm_H) {
+kernels::TopK sparse_rows(const at::Tensor& a_PH,
+                          const at::Tensor& norm_H,
+                          kernels::ScoreCheck check) {
   const int64_t most =
       a_PH.size(0) == 0 ? 0 : (a_PH > 0).sum(at::IntArrayRef{1}).max().item<int64_t>();
   return kernels::top_k_heads(a_PH, norm_H, std::max<int64_t>(most, 1),
-                              kernels::Selection::kPositive);
+                              kernels::Selection::kPositive, check);
 }
 
 }  // namespace
@@ -97,19 +99,20 @@ kernels::TopK keep_heads(const DictionaryShape& shape,
                          const at::Tensor& z_PH,
                          const at::Tensor& norm_H,
                          int64_t top_k,
-                         const at::Tensor& eligible_P) {
+                         const at::Tensor& eligible_P,
+                         kernels::ScoreCheck check) {
   switch (shape.activation) {
     case Activation::kTopK:
-      return kernels::top_k_heads(z_PH, norm_H, top_k, kernels::Selection::kPositive);
+      return kernels::top_k_heads(z_PH, norm_H, top_k, kernels::Selection::kPositive, check);
     case Activation::kTopKSigned:
-      return kernels::top_k_heads(z_PH, norm_H, top_k, kernels::Selection::kSigned);
+      return kernels::top_k_heads(z_PH, norm_H, top_k, kernels::Selection::kSigned, check);
     case Activation::kBatchTopK: {
       const int64_t k = top_k * num_eligible(z_PH, eligible_P);
-      return sparse_rows(batch_top_k(z_PH, norm_H, eligible_P, k), norm_H);
+      return sparse_rows(batch_top_k(z_PH, norm_H, eligible_P, k), norm_H, check);
     }
     case Activation::kRelu:
     case Activation::kJumpRelu:
-      return sparse_rows(dense_activations(shape, weights, z_PH, norm_H), norm_H);
+      return sparse_rows(dense_activations(shape, weights, z_PH, norm_H), norm_H, check);
   }
   throw Error("unknown activation");
 }

@@ -27,7 +27,7 @@ namespace lorsa::model {
                                      int64_t k);
 
 /// What a batch keeps, as the kernels take it: rows of the most heads that a position keeps, the
-/// rest of a row activation 0.
+/// rest of a row activation 0. Waits for the device, but for the two kinds of topk with kLater.
 ///
 /// batchtopk keeps the top_k * positions best scores of the eligible positions together (Bussmann
 /// et al. 2024); equal scores: the earlier position, then the lower head.
@@ -36,6 +36,7 @@ namespace lorsa::model {
                                        const at::Tensor& z_PH,
                                        const at::Tensor& norm_H,
                                        int64_t top_k,
-                                       const at::Tensor& eligible_P);
+                                       const at::Tensor& eligible_P,
+                                       kernels::ScoreCheck check = kernels::ScoreCheck::kNow);
 
 }  // namespace lorsa::model

@@ -1,8 +1,11 @@
 #include <ATen/ATen.h>
 
+#include <limits>
+
 #include "emulation/emulated_cuda.h"
 #include "emulation/grid.h"
 #include "lorsa/core/error.h"
+#include "model/decoding.h"
 #include "support/lorsa_oracle.h"
 #include "support/test.h"
 
@@ -24,13 +27,17 @@ struct Case {
   PenaltyKind penalty = PenaltyKind::kNone;
   bool auxiliary = false;
   model::StepOptions::Qk qk = model::StepOptions::Qk::kTrain;
+  int64_t top_k = 9;
 };
+
+/// Past what a device gathers.
+constexpr int64_t kManyHeads = 24;
 
 std::string name_of(const Case& c) {
   return formatted(
-      "{}, activation {}, qk_norm {}, virtual keys {}, penalty {}, AuxK {}, frozen QK {}", c.kind,
-      static_cast<int>(c.activation), c.qk_norm, c.virtual_keys, static_cast<int>(c.penalty),
-      c.auxiliary, c.qk == model::StepOptions::Qk::kFreeze);
+      "{}, activation {}, qk_norm {}, virtual keys {}, penalty {}, AuxK {}, frozen QK {}, K {}",
+      c.kind, static_cast<int>(c.activation), c.qk_norm, c.virtual_keys,
+      static_cast<int>(c.penalty), c.auxiliary, c.qk == model::StepOptions::Qk::kFreeze, c.top_k);
 }
 
 std::vector<Case> all_cases() {
@@ -46,6 +53,9 @@ std::vector<Case> all_cases() {
     if (sparse) {
       cases.push_back({.activation = activation, .auxiliary = true});
       cases.push_back({.kind = "sae", .activation = activation, .auxiliary = true});
+      cases.push_back({.activation = activation, .auxiliary = true, .top_k = kManyHeads});
+      cases.push_back(
+          {.kind = "sae", .activation = activation, .auxiliary = true, .top_k = kManyHeads});
     }
   }
   cases.push_back({.kind = "transcoder"});
@@ -63,7 +73,7 @@ model::DictionaryShape shape_of(const Case& c) {
   shape.kind = c.kind;
   shape.d_model = 36;
   shape.num_ov_heads = 256;
-  shape.top_k = 9;
+  shape.top_k = c.top_k;
   shape.activation = c.activation;
   if (c.kind == "lorsa") {
     shape.num_qk_heads = 4;
@@ -99,7 +109,8 @@ struct Problem {
     options.qk = c.qk;
     options.threshold = model::StepOptions::Threshold::kMeasure;
     if (c.auxiliary) {
-      options.auxiliary = {5, 0.3, at::arange(100, 140)};
+      // As many as there are to be kept by products.
+      options.auxiliary = {c.top_k, 0.3, at::arange(100, 140)};
     }
   }
 
@@ -141,6 +152,35 @@ TEST_CASE("a training step on the CUDA path has the gradients of the CPU's", "[e
     for (const auto& [name, gradient] : exact.gradients.named()) {
       INFO(name);
       CHECK(distance(ours.gradients.at(name), *gradient) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("the number of kept heads decides whether a device gathers", "[emulation][step]") {
+  const int64_t most = model::most_gathered_heads(shape_of({}), /*in_bfloat16=*/false);
+  CHECK(most >= Case{}.top_k);
+  CHECK(most < kManyHeads);
+  model::DictionaryShape llama;
+  llama.d_model = 4096;
+  llama.num_ov_heads = 32768;
+  CHECK(model::most_gathered_heads(llama, /*in_bfloat16=*/true) == 211);
+}
+
+TEST_CASE("a score that is no number makes the loss none, and is an error when it is asked for",
+          "[emulation][step]") {
+  for (const int64_t top_k : {int64_t{9}, kManyHeads}) {
+    for (const auto activation : {Activation::kTopK, Activation::kTopKSigned}) {
+      Problem problem({.kind = "sae", .activation = activation, .top_k = top_k});
+      problem.x_BTD[1][3].fill_(std::numeric_limits<double>::quiet_NaN());
+      REQUIRE_THROWS_WITH(problem.step(), Catch::Contains("position 22, head 0"));
+      const emulation::EmulatedCuda device;
+      const model::StepResult step = problem.step();
+      CHECK(step.squared_error.isnan().item<bool>());
+      CHECK_THROWS_WITH(kernels::check_scores(step.kept.first_invalid),
+                        Catch::Contains("position 22, head 0"));
+      const at::Tensor head_PK = std::get<0>(step.kept.head_PK.sort(1));
+      CHECK(head_PK.ge(0).logical_and(head_PK.lt(256)).all().item<bool>());
+      CHECK(head_PK.diff().gt(0).all().item<bool>());
     }
   }
 }
