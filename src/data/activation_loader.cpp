@@ -36,9 +36,9 @@ void check_options(const LoaderOptions& options) {
               "loader: rank: expected below {}, found {}", options.world_size, options.rank);
 }
 
-std::array<const at::Tensor*, 6> tensors_of(const Batch& batch) {
-  return {&batch.input_BTD, &batch.target_BTD, &batch.tokens_BT,
-          &batch.scored_BT, &batch.heldout_B,  &batch.document_B};
+std::array<const at::Tensor*, 8> tensors_of(const Batch& batch) {
+  return {&batch.input_BTD, &batch.target_BTD, &batch.input_scale_BT, &batch.target_scale_BT,
+          &batch.tokens_BT, &batch.scored_BT,  &batch.heldout_B,      &batch.document_B};
 }
 
 /// Memory of batches that the consumer is done with: fresh memory costs a page fault every 4 KiB,
@@ -46,7 +46,7 @@ std::array<const at::Tensor*, 6> tensors_of(const Batch& batch) {
 class BatchPool {
  public:
   /// A batch for read_into(): one that nobody else holds any more, or a new one.
-  Batch take(const CacheReader& reader, int64_t num_rows) {
+  Batch take(const CacheReader& reader, int64_t num_rows, BatchForm form) {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (Batch& batch : lent_) {
       if (is_free(batch)) {
@@ -56,7 +56,7 @@ class BatchPool {
         return found;
       }
     }
-    return reader.make_batch(num_rows, BatchMemory::kPageable);
+    return reader.make_batch(num_rows, BatchMemory::kPageable, form);
   }
 
   /// Remembers a batch that is handed out.
@@ -144,9 +144,9 @@ struct ActivationLoader::Impl {
       // LibTorch gives pinned memory out again once copies out of it are done: the pool, which does
       // not know of copies, would refill it before.
       Batch result = options.pin_memory
-                         ? reader.make_batch(options.batch_rows, BatchMemory::kPinned)
-                         : pool.take(reader, options.batch_rows);
-      reader.read_into(rows_of_batch(batch), result, options.absent_targets);
+                         ? reader.make_batch(options.batch_rows, BatchMemory::kPinned, options.form)
+                         : pool.take(reader, options.batch_rows, options.form);
+      reader.read_into(rows_of_batch(batch), result, options.form);
       if (options.pin_memory && result.target_BTD.defined()) {
         result.target_BTD = result.target_BTD.pin_memory();  // as it is if it is pinned already
       }

@@ -79,17 +79,24 @@ struct CacheReader::Impl {
     }
   }
 
-  [[nodiscard]] Batch make_batch(int64_t count, BatchMemory memory) const {
+  [[nodiscard]] Batch make_batch(int64_t count, BatchMemory memory, BatchForm form) const {
     const int64_t length = manifest.context_length;
     const auto make = [&](at::IntArrayRef shape, at::ScalarType dtype) {
       return at::empty(shape, at::dtype(dtype).pinned_memory(memory == BatchMemory::kPinned));
     };
     const at::ScalarType stored = scalar_type(manifest.dtype);
-    const at::ScalarType seen = stored == at::kChar ? at::kFloat : stored;
+    const bool scales = stored == at::kChar && form == BatchForm::kStored;
+    const at::ScalarType seen = stored == at::kChar && !scales ? at::kFloat : stored;
+    const auto make_activations = [&](at::Tensor& values_BTD, at::Tensor& scale_BT) {
+      values_BTD = make({count, length, manifest.d_model}, seen);
+      if (scales) {
+        scale_BT = make({count, length}, at::kFloat);
+      }
+    };
     Batch batch;
-    batch.input_BTD = make({count, length, manifest.d_model}, seen);
+    make_activations(batch.input_BTD, batch.input_scale_BT);
     if (manifest.store == StoreMode::kInputAndTarget) {
-      batch.target_BTD = make({count, length, manifest.d_model}, seen);
+      make_activations(batch.target_BTD, batch.target_scale_BT);
     }
     batch.tokens_BT = make({count, length}, at::kInt);
     batch.scored_BT = make({count, length}, at::kBool);
@@ -123,9 +130,9 @@ struct CacheReader::Impl {
                       index < files.size() ? files[index] : opened,
                       row - first_row[index],
                       !checked[at_row].load(std::memory_order_relaxed)};
-    read_activation(place, kInput, kInputScale, kInputSum, batch.input_BTD);
+    read_activation(place, kInput, kInputSum, batch.input_BTD, batch.input_scale_BT);
     if (manifest.store == StoreMode::kInputAndTarget) {
-      read_activation(place, kTarget, kTargetScale, kTargetSum, batch.target_BTD);
+      read_activation(place, kTarget, kTargetSum, batch.target_BTD, batch.target_scale_BT);
     }
     read_labels(place, batch);
     checked[at_row].store(true, std::memory_order_relaxed);
@@ -140,9 +147,9 @@ struct CacheReader::Impl {
 
   void read_activation(const Place& place,
                        ShardPart part,
-                       ShardPart scale_part,
                        RowSum which,
-                       const at::Tensor& values_BTD) const {
+                       const at::Tensor& values_BTD,
+                       const at::Tensor& scale_BT) const {
     std::optional<io::Xxh3> hash;
     if (place.check) {
       hash.emplace();
@@ -155,8 +162,12 @@ struct CacheReader::Impl {
       }
     };
     char* data = row_data(values_BTD, place.slot);
+    const ShardPart scale_part = part == kInput ? kInputScale : kTargetScale;
     if (manifest.dtype != StoreDtype::kInt8) {
       read(part, data);
+    } else if (scale_BT.defined()) {
+      read(part, data);
+      read(scale_part, row_data(scale_BT, place.slot));
     } else {
       const auto length = static_cast<size_t>(manifest.context_length);
       const auto width = static_cast<size_t>(manifest.d_model);
@@ -239,19 +250,18 @@ const std::vector<int64_t>& CacheReader::rows(Side side) const {
   return impl_->all_rows;
 }
 
-Batch CacheReader::make_batch(int64_t num_rows, BatchMemory memory) const {
-  return impl_->make_batch(num_rows, memory);
+Batch CacheReader::make_batch(int64_t num_rows, BatchMemory memory, BatchForm form) const {
+  return impl_->make_batch(num_rows, memory, form);
 }
 
 Batch CacheReader::read(const std::vector<int64_t>& rows) const {
-  Batch batch = impl_->make_batch(static_cast<int64_t>(rows.size()), BatchMemory::kPageable);
-  read_into(rows, batch);
+  Batch batch = impl_->make_batch(static_cast<int64_t>(rows.size()), BatchMemory::kPageable,
+                                  BatchForm::kReady);
+  read_into(rows, batch, BatchForm::kReady);
   return batch;
 }
 
-void CacheReader::read_into(const std::vector<int64_t>& rows,
-                            Batch& batch,
-                            AbsentTargets absent) const {
+void CacheReader::read_into(const std::vector<int64_t>& rows, Batch& batch, BatchForm form) const {
   LORSA_CHECK(batch.tokens_BT.size(0) == static_cast<int64_t>(rows.size()), ShapeError,
               "batch: expected {} rows, found {}", rows.size(), batch.tokens_BT.size(0));
   for (const int64_t row : rows) {
@@ -263,7 +273,7 @@ void CacheReader::read_into(const std::vector<int64_t>& rows,
   for (size_t slot = 0; slot < rows.size(); ++slot) {
     impl_->read_row(rows[slot], static_cast<int64_t>(slot), batch);
   }
-  if (impl_->manifest.store == StoreMode::kInput && absent == AbsentTargets::kRecompute) {
+  if (impl_->manifest.store == StoreMode::kInput && form == BatchForm::kReady) {
     batch.target_BTD = kernels::mhsa_forward(*impl_->attention, batch.input_BTD.to(at::kFloat));
   }
 }

@@ -14,6 +14,10 @@ constexpr int64_t kRecomputedPositions = 8192;
 
 }  // namespace
 
+int64_t recomputed_sequences(int64_t context_length) {
+  return std::max<int64_t>(kRecomputedPositions / context_length, 1);
+}
+
 BatchQueue::BatchQueue(const Parts& parts) : parts_(parts), position_(parts.loader.position()) {
   const data::Manifest& manifest = parts_.cache.manifest();
   input_scale_ = data::normalization_scale(manifest.input_stats, manifest.d_model);
@@ -33,9 +37,9 @@ void BatchQueue::fetch() {
     return parts_.copies != nullptr && host.defined() ? parts_.copies->begin(host) : host;
   };
   Fetched next;
-  next.target_BTD = begun(batch.target_BTD);
+  next.target = {begun(batch.target_BTD), begun(batch.target_scale_BT)};
   if (parts_.reads_input || !batch.target_BTD.defined()) {
-    next.input_BTD = begun(batch.input_BTD);
+    next.input = {begun(batch.input_BTD), begun(batch.input_scale_BT)};
   }
   next.scored_BT = begun(batch.scored_BT);
   next.own_scored = batch.scored_BT.sum().item<int64_t>();
@@ -56,16 +60,17 @@ TrainingBatch BatchQueue::take() {
   const Fetched next = *std::exchange(fetched_, std::nullopt);
   position_ = next.position;
   if (parts_.copies != nullptr) {
-    std::vector<at::Tensor> copies = {next.input_BTD, next.target_BTD, next.scored_BT};
+    std::vector<at::Tensor> copies = {next.input.values_BTD, next.input.scale_BT,
+                                      next.target.values_BTD, next.target.scale_BT, next.scored_BT};
     std::erase_if(copies, [](const at::Tensor& copy) { return !copy.defined(); });
     parts_.copies->join(copies);
   }
-  const at::Tensor target_BTD =
-      next.target_BTD.defined() ? next.target_BTD : recomputed(next.input_BTD);
+  const Activations target =
+      next.target.values_BTD.defined() ? next.target : Activations{recomputed(next.input), {}};
   TrainingBatch out;
-  out.target_BTD = scaled(target_BTD, target_scale_);
+  out.target_BTD = target.times(target_scale_);
   if (parts_.reads_input) {
-    out.input_BTD = scaled(next.input_BTD, input_scale_);
+    out.input_BTD = next.input.times(input_scale_);
   }
   out.scored_BT = next.scored_BT;
   const at::Tensor deviation_BT = (out.target_BTD - target_mean_D_).square_().sum(-1);
@@ -85,20 +90,30 @@ double BatchQueue::take_wait_s() {
   return std::exchange(wait_s_, 0.0);
 }
 
-at::Tensor BatchQueue::scaled(const at::Tensor& stored_BTD, double scale) const {
-  at::Tensor full_BTD = stored_BTD.to(at::kFloat);
-  // What is stored in float32 is the loader's still.
-  return full_BTD.is_same(stored_BTD) ? full_BTD * scale : full_BTD.mul_(scale);
+BatchQueue::Activations BatchQueue::Activations::rows(int64_t first, int64_t count) const {
+  return {values_BTD.narrow(0, first, count),
+          scale_BT.defined() ? scale_BT.narrow(0, first, count) : scale_BT};
 }
 
-at::Tensor BatchQueue::recomputed(const at::Tensor& input_BTD) const {
-  const int64_t rows = input_BTD.size(0);
-  const int64_t part = std::max<int64_t>(kRecomputedPositions / input_BTD.size(1), 1);
+at::Tensor BatchQueue::Activations::times(double factor) const {
+  at::Tensor full_BTD = values_BTD.to(at::kFloat);
+  if (full_BTD.is_same(values_BTD)) {
+    return full_BTD * factor;  // what is float32 is the loader's still
+  }
+  if (scale_BT.defined()) {
+    full_BTD.mul_(scale_BT.unsqueeze(2));
+  }
+  return full_BTD.mul_(factor);
+}
+
+at::Tensor BatchQueue::recomputed(const Activations& input) const {
+  const at::Tensor& input_BTD = input.values_BTD;
+  const int64_t part = recomputed_sequences(input_BTD.size(1));
   at::Tensor target_BTD = at::empty(input_BTD.sizes(), input_BTD.options().dtype(at::kFloat));
-  for (int64_t begin = 0; begin < rows; begin += part) {
-    const int64_t size = std::min(part, rows - begin);
+  for (int64_t begin = 0; begin < input_BTD.size(0); begin += part) {
+    const int64_t size = std::min(part, input_BTD.size(0) - begin);
     target_BTD.narrow(0, begin, size)
-        .copy_(kernels::mhsa_forward(*attention_, input_BTD.narrow(0, begin, size).to(at::kFloat)));
+        .copy_(kernels::mhsa_forward(*attention_, input.rows(begin, size).times(1.0)));
   }
   return target_BTD;
 }

@@ -13,6 +13,9 @@
 
 namespace lorsa::train {
 
+/// Sequences of T positions whose targets are recomputed at a time.
+[[nodiscard]] int64_t recomputed_sequences(int64_t context_length);
+
 /// A loader's batches as steps take them: on the device, scaled, counted over all ranks.
 ///
 /// With copies beside the device's work a batch crosses once, as it is stored; all else is computed
@@ -50,15 +53,25 @@ class BatchQueue {
   [[nodiscard]] double take_wait_s();
 
  private:
+  /// Values as a data::Batch has them.
+  struct Activations {
+    at::Tensor values_BTD;
+    at::Tensor scale_BT;  ///< of int8
+
+    [[nodiscard]] Activations rows(int64_t first, int64_t count) const;
+    /// In float32 times `factor`.
+    [[nodiscard]] at::Tensor times(double factor) const;
+  };
+
   struct Fetched {
-    at::Tensor input_BTD, target_BTD, scored_BT;  ///< with copies theirs
+    Activations input, target;  ///< with copies theirs
+    at::Tensor scored_BT;
     int64_t own_scored = 0;
     std::optional<int64_t> num_scored;  ///< of all ranks
     int64_t position = 0;
   };
 
-  [[nodiscard]] at::Tensor scaled(const at::Tensor& stored_BTD, double scale) const;
-  [[nodiscard]] at::Tensor recomputed(const at::Tensor& input_BTD) const;
+  [[nodiscard]] at::Tensor recomputed(const Activations& input) const;
 
   Parts parts_;
   double input_scale_;

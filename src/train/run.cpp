@@ -85,7 +85,7 @@ data::LoaderOptions loader_options(const RunConfig::Data& settings,
   const bool on_cuda = communicator.device().is_cuda();
   options.num_threads = reader_threads_for(settings, communicator.device());
   options.pin_memory = on_cuda;
-  options.absent_targets = on_cuda ? data::AbsentTargets::kLeave : data::AbsentTargets::kRecompute;
+  options.form = on_cuda ? data::BatchForm::kStored : data::BatchForm::kReady;
   return options;
 }
 

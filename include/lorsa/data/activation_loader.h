@@ -19,7 +19,7 @@ struct LoaderOptions {
   int64_t depth = 3;       ///< batches read ahead
   int64_t num_threads = 1;
   bool pin_memory = false;  ///< batches in page-locked memory, for copies to a CUDA device
-  AbsentTargets absent_targets = AbsentTargets::kRecompute;
+  BatchForm form = BatchForm::kReady;
 };
 
 /// Streams shuffled training rows out of a cache while the device computes.

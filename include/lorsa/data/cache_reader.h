@@ -20,6 +20,8 @@ namespace lorsa::data {
 struct Batch {
   at::Tensor input_BTD;
   at::Tensor target_BTD;  ///< recomputed in float32 from attention.safetensors for store: input
+  /// [n, T] float32, the factors of positions that are int8; undefined for other values.
+  at::Tensor input_scale_BT, target_scale_BT;
   at::Tensor tokens_BT;
   at::Tensor scored_BT;
   at::Tensor heldout_B;
@@ -32,8 +34,9 @@ enum class Side { kTraining, kHeldout, kAll };
 /// kPinned: page-locked, for copies to a CUDA device.
 enum class BatchMemory { kPageable, kPinned };
 
-/// The targets of a cache with store: input: kRecompute on the CPU, or kLeave undefined.
-enum class AbsentTargets { kRecompute, kLeave };
+/// Activations as a Batch describes them, or as they lie on the disk, for a device that does the
+/// rest: int8 beside its scales, targets that the cache does not hold undefined.
+enum class BatchForm { kReady, kStored };
 
 /// Random access to the rows of a finished cache folder.
 ///
@@ -55,11 +58,9 @@ class LORSA_API CacheReader {
   /// The rows in the given order. Throws IoError or FormatError naming shard and row.
   [[nodiscard]] Batch read(const std::vector<int64_t>& rows) const;
   /// A batch that read_into() can fill with `num_rows` rows; values are not set.
-  [[nodiscard]] Batch make_batch(int64_t num_rows, BatchMemory memory) const;
-  /// read() into the memory of `batch`, made by make_batch() for as many rows.
-  void read_into(const std::vector<int64_t>& rows,
-                 Batch& batch,
-                 AbsentTargets absent = AbsentTargets::kRecompute) const;
+  [[nodiscard]] Batch make_batch(int64_t num_rows, BatchMemory memory, BatchForm form) const;
+  /// read() into the memory of `batch`, made by make_batch() for as many rows of this form.
+  void read_into(const std::vector<int64_t>& rows, Batch& batch, BatchForm form) const;
   /// The layer's own attention (attention.safetensors + the manifest's RoPE), float32 on the CPU.
   /// Throws ConfigError where the cached site is none.
   [[nodiscard]] const kernels::Mhsa& attention() const;

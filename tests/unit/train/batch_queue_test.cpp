@@ -84,7 +84,7 @@ class StubCopies final : public AsyncCopies {
 
   at::Tensor begin(const at::Tensor& host) override {
     const Flag flag(HostReads::in_copy);
-    if (host.is_floating_point()) {
+    if (host.scalar_type() != at::kBool) {
       HostReads::watch(host);
     }
     bytes += static_cast<int64_t>(host.nbytes());
@@ -137,7 +137,7 @@ struct Training {
     const data::CacheReader cache(folder);
     data::LoaderOptions options{.batch_rows = 2, .start_position = state.rows_seen};
     if (copies != nullptr) {
-      options.absent_targets = data::AbsentTargets::kLeave;
+      options.form = data::BatchForm::kStored;
     }
     data::ActivationLoader loader(cache, options);
     train::Learner::Settings settings;
@@ -199,6 +199,26 @@ TEST_CASE("a training stopped with a batch on its way goes on with that batch", 
   cut.run(dir / "cache", kSteps, &second);
   REQUIRE(cut.state.tokens_seen == kSteps * kStepTokens);
   REQUIRE(test::bitwise_equal(whole.dictionary.weights(), cut.dictionary.weights()));
+}
+
+TEST_CASE("int8 activations cross beside their scales", "[train]") {
+  for (const auto store : {data::StoreMode::kInputAndTarget, data::StoreMode::kInput}) {
+    const test::TempDir dir;
+    test::write_tiny_cache(dir / "cache", 30, Component::kAttention,
+                           {.dtype = data::StoreDtype::kInt8, .store = store});
+    Training training;
+    StubCopies copies(training.log);
+    {
+      const HostReads reads;
+      training.run(dir / "cache", kSteps, &copies);
+      CHECK(reads.counted() == 0);
+    }
+    const int64_t activations = store == data::StoreMode::kInput ? 1 : 2;
+    CHECK(copies.bytes == kSteps * kStepTokens * (activations * (kWidth + 4) + 1));
+    Training on_host;
+    on_host.run(dir / "cache", kSteps, nullptr);
+    REQUIRE(test::bitwise_equal(training.dictionary.weights(), on_host.dictionary.weights()));
+  }
 }
 
 TEST_CASE("targets that a cache does not hold are computed on the device", "[train]") {
