@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "kernels/shapes.h"
 #include "torch_private/fused_attention.h"
 
 namespace lorsa::kernels {
@@ -22,9 +23,8 @@ std::optional<FusedAttention> kernel_for(const at::Tensor& q, const at::Tensor& 
   const int64_t E = q.size(3);
   const int64_t G = v.size(3);
   const int64_t widest = std::max(E, G);
-  // 16-byte rows.
-  const int64_t step = 16 / static_cast<int64_t>(q.element_size());
-  if (!q.is_cuda() || q.scalar_type() == at::kDouble || E % step != 0 || G % step != 0) {
+  if (!q.is_cuda() || q.scalar_type() == at::kDouble ||
+      !fits_fused_attention(E, G, static_cast<int64_t>(q.element_size()))) {
     return std::nullopt;
   }
   if (q.scalar_type() == at::kFloat) {

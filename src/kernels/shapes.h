@@ -9,6 +9,15 @@ namespace lorsa::kernels {
 constexpr int64_t kTopKMaxHeads = 65536;
 constexpr int64_t kTopKMaxK = 1024;
 
+/// Entries of a part of the decode's sorted list, which one block adds.
+constexpr int64_t kDecodePart = 1024;
+
+/// Whether LibTorch's fused attention on CUDA takes these widths of queries and values: rows of 16
+/// bytes. It keeps no scores.
+constexpr bool fits_fused_attention(int64_t d_qk, int64_t group, int64_t value_bytes) {
+  return d_qk * value_bytes % 16 == 0 && group * value_bytes % 16 == 0;
+}
+
 /// Sizes of a top-k call. Row p of z starts at p * z_stride; all other arrays are dense.
 struct TopKShape {
   int64_t positions = 0;  ///< P

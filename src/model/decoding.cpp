@@ -175,7 +175,8 @@ at::Tensor ZGradient::dot_with(const at::Tensor& z_PH, int64_t num_qk_heads) con
 // On an H200, in bfloat16, for a token: the decode and its two gradients gather 3 K rows of W_O or
 // of the output's gradient, 3 * 2 K D bytes at 4.3 TB/s. Three products take 3 * 2 H D FLOP at 700
 // TFLOP/s, and 4 * 2 H bytes more: a is written and read twice, its gradient written. In float32
-// these are twice the bytes, at 50 TFLOP/s.
+// these are twice the bytes, at 50 TFLOP/s. Weights that fit into the device's cache are gathered
+// faster than this says, but then neither way takes long.
 int64_t most_gathered_heads(const DictionaryShape& shape, bool in_bfloat16) {
   constexpr double kBytesPerSecond = 4.3e12;
   const double bytes = in_bfloat16 ? 2.0 : 4.0;

@@ -7,6 +7,7 @@
 #include "lorsa/core/error.h"
 #include "lorsa/core/progress.h"
 #include "lorsa/model/step_cost.h"
+#include "train/batch_queue.h"
 
 namespace lorsa::train {
 namespace {
@@ -37,10 +38,10 @@ int64_t needed_bytes(const std::vector<Member>& members,
     const MemoryPlan plan =
         memory_of(members[i].train, shape_for(members[i].model, cache),
                   {rank_sequences, parts[i], T, device,
-                   computes_in_bfloat16(members[i].run.precision, device), stored_bytes(cache)});
+                   computes_in_bfloat16(members[i].run.precision, device), stored_form(cache)});
     kept += plan.weights + plan.moments;
     batch = std::max(batch, plan.batch);
-    most = std::max(most, plan.sums + plan.step + plan.libraries);
+    most = std::max(most, plan.passing());
   }
   return kept + batch + most;
 }
@@ -89,23 +90,61 @@ MemoryPlan memory_of(const RunConfig::Train& train,
   plan.weights = 4 * parameters + (batch.in_bfloat16 ? 2 * model::num_matrix_values(shape) : 0);
   plan.moments = 2 * 4 * parameters;
   const int64_t tensors = model::kind_info(shape.kind).reads == model::Hook::kOutput ? 1 : 2;
-  plan.batch = tensors * 4 * batch.rank_sequences * batch.positions * shape.d_model;
-  // The batch whose copies run beside the step, and the one before, whose memory is not free yet.
-  plan.batch += batch.device.is_cuda() ? plan.batch / 4 * batch.stored_bytes * 2 : 0;
+  const int64_t values = batch.rank_sequences * batch.positions * shape.d_model;
+  plan.batch = tensors * 4 * values;
+  plan.preparation = 4 * values;  // deviations from the mean
+  if (batch.device.is_cuda()) {
+    // The batch whose copies run beside the step, and the one before, whose memory is not free yet.
+    plan.batch += 2 * tensors * batch.stored.value_bytes * values + batch.stored.layer_bytes;
+    plan.preparation = std::max(plan.preparation, batch.stored.recompute_bytes) +
+                       (batch.stored.layer_bytes > 0 ? 4 * values : 0);
+    plan.libraries = kCudaWorkspaces;
+  }
   plan.sums = batch.sequences < batch.rank_sequences ? 4 * parameters : 0;
-  plan.step = model::step_bytes(shape, {.num_positions = batch.sequences * batch.positions,
-                                        .top_k = train.initial_k,
-                                        .aux_k = train.aux_k,
-                                        .on_cuda = batch.device.is_cuda(),
-                                        .in_bfloat16 = batch.in_bfloat16,
-                                        .trains_qk = train.freeze == Freeze::kNone,
-                                        .has_penalty = train.penalty != model::PenaltyKind::kNone});
-  plan.libraries = batch.device.is_cuda() ? kCudaWorkspaces : 0;
+  const int64_t step = model::step_bytes(
+      shape, {.num_positions = batch.sequences * batch.positions,
+              .context_length = batch.positions,
+              .top_k = train.initial_k,
+              .aux_k = train.aux_k,
+              .on_cuda = batch.device.is_cuda(),
+              .in_bfloat16 = batch.in_bfloat16,
+              .trains_qk = train.freeze == Freeze::kNone,
+              .has_penalty = train.penalty != model::PenaltyKind::kNone,
+              .measures_threshold = ends_as_jumprelu(train.final_activation, shape.activation)});
+  // All gradients, and what turns W_O's rows.
+  const int64_t optimizer =
+      4 * parameters + (train.unit_decoder ? 4 * shape.num_ov_heads * shape.d_model : 0);
+  plan.step = std::max(step, optimizer - plan.sums);
   return plan;
 }
 
-int64_t stored_bytes(const data::CacheReader& cache) {
-  return cache.manifest().dtype == data::StoreDtype::kBFloat16 ? 2 : 4;
+StoredForm stored_form(const data::CacheReader& cache) {
+  const data::Manifest& manifest = cache.manifest();
+  StoredForm form;
+  switch (manifest.dtype) {
+    case data::StoreDtype::kInt8:
+      form.value_bytes = 1;
+      break;
+    case data::StoreDtype::kBFloat16:
+      form.value_bytes = 2;
+      break;
+    case data::StoreDtype::kFloat32:
+      form.value_bytes = 4;
+      break;
+  }
+  if (manifest.store == data::StoreMode::kInput) {
+    const kernels::Mhsa& layer = cache.attention();
+    const int64_t own = layer.num_heads() * layer.head_width();
+    const int64_t keys = layer.num_kv_heads() * layer.head_width();
+    const int64_t D = layer.d_model();
+    form.layer_bytes = 4 * 2 * (own + keys) * D;
+    // Input and output, keys and values, queries and what attention gives in two layouts; keys and
+    // values of heads that share theirs for each.
+    form.recompute_bytes = 4 * recomputed_sequences(manifest.context_length) *
+                           manifest.context_length *
+                           (2 * D + 2 * keys + (own == keys ? 3 : 5) * own);
+  }
+  return form;
 }
 
 void check_host_memory(const std::vector<Member>& members,

@@ -2,6 +2,7 @@
 
 #include <c10/core/Device.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -14,15 +15,28 @@ namespace lorsa::train {
 /// Bytes of the tensors that one Lorsa's training holds; what a kernel takes for itself inside a
 /// call is part of `step` only where it is LibTorch's memory.
 struct MemoryPlan {
-  int64_t weights = 0;    ///< with their bfloat16 copies
-  int64_t moments = 0;    ///< Adam's
-  int64_t batch = 0;      ///< input and target of this rank's sequences, on CUDA also as stored
-  int64_t sums = 0;       ///< gradients of earlier micro-batches
-  int64_t step = 0;       ///< the most that forward and backward of a micro-batch hold at once
-  int64_t libraries = 0;  ///< workspaces of cuBLAS
+  int64_t weights = 0;      ///< with their bfloat16 copies
+  int64_t moments = 0;      ///< Adam's
+  int64_t batch = 0;        ///< input and target of this rank's sequences, on CUDA also as stored
+  int64_t preparation = 0;  ///< what makes them of what is stored, while there is no step
+  int64_t sums = 0;         ///< gradients of earlier micro-batches
+  int64_t step = 0;         ///< the most that a micro-batch or the optimizer holds at once
+  int64_t libraries = 0;    ///< workspaces of cuBLAS
 
-  [[nodiscard]] int64_t peak() const { return weights + moments + batch + sums + step + libraries; }
+  /// What there is only for a while.
+  [[nodiscard]] int64_t passing() const { return std::max(preparation, sums + step) + libraries; }
+
+  [[nodiscard]] int64_t peak() const { return weights + moments + batch + passing(); }
 };
+
+/// What a CUDA device makes of a cache's batches itself.
+struct StoredForm {
+  int64_t value_bytes = 0;      ///< of a stored value
+  int64_t layer_bytes = 0;      ///< of the layer that computes targets; 0 where they are stored
+  int64_t recompute_bytes = 0;  ///< while it does so for some sequences
+};
+
+[[nodiscard]] StoredForm stored_form(const data::CacheReader& cache);
 
 /// What is computed at a time, on what.
 struct MicroBatch {
@@ -31,11 +45,8 @@ struct MicroBatch {
   int64_t positions = 0;       ///< T
   c10::Device device = c10::kCPU;
   bool in_bfloat16 = false;
-  int64_t stored_bytes = 0;  ///< of a value of the batches that are copied to a CUDA device
+  StoredForm stored = {};
 };
-
-/// Of the values that batches of a cache are copied in.
-[[nodiscard]] int64_t stored_bytes(const data::CacheReader& cache);
 
 /// With model::step_bytes() for the step itself, checked against measured peaks
 /// (tests/unit/train/memory_test.cpp, tests/gpu). Exact to a few percent for topk and topk_signed;

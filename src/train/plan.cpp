@@ -29,7 +29,7 @@ std::string describe_plan(const RunConfig& config) {
   const MemoryPlan memory =
       memory_of(config.train, shape,
                 {config.data.batch_sequences, part, cache.manifest().context_length, device,
-                 in_bfloat16, stored_bytes(cache)});
+                 in_bfloat16, stored_form(cache)});
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<double>(count)); };
   const auto num_rows = static_cast<int64_t>(cache.rows(data::Side::kTraining).size());
   const int64_t steps = (config.train.tokens + batch_tokens - 1) / batch_tokens;
@@ -40,8 +40,7 @@ std::string describe_plan(const RunConfig& config) {
       << "memory         " << bytes(memory.peak()) << " of tensors at most on one rank, "
       << device_description(device) << ", " << (in_bfloat16 ? "bfloat16" : "float32")
       << ": weights " << bytes(memory.weights) << ", moments " << bytes(memory.moments)
-      << ", batch " << bytes(memory.batch) << ", step "
-      << bytes(memory.step + memory.sums + memory.libraries)
+      << ", batch " << bytes(memory.batch) << ", step " << bytes(memory.passing())
       << (memory.peak() > device_memory_bytes(device)
               ? formatted("; more than there is: {}", bytes(device_memory_bytes(device)))
               : "")

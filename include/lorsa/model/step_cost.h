@@ -9,13 +9,15 @@ namespace lorsa::model {
 
 /// What a training step's memory depends on beside the shape.
 struct StepSize {
-  int64_t num_positions = 0;  ///< P, of what is computed at a time
-  int64_t top_k = 0;          ///< the largest K of the training
+  int64_t num_positions = 0;   ///< P, of what is computed at a time
+  int64_t context_length = 0;  ///< T
+  int64_t top_k = 0;           ///< the largest K of the training
   int64_t aux_k = 0;
   bool on_cuda = false;
   bool in_bfloat16 = false;
   bool trains_qk = true;
   bool has_penalty = false;
+  bool measures_threshold = false;
 };
 
 /// Bytes of the largest set of tensors that live at one time in Dictionary::forward_backward().

@@ -7,9 +7,8 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kTile = 128;
-/// Entries of a part of the sorted list, which one block adds: a head that acts everywhere takes no
-/// longer than others. A multiple of kTile.
-constexpr int64_t kPart = 1024;
+/// A multiple of kTile: a head that acts everywhere takes no longer than others.
+constexpr int64_t kPart = kDecodePart;
 
 int64_t num_parts(DecodeShape shape) {
   return (shape.positions * shape.k + kPart - 1) / kPart;

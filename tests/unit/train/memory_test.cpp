@@ -1,7 +1,6 @@
 #include "train/memory.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
 #include <map>
@@ -9,6 +8,7 @@
 #include "lorsa/core/error.h"
 #include "lorsa/model/step_cost.h"
 #include "lorsa/train/learner.h"
+#include "support/counting_allocator.h"
 #include "support/lorsa_oracle.h"
 #include "support/test.h"
 #include "tiny_run.h"
@@ -17,46 +17,6 @@ using namespace lorsa;
 using model::Activation;
 
 namespace {
-
-/// Counts what tensors hold while it is LibTorch's CPU allocator.
-class CountingAllocator : public c10::Allocator {
- public:
-  CountingAllocator() : inner_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this, kPriority); }
-
-  ~CountingAllocator() override { c10::SetCPUAllocator(inner_, kPriority); }
-
-  c10::DataPtr allocate(size_t bytes) override {
-    auto* block = new Block{this, inner_->allocate(bytes), static_cast<int64_t>(bytes)};
-    held_ += block->bytes;
-    peak_ = std::max(peak_, held_);
-    return {block->memory.get(), block, &release, c10::kCPU};
-  }
-
-  void copy_data(void* to, const void* from, size_t bytes) const override {
-    default_copy_data(to, from, bytes);
-  }
-
-  [[nodiscard]] int64_t peak() const { return peak_; }
-
- private:
-  static constexpr uint8_t kPriority = 1;
-
-  struct Block {
-    CountingAllocator* owner;
-    c10::DataPtr memory;
-    int64_t bytes;
-  };
-
-  static void release(void* context) {
-    auto* block = static_cast<Block*>(context);
-    block->owner->held_ -= block->bytes;
-    delete block;
-  }
-
-  c10::Allocator* inner_;
-  int64_t held_ = 0;
-  int64_t peak_ = 0;
-};
 
 struct Case {
   const char* name;
@@ -79,6 +39,29 @@ const std::vector<Case> kCases = {
        c.train.k_anneal_tokens = c.train.tokens;
      }},
     {"batchtopk", [](train::RunConfig& c) { c.model.activation = Activation::kBatchTopK; }, 4, 0.2},
+    {"QK norm and virtual keys",
+     [](train::RunConfig& c) {
+       c.model.d_qk = 256;
+       c.model.num_virtual_keys = 2;
+     }},
+    {"AuxK",
+     [](train::RunConfig& c) {
+       c.train.aux_k = 64;
+       c.train.dead_after_tokens = 1;
+     }},
+    {"a decoder of fixed lengths, small batches",
+     [](train::RunConfig& c) {
+       c.model.num_ov_heads = 4096;
+       c.train.unit_decoder = true;
+     },
+     1},
+    {"a threshold",
+     [](train::RunConfig& c) {
+       c.model.num_ov_heads = 4096;
+       c.train.tokens = 1;
+       c.train.final_activation = train::FinalActivation::kJumpRelu;
+     },
+     4, 0.2},
     {"SAE", [](train::RunConfig& c) { c.model.kind = "sae"; }},
     {"SAE of many features",
      [](train::RunConfig& c) {
@@ -119,6 +102,8 @@ model::DictionaryShape shape_of(const train::RunConfig& config) {
   shape.d_qk = config.model.d_qk;
   shape.attn_scale = 8.0;
   shape.rope.rotary_dim = 32;
+  shape.qk_norm = config.model.num_virtual_keys > 0;
+  shape.num_virtual_keys = config.model.num_virtual_keys;
   return shape;
 }
 
@@ -127,13 +112,13 @@ constexpr int64_t kPositions = 128;
 
 /// The most that two steps of training hold at once.
 int64_t measured_peak(const train::RunConfig& config, int64_t micro_batch) {
-  const CountingAllocator allocator;
+  const test::CountingAllocator allocator;
   const std::unique_ptr<dist::Communicator> single = dist::make_communicator({});
   const model::DictionaryShape shape = shape_of(config);
   model::Dictionary dictionary(shape, test::random_weights(shape, at::kFloat));
   train::TrainerState state;
   state.optimizer = train::fresh_optimizer(dictionary.weights());
-  state.last_active_H = at::zeros({shape.num_ov_heads}, at::kLong);
+  state.last_active_H = at::full({shape.num_ov_heads}, -1, at::kLong);
   train::Learner learner({config.train, config.log}, {dictionary, state, *single, micro_batch});
   const auto step = [&] {
     train::TrainingBatch batch;
@@ -258,4 +243,27 @@ TEST_CASE("the plan counts the sort of all scores past the top-k kernel's limits
   CHECK(step(1 << 15, 1025, 0) - step(1 << 15, 1024, 0) > sorted / 2);
   CHECK(step(1 << 15, 64, 1025) - step(1 << 15, 64, 1024) > sorted / 2);
   CHECK(step(65537, 64, 0) - step(65536, 64, 0) > sorted);
+}
+
+TEST_CASE("the plan counts what a device makes of stored batches", "[train]") {
+  const test::TempDir dir;
+  test::write_tiny_cache(dir / "cache", 10, Component::kAttention,
+                         {.dtype = data::StoreDtype::kInt8, .store = data::StoreMode::kInput});
+  const train::StoredForm stored = train::stored_form(data::CacheReader(dir / "cache"));
+  CHECK(stored.value_bytes == 1);
+  // W_Q and W_O of three heads of 8, W_K and W_V of one, D 20.
+  CHECK(stored.layer_bytes == 4 * 2 * (3 + 1) * 8 * 20);
+  // 8,192 positions with at least their input, queries and output in float32.
+  CHECK(stored.recompute_bytes > 8192 * 4 * (20 + 24 + 20));
+  train::RunConfig config = base_config();
+  config.model.num_ov_heads = 64;
+  const train::MicroBatch batch{1 << 16, 1, 16, c10::Device(c10::kCUDA, 0), /*in_bfloat16=*/true,
+                                stored};
+  const train::MemoryPlan plan = train::memory_of(config.train, shape_of(config), batch);
+  const int64_t values = batch.rank_sequences * batch.positions * 192;
+  CHECK(plan.batch == 2 * values * (4 + 2 * 1) + stored.layer_bytes);
+  // Many short parts: deviations and targets of the whole batch are more than a step holds.
+  CHECK(plan.preparation >= 2 * 4 * values);
+  CHECK(plan.peak() ==
+        plan.weights + plan.moments + plan.batch + plan.preparation + plan.libraries);
 }
