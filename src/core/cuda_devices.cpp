@@ -5,6 +5,9 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <deque>
+#include <utility>
+
 #include "core/cuda_plugin.h"
 #include "lorsa/core/api.h"
 
@@ -71,10 +74,64 @@ std::unique_ptr<lorsa::AsyncCopies> copies(int device) {
   return std::make_unique<CopyStream>(device);
 }
 
+/// By events behind what the current stream is given.
+class EventClock final : public lorsa::DeviceClock {
+ public:
+  EventClock(int device, size_t num_parts)
+      : device_(static_cast<c10::DeviceIndex>(device)), seconds_(num_parts), last_(now()) {}
+
+  void lap(size_t part) override {
+    laps_.push_back({part, now()});
+    while (!laps_.empty() && laps_.front().end.query()) {
+      count_first();
+    }
+  }
+
+  std::vector<double> take() override {
+    if (!laps_.empty()) {
+      laps_.back().end.synchronize();
+    }
+    while (!laps_.empty()) {
+      count_first();
+    }
+    return std::exchange(seconds_, std::vector<double>(seconds_.size()));
+  }
+
+ private:
+  struct Lap {
+    size_t part;
+    at::cuda::CUDAEvent end;
+  };
+
+  [[nodiscard]] at::cuda::CUDAEvent now() const {
+    at::cuda::CUDAEvent event(cudaEventDefault);  // others keep no time
+    event.record(c10::cuda::getCurrentCUDAStream(device_));
+    return event;
+  }
+
+  /// The first lap, which the device has passed.
+  void count_first() {
+    Lap first = std::move(laps_.front());
+    laps_.pop_front();
+    constexpr double kMilliseconds = 1e-3;
+    seconds_[first.part] += kMilliseconds * last_.elapsed_time(first.end);
+    last_ = std::move(first.end);
+  }
+
+  c10::DeviceIndex device_;
+  std::vector<double> seconds_;
+  at::cuda::CUDAEvent last_;
+  std::deque<Lap> laps_;
+};
+
+std::unique_ptr<lorsa::DeviceClock> device_clock(int device, size_t num_parts) {
+  return std::make_unique<EventClock>(device, num_parts);
+}
+
 }  // namespace
 
 extern "C" {
 LORSA_API extern const lorsa::CudaDevices lorsa_cuda_devices;
-const lorsa::CudaDevices lorsa_cuda_devices = {count,         name,        memory_bytes,
-                                               tensor_memory, synchronize, copies};
+const lorsa::CudaDevices lorsa_cuda_devices = {count,       name,   memory_bytes, tensor_memory,
+                                               synchronize, copies, device_clock};
 }

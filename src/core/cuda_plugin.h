@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "core/device_clock.h"
 #include "lorsa/core/async_copies.h"
 #include "lorsa/core/device.h"
 
@@ -26,6 +27,7 @@ struct CudaDevices {
   TensorMemory (*tensor_memory)(int device);
   void (*synchronize)(int device);  ///< waits for all its work; throws what that threw
   std::unique_ptr<AsyncCopies> (*copies)(int device);
+  std::unique_ptr<DeviceClock> (*clock)(int device, size_t num_parts);
 };
 
 /// Throws as cuda_symbol().

@@ -9,8 +9,11 @@
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <utility>
 
+#include "core/clock.h"
 #include "core/cuda_plugin.h"
+#include "core/device_clock.h"
 #include "lorsa/core/error.h"
 #include "lorsa/core/log.h"
 #include "lorsa/core/progress.h"
@@ -55,6 +58,24 @@ std::string processor_name() {
   }
   return "unknown processor";
 }
+
+class WallClock final : public DeviceClock {
+ public:
+  explicit WallClock(size_t num_parts) : seconds_(num_parts) {}
+
+  void lap(size_t part) override {
+    const double before_s = std::exchange(last_s_, now_s());
+    seconds_[part] += last_s_ - before_s;
+  }
+
+  std::vector<double> take() override {
+    return std::exchange(seconds_, std::vector<double>(seconds_.size()));
+  }
+
+ private:
+  std::vector<double> seconds_;
+  double last_s_ = now_s();
+};
 
 }  // namespace
 
@@ -127,6 +148,13 @@ TensorMemory tensor_memory(c10::Device device) {
 
 std::unique_ptr<AsyncCopies> make_async_copies(c10::Device device) {
   return device.is_cuda() ? cuda_devices().copies(device.index()) : nullptr;
+}
+
+std::unique_ptr<DeviceClock> make_device_clock(c10::Device device, size_t num_parts) {
+  if (device.is_cuda()) {
+    return cuda_devices().clock(device.index(), num_parts);
+  }
+  return std::make_unique<WallClock>(num_parts);
 }
 
 void synchronize(c10::Device device) {

@@ -1,7 +1,12 @@
 #include <ATen/ATen.h>
 
+#include <chrono>
+
 #include "contract/implementations.h"
 #include "contract/samples.h"
+#include "core/clock.h"
+#include "core/device_clock.h"
+#include "lorsa/core/device.h"
 #include "support/test.h"
 
 // The contract suites on the CUDA kernels, and what only concerns them.
@@ -56,4 +61,29 @@ TEST_CASE("adam_step_ on CUDA rounds the parameter into a bfloat16 copy", "[gpu]
     kernels::adam_step_(parameter, at::randn({size}, options), first, second, {}, copy);
     REQUIRE(at::equal(copy, parameter.to(at::kBFloat16)));
   }
+}
+
+TEST_CASE("a device's clock gives each part its time, whenever the host asked for it", "[gpu]") {
+  const c10::Device device(c10::kCUDA, 0);
+  const at::Tensor a = at::randn({4096, 4096}, at::TensorOptions(device));
+  at::Tensor b = at::mm(a, a);
+  synchronize(device);
+  const auto begin = std::chrono::steady_clock::now();
+  const std::unique_ptr<DeviceClock> clock = make_device_clock(device, 3);
+  const auto work = [&](int products, size_t part) {
+    for (int i = 0; i < products; ++i) {
+      b = at::mm(a, a);
+    }
+    clock->lap(part);
+  };
+  work(20, 0);
+  work(5, 1);
+  work(0, 2);
+  work(20, 0);
+  const std::vector<double> seconds = clock->take();
+  CHECK(seconds[0] > 4 * seconds[1]);
+  CHECK(seconds[1] > 0.0);
+  CHECK(seconds[2] < seconds[1]);
+  CHECK(seconds[0] + seconds[1] + seconds[2] <= seconds_since(begin));
+  CHECK(clock->take()[0] == 0.0);
 }

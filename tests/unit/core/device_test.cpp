@@ -2,8 +2,12 @@
 
 #include <ATen/Parallel.h>
 
+#include <chrono>
+#include <thread>
+
 #include "capture_stderr.h"
 #include "core/cuda_plugin.h"
+#include "core/device_clock.h"
 #include "lorsa/core/error.h"
 #include "support/test.h"
 
@@ -68,6 +72,19 @@ TEST_CASE("the number of threads is set for a while and described", "[core]") {
   }
   CHECK(at::get_num_threads() == before);
   CHECK_THROWS_AS(lorsa::NumThreads(-1), lorsa::ConfigError);
+}
+
+TEST_CASE("a clock of the CPU gives each part the time since the lap before", "[core]") {
+  const auto clock = lorsa::make_device_clock(c10::kCPU, 2);
+  clock->lap(0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  clock->lap(1);
+  clock->lap(0);
+  const std::vector<double> seconds = clock->take();
+  REQUIRE(seconds.size() == 2);
+  CHECK(seconds[0] >= 0.0);
+  CHECK(seconds[1] >= 0.02);
+  CHECK(clock->take() == std::vector<double>{0.0, 0.0});
 }
 
 TEST_CASE("memory beyond the machine's is refused with what asks for it", "[core]") {
