@@ -3,13 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <span>
 #include <utility>
 
-#include "core/clock.h"
+#include "core/device_clock.h"
 #include "lorsa/core/device.h"
 #include "lorsa/core/error.h"
 #include "lorsa/io/json.h"
@@ -45,7 +44,10 @@ OptimizerState fresh_optimizer(const model::DictionaryWeights& weights) {
   return state;
 }
 
-Learner::Learner(const Settings& settings, Parts parts) : settings_(settings), parts_(parts) {
+Learner::Learner(const Settings& settings, Parts parts)
+    : settings_(settings),
+      parts_(parts),
+      clock_(make_device_clock(parts.communicator.device(), kNumParts)) {
   if (settings.in_bfloat16) {
     for (const model::WeightInfo& info : model::weight_table()) {
       const at::Tensor& weight = parts.dictionary.weights().*info.member;
@@ -56,16 +58,16 @@ Learner::Learner(const Settings& settings, Parts parts) : settings_(settings), p
   }
 }
 
+Learner::Learner(Learner&&) noexcept = default;
+Learner::~Learner() = default;
+
 double Learner::step(const TrainingBatch& batch, std::span<double> shared) {
-  const double start_s = now_s();
-  forget_dead_moments(batch);
-  Sums sums = compute(batch, shared);
-  const double computed_s = now_s();
+  clock_->lap(kBetweenSteps);
+  const at::Tensor dead = settings_.train.aux_k > 0 ? dead_heads() : at::Tensor();
+  forget_dead_moments(batch, dead);
+  Sums sums = compute(batch, options_for(batch, dead), shared);
   apply(sums, batch);
-  const double end_s = now_s();
-  times_.model_s += computed_s - start_s - sums.waited_s + sums.read_s;
-  times_.communication_s += sums.waited_s;
-  times_.optimizer_s += end_s - computed_s - sums.read_s;
+  clock_->lap(kOptimizer);
   return sums.squared_error * mean_scale(batch);
 }
 
@@ -73,20 +75,33 @@ at::Tensor Learner::silent_tokens_H() const {
   return parts_.state.tokens_seen - parts_.state.last_active_H;
 }
 
-void Learner::forget_dead_moments(const TrainingBatch& batch) {
-  const int64_t period = settings_.train.dead_after_tokens;
-  if (settings_.train.aux_k == 0) {
+at::Tensor Learner::dead_heads() {
+  const at::Tensor dead_H = silent_tokens_H() >= settings_.train.dead_after_tokens;
+  if (!num_dead_) {
+    num_dead_ = dead_H.sum().item<int64_t>();
+  }
+  // What nonzero() gives, but that has to ask the device how many there are.
+  return std::get<1>(dead_H.to(at::kByte).sort(/*stable=*/true, /*dim=*/0, /*descending=*/true))
+      .narrow(0, 0, *num_dead_);
+}
+
+void Learner::forget_dead_moments(const TrainingBatch& batch, const at::Tensor& dead_heads) {
+  if (!dead_heads.defined() || dead_heads.size(0) == 0) {
     return;
   }
-  const at::Tensor silent_H = silent_tokens_H();
-  const at::Tensor heads =
-      (silent_H >= period).logical_and(silent_H.remainder(period) < batch.num_tokens).nonzero();
+  // Of those that were found dead before, most keep theirs.
+  const at::Tensor forgets_n = silent_tokens_H()
+                                   .index_select(0, dead_heads)
+                                   .remainder(settings_.train.dead_after_tokens)
+                                   .lt(batch.num_tokens);
   OptimizerState& optimizer = parts_.state.optimizer;
   for (model::DictionaryWeights* moments : {&optimizer.first_moment, &optimizer.second_moment}) {
     for (const model::WeightInfo& info : model::weight_table()) {
       at::Tensor& moment = moments->*info.member;
       if (info.axis == model::HeadAxis::kOv && moment.defined()) {
-        moment.index_fill_(0, heads.view({-1}), 0.0);
+        at::Tensor rows = moment.index_select(0, dead_heads);
+        rows.masked_fill_(rows.dim() == 2 ? forgets_n.unsqueeze(1) : forgets_n, 0.0);
+        moment.index_copy_(0, dead_heads, rows);
       }
     }
   }
@@ -103,7 +118,8 @@ bool Learner::measures_threshold(const TrainingBatch& batch) const {
   return last || (late && state.optimizer.steps % kThresholdEvery == 0);
 }
 
-model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
+model::StepOptions Learner::options_for(const TrainingBatch& batch,
+                                        const at::Tensor& dead_heads) const {
   const TrainerState& state = parts_.state;
   const RunConfig::Train& train = settings_.train;
   const auto scored = static_cast<double>(std::max<int64_t>(batch.num_scored, 1));
@@ -120,8 +136,7 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
     options.bfloat16_weights = bfloat16_weights_;
   }
   if (train.aux_k > 0) {
-    const at::Tensor dead_H = silent_tokens_H() >= train.dead_after_tokens;
-    options.auxiliary = {train.aux_k, train.aux_coefficient, dead_H.nonzero().view({-1})};
+    options.auxiliary = {train.aux_k, train.aux_coefficient, dead_heads};
   }
   if (measures_threshold(batch)) {
     options.threshold = model::StepOptions::Threshold::kMeasure;
@@ -129,12 +144,13 @@ model::StepOptions Learner::options_for(const TrainingBatch& batch) const {
   return options;
 }
 
-Learner::Sums Learner::compute(const TrainingBatch& batch, std::span<double> shared) {
+Learner::Sums Learner::compute(const TrainingBatch& batch,
+                               const model::StepOptions& options,
+                               std::span<double> shared) {
   const at::Tensor& input_BTD = parts_.dictionary.read_of(batch.input_BTD, batch.target_BTD);
   const int64_t rows = input_BTD.size(0);
   const int64_t part =
       parts_.micro_batch_sequences > 0 ? std::min(parts_.micro_batch_sequences, rows) : rows;
-  const model::StepOptions options = options_for(batch);
   Sums sums;
   std::vector<dist::Work> under_way;
   for (int64_t begin = 0; begin < rows; begin += part) {
@@ -167,19 +183,25 @@ Learner::Sums Learner::compute(const TrainingBatch& batch, std::span<double> sha
                    step.threshold * static_cast<double>(size) / static_cast<double>(rows),
                    step.num_active.to(at::kDouble)});
     sums.numbers = first ? numbers : sums.numbers.add_(numbers);
+    const at::Tensor& invalid = step.kept.first_invalid;
+    if (invalid.defined()) {
+      sums.first_invalid =
+          first ? invalid : at::where(sums.first_invalid[0] >= 0, sums.first_invalid, invalid);
+    }
     sums.active_H = first ? step.active_H : sums.active_H.logical_or(step.active_H);
   }
   sums.numbers = at::cat({sums.numbers, batch.squared_deviation.view({1})});
   if (parts_.communicator.world_size() == 1) {
+    clock_->lap(kModel);
     return sums;
   }
   sums.shared = shared;
   begin_sums(sums, under_way);
-  const double computed_s = now_s();
+  clock_->lap(kModel);
   for (dist::Work& work : under_way) {
     work.wait();
   }
-  sums.waited_s = now_s() - computed_s;
+  clock_->lap(kCommunication);
   unpack(sums);
   return sums;
 }
@@ -204,12 +226,25 @@ void Learner::unpack(Sums& sums) {
   sums.numbers = sums.numbers.narrow(0, 0, numbers);
 }
 
-double Learner::read(const std::vector<at::Tensor>& numbers, Sums& sums) const {
-  const double start_s = now_s();
+double Learner::read(Sums& sums, const TrainingBatch& batch) const {
+  const TrainerState& state = parts_.state;
+  const at::Tensor silent_H =
+      (state.tokens_seen + batch.num_tokens - state.last_active_H).masked_fill_(sums.active_H, 0);
+  const at::Tensor num_dead = silent_H.ge(settings_.train.dead_after_tokens).sum();
+  std::vector<at::Tensor> numbers = {sums.numbers, num_dead.to(at::kDouble).view({1})};
+  for (const auto& [name, gradient] : sums.gradients.named()) {
+    numbers.push_back(kernels::squared_norm(*gradient).view({1}));
+  }
+  if (sums.first_invalid.defined()) {
+    numbers.push_back(sums.first_invalid);
+  }
   const at::Tensor host = at::cat(numbers).cpu();
-  sums.read_s = now_s() - start_s;
-  const std::span<const double> value(host.const_data_ptr<double>(),
-                                      static_cast<size_t>(host.numel()));
+  std::span<const double> value(host.const_data_ptr<double>(), static_cast<size_t>(host.numel()));
+  if (sums.first_invalid.defined()) {
+    constexpr size_t kOfInvalid = 4;
+    value = value.first(value.size() - kOfInvalid);
+    kernels::check_scores(host.narrow(0, static_cast<int64_t>(value.size()), kOfInvalid));
+  }
   sums.squared_error = value[0];
   sums.penalty = value[1];
   sums.auxiliary_loss = value[2];
@@ -218,8 +253,9 @@ double Learner::read(const std::vector<at::Tensor>& numbers, Sums& sums) const {
   sums.squared_deviation = value[5];
   const auto shared = value.subspan(kNumbers, sums.shared.size());
   std::copy(shared.begin(), shared.end(), sums.shared.begin());
-  const auto squares = value.subspan(kNumbers + shared.size());
-  return std::accumulate(squares.begin(), squares.end(), 0.0);
+  sums.num_dead = std::llround(value[kNumbers + shared.size()]);
+  const auto squares = value.subspan(kNumbers + shared.size() + 1);
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
 }
 
 void Learner::apply(Sums& sums, const TrainingBatch& batch) {
@@ -229,12 +265,7 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
     at::Tensor& gradient = sums.gradients.W_O;
     gradient.addcmul_((gradient * W_O).sum(1, /*keepdim=*/true), W_O, -1.0);
   }
-  const auto gradients = sums.gradients.named();
-  std::vector<at::Tensor> numbers = {sums.numbers};
-  for (const auto& [name, gradient] : gradients) {
-    numbers.push_back(kernels::squared_norm(*gradient).view({1}));
-  }
-  const double norm = std::sqrt(read(numbers, sums));
+  const double norm = read(sums, batch);
   TrainerState& state = parts_.state;
   const RunConfig::Train& train = settings_.train;
   LORSA_CHECK(std::isfinite(sums.squared_error) && std::isfinite(norm), Error,
@@ -255,7 +286,7 @@ void Learner::apply(Sums& sums, const TrainingBatch& batch) {
   if (train.clip_norm > 0.0 && norm > train.clip_norm) {
     hyper.gradient_scale = train.clip_norm / norm;
   }
-  for (const auto& [name, gradient] : gradients) {
+  for (const auto& [name, gradient] : sums.gradients.named()) {
     // Decay is for what multiplies activations; biases, gains and thresholds are left alone.
     const bool decays = train.optimizer == Optimizer::kAdamW && model::weight_info(name).is_matrix;
     hyper.weight_decay = decays ? train.weight_decay : 0.0;
@@ -280,6 +311,7 @@ void Learner::account(const Sums& sums, const TrainingBatch& batch, double grad_
     state.threshold_count += 1;
   }
   state.tokens_seen += batch.num_tokens;
+  num_dead_ = sums.num_dead;
   MetricWindow& w = state.window;
   w.squared_error += sums.squared_error;
   w.squared_deviation += sums.squared_deviation;
@@ -300,6 +332,7 @@ std::string Learner::take_metrics(double data_wait_s, double elapsed_s) {
   const auto steps = static_cast<double>(std::max<int64_t>(w.steps, 1));
   const int64_t last_step = w.steps > 0 ? w.tokens / w.steps : 0;
   const at::Tensor silent_H = silent_tokens_H() >= settings_.log.dead_window_tokens;
+  const std::vector<double> seconds = clock_->take();
   io::Json line;
   line["tokens"] = state.tokens_seen;
   line["loss"] =
@@ -320,15 +353,14 @@ std::string Learner::take_metrics(double data_wait_s, double elapsed_s) {
   line["grad_norm"] = w.grad_norm / steps;
   line["tokens_per_s"] = elapsed_s > 0 ? static_cast<double>(w.tokens) / elapsed_s : 0.0;
   line["data_wait_s"] = data_wait_s;
-  line["model_s"] = times_.model_s;
-  line["communication_s"] = times_.communication_s;
-  line["optimizer_s"] = times_.optimizer_s;
+  line["model_s"] = seconds[kModel];
+  line["communication_s"] = seconds[kCommunication];
+  line["optimizer_s"] = seconds[kOptimizer];
   line["elapsed_s"] = state.train_seconds;
   if (parts_.communicator.device().is_cuda()) {
     line["gpu_memory_bytes"] = tensor_memory(parts_.communicator.device()).peak_bytes;
   }
   w = MetricWindow{};
-  times_ = StepTimes{};
   return line.dump();
 }
 

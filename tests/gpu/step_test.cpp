@@ -119,6 +119,7 @@ TEST_CASE("a training step on CUDA equals the CPU's in both precisions", "[gpu][
         model::DictionaryShape shape = shape_of(activation);
         shape.qk_norm = qk_norm;
         shape.num_virtual_keys = qk_norm ? 2 : 0;
+        shape.top_k = qk_norm ? 64 : 8;  // decoded by products, and gathered
         const model::DictionaryWeights weights = small_weights(shape);
         const Batch batch(2, 100, shape.d_model, at::kCPU);
         model::StepOptions options;

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +14,10 @@
 #include "lorsa/train/config.h"
 #include "lorsa/train/state.h"
 
+namespace lorsa {
+class DeviceClock;
+}
+
 namespace lorsa::train {
 
 /// One batch, scaled and on the device: this rank's rows of it.
@@ -21,13 +27,6 @@ struct TrainingBatch {
   at::Tensor squared_deviation;  ///< float64 []: this rank's scored targets from the cache's mean
   int64_t num_scored = 0;        ///< of all ranks
   int64_t num_tokens = 0;        ///< of all ranks
-};
-
-/// Where the time since the last line of metrics.jsonl went, in wall seconds.
-struct StepTimes {
-  double model_s = 0.0;          ///< forward and backward; with ranks the sums run beside it
-  double communication_s = 0.0;  ///< waiting for other ranks
-  double optimizer_s = 0.0;
 };
 
 /// One Lorsa in training: turns batches into steps.
@@ -52,6 +51,8 @@ class LORSA_API Learner {
   };
 
   Learner(const Settings& settings, Parts parts);
+  Learner(Learner&&) noexcept;
+  ~Learner();
 
   /// Forward, backward, reduce, finite?, clip, Adam, counters. Returns the batch's mean squared
   /// error. Throws Error, weights untouched by this step, if the loss or a gradient is not finite.
@@ -70,7 +71,8 @@ class LORSA_API Learner {
  private:
   /// Sums over the batch's parts and over ranks.
   struct Sums {
-    /// On the device, in the order of the six below and `shared`, which apply() reads in one copy.
+    /// On the device, in the order of the six below and `shared`, which read() copies at once with
+    /// others.
     at::Tensor numbers;
     double squared_error = 0.0;
     double penalty = 0.0;
@@ -79,27 +81,42 @@ class LORSA_API Learner {
     int64_t num_active = 0;
     double squared_deviation = 0.0;
     std::span<double> shared;  ///< the caller's, with several ranks
+    at::Tensor first_invalid;  ///< as kernels::TopK has it, of the first part that has one
+    int64_t num_dead = 0;      ///< heads that AuxK finds dead at the next step
     at::Tensor active_H;
     model::DictionaryWeights gradients;
-    double waited_s = 0.0;  ///< for other ranks, while gradients were summed
-    double read_s = 0.0;    ///< until the device had computed what apply() reads
   };
 
+  /// Of a step's time.
+  enum Part : size_t {
+    kBetweenSteps,
+    kModel,          ///< forward and backward; with ranks the sums run beside it
+    kCommunication,  ///< waiting for other ranks
+    kOptimizer,
+    kNumParts
+  };
+
+  /// The heads that AuxK reconstructs with, ascending. Waits for the device at the first step only:
+  /// how many there are is among the numbers of the step before.
+  [[nodiscard]] at::Tensor dead_heads();
   /// With AuxK: Adam's moments of a head become 0 when it is found dead, and again every
   /// dead_after_tokens while it is. Its second moments still hold the gradients of the time it
   /// died, often the first and largest ones, which keep AuxK's from moving it (docs/benchmarks.md).
-  void forget_dead_moments(const TrainingBatch& batch);
+  void forget_dead_moments(const TrainingBatch& batch, const at::Tensor& dead_heads);
   /// Tokens since each head acted.
   [[nodiscard]] at::Tensor silent_tokens_H() const;
-  [[nodiscard]] model::StepOptions options_for(const TrainingBatch& batch) const;
-  [[nodiscard]] Sums compute(const TrainingBatch& batch, std::span<double> shared);
+  [[nodiscard]] model::StepOptions options_for(const TrainingBatch& batch,
+                                               const at::Tensor& dead_heads) const;
+  [[nodiscard]] Sums compute(const TrainingBatch& batch,
+                             const model::StepOptions& options,
+                             std::span<double> shared);
   /// Numbers and active heads of all ranks, once the works have been waited for and unpack()
   /// called.
   void begin_sums(Sums& sums, std::vector<dist::Work>& under_way) const;
   static void unpack(Sums& sums);
-  /// One copy to the host: fills the sums from `numbers`, theirs and the squares of the gradients,
-  /// and returns the sum of those.
-  [[nodiscard]] double read(const std::vector<at::Tensor>& numbers, Sums& sums) const;
+  /// A step's one copy to the host: fills the sums' numbers and returns the norm of the gradients.
+  /// Throws where a score was no number.
+  [[nodiscard]] double read(Sums& sums, const TrainingBatch& batch) const;
   void apply(Sums& sums, const TrainingBatch& batch);
   void account(const Sums& sums, const TrainingBatch& batch, double grad_norm);
   [[nodiscard]] bool measures_threshold(const TrainingBatch& batch) const;
@@ -107,7 +124,8 @@ class LORSA_API Learner {
   Settings settings_;
   Parts parts_;
   model::DictionaryWeights bfloat16_weights_;  // undefined but for bfloat16 compute
-  StepTimes times_;
+  std::optional<int64_t> num_dead_;            // heads, once a step has counted them
+  std::unique_ptr<DeviceClock> clock_;
 };
 
 }  // namespace lorsa::train
