@@ -152,7 +152,7 @@ Learner::Sums Learner::compute(const TrainingBatch& batch,
   const int64_t part =
       parts_.micro_batch_sequences > 0 ? std::min(parts_.micro_batch_sequences, rows) : rows;
   Sums sums;
-  std::vector<dist::Work> under_way;
+  std::vector<UnderWay> under_way;
   for (int64_t begin = 0; begin < rows; begin += part) {
     const int64_t size = std::min(part, rows - begin);
     const bool last = begin + size == rows;
@@ -162,7 +162,7 @@ Learner::Sums Learner::compute(const TrainingBatch& batch,
         if (sums.gradients.at(name).defined()) {
           gradient.add_(sums.gradients.at(name));
         }
-        under_way.push_back(parts_.communicator.begin_all_reduce_sum(gradient));
+        under_way.push_back({name, parts_.communicator.begin_all_reduce_sum(gradient)});
       };
     }
     model::StepResult step = parts_.dictionary.forward_backward(
@@ -196,10 +196,13 @@ Learner::Sums Learner::compute(const TrainingBatch& batch,
     return sums;
   }
   sums.shared = shared;
-  begin_sums(sums, under_way);
+  under_way.push_back({"", begin_sums(sums)});
   clock_->lap(kModel);
-  for (dist::Work& work : under_way) {
-    work.wait();
+  for (UnderWay& sum : under_way) {
+    sum.work.wait();
+    if (!sum.gradient.empty()) {
+      measure(sum.gradient, sums);
+    }
   }
   clock_->lap(kCommunication);
   unpack(sums);
@@ -208,7 +211,7 @@ Learner::Sums Learner::compute(const TrainingBatch& batch,
 
 // One collective behind the gradients': each costs a wait of its own, and is waited for when the
 // device has nothing else to do.
-void Learner::begin_sums(Sums& sums, std::vector<dist::Work>& under_way) const {
+dist::Work Learner::begin_sums(Sums& sums) const {
   std::vector<at::Tensor> parts = {sums.numbers};
   for (const double number : sums.shared) {
     parts.push_back(at::full({1}, number, sums.numbers.options()));
@@ -216,7 +219,7 @@ void Learner::begin_sums(Sums& sums, std::vector<dist::Work>& under_way) const {
   // A head acted where its sum is above 0.
   parts.push_back(sums.active_H.to(at::kDouble));
   sums.numbers = at::cat(parts);
-  under_way.push_back(parts_.communicator.begin_all_reduce_sum(sums.numbers));
+  return parts_.communicator.begin_all_reduce_sum(sums.numbers);
 }
 
 void Learner::unpack(Sums& sums) {
@@ -226,6 +229,16 @@ void Learner::unpack(Sums& sums) {
   sums.numbers = sums.numbers.narrow(0, 0, numbers);
 }
 
+void Learner::measure(const std::string& name, Sums& sums) const {
+  at::Tensor& gradient = sums.gradients.at(name);
+  if (name == "W_O" && settings_.train.unit_decoder) {
+    // Only what turns the rows: their length is fixed (Bricken et al. 2023).
+    const at::Tensor& W_O = parts_.dictionary.weights().W_O;
+    gradient.addcmul_((gradient * W_O).sum(1, /*keepdim=*/true), W_O, -1.0);
+  }
+  sums.squares.at(name) = kernels::squared_norm(gradient).view({1});
+}
+
 double Learner::read(Sums& sums, const TrainingBatch& batch) const {
   const TrainerState& state = parts_.state;
   const at::Tensor silent_H =
@@ -233,7 +246,10 @@ double Learner::read(Sums& sums, const TrainingBatch& batch) const {
   const at::Tensor num_dead = silent_H.ge(settings_.train.dead_after_tokens).sum();
   std::vector<at::Tensor> numbers = {sums.numbers, num_dead.to(at::kDouble).view({1})};
   for (const auto& [name, gradient] : sums.gradients.named()) {
-    numbers.push_back(kernels::squared_norm(*gradient).view({1}));
+    if (!sums.squares.at(name).defined()) {
+      measure(name, sums);
+    }
+    numbers.push_back(sums.squares.at(name));
   }
   if (sums.first_invalid.defined()) {
     numbers.push_back(sums.first_invalid);
@@ -259,12 +275,6 @@ double Learner::read(Sums& sums, const TrainingBatch& batch) const {
 }
 
 void Learner::apply(Sums& sums, const TrainingBatch& batch) {
-  if (settings_.train.unit_decoder) {
-    // Only what turns the rows: their length is fixed (Bricken et al. 2023).
-    const at::Tensor& W_O = parts_.dictionary.weights().W_O;
-    at::Tensor& gradient = sums.gradients.W_O;
-    gradient.addcmul_((gradient * W_O).sum(1, /*keepdim=*/true), W_O, -1.0);
-  }
   const double norm = read(sums, batch);
   TrainerState& state = parts_.state;
   const RunConfig::Train& train = settings_.train;

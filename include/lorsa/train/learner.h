@@ -85,6 +85,13 @@ class LORSA_API Learner {
     int64_t num_dead = 0;      ///< heads that AuxK finds dead at the next step
     at::Tensor active_H;
     model::DictionaryWeights gradients;
+    model::DictionaryWeights squares;  ///< float64 [1] each, of the gradients that are measured
+  };
+
+  /// A sum over ranks.
+  struct UnderWay {
+    std::string gradient;  ///< empty: the small numbers
+    dist::Work work;
   };
 
   /// Of a step's time.
@@ -110,10 +117,12 @@ class LORSA_API Learner {
   [[nodiscard]] Sums compute(const TrainingBatch& batch,
                              const model::StepOptions& options,
                              std::span<double> shared);
-  /// Numbers and active heads of all ranks, once the works have been waited for and unpack()
-  /// called.
-  void begin_sums(Sums& sums, std::vector<dist::Work>& under_way) const;
+  /// Numbers and active heads of all ranks, once it has been waited for and unpack() called.
+  [[nodiscard]] dist::Work begin_sums(Sums& sums) const;
   static void unpack(Sums& sums);
+  /// Squares one gradient, with unit_decoder W_O's without what would change lengths. With ranks as
+  /// soon as it is summed, while those behind it are: the last has no product left beside it.
+  void measure(const std::string& name, Sums& sums) const;
   /// A step's one copy to the host: fills the sums' numbers and returns the norm of the gradients.
   /// Throws where a score was no number.
   [[nodiscard]] double read(Sums& sums, const TrainingBatch& batch) const;
