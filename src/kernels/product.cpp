@@ -14,6 +14,7 @@
 #include "kernels/part_timer.h"
 #include "kernels/product_panels.h"
 #include "kernels/rotation.h"
+#include "torch_private/whole_sums.h"
 
 namespace lorsa::kernels {
 namespace {
@@ -198,6 +199,7 @@ at::Tensor product_nt(const at::Tensor& x_PK,
     return product_nt(x_PK.to(at::kFloat), weight_NK.to(at::kFloat), bias_N).to(at::kBFloat16);
   }
   if (x_PK.scalar_type() == at::kBFloat16) {
+    const torch_private::WholeSums whole_sums;
     return bias_N.defined() ? at::addmm(bias_N.to(at::kBFloat16), x_PK, weight_NK.t())
                             : at::mm(x_PK, weight_NK.t());
   }

@@ -13,8 +13,8 @@
 // reaches 165 to 200 and oneDNN's own with a weight packed once a step 182 to 205 (P 1024 to 2048,
 // D 576 to 1024, N 2304 to 16384; AMD EPYC, 2026-11-24). Elsewhere they are LibTorch's.
 //
-// bfloat16 operands have their products summed in float32; results of product_nt are rounded (bias
-// in float32), gradients stay float32. On the CPU that is for checking: computed in float32.
+// bfloat16 operands have their products summed in float32; results of product_nt are rounded (on a
+// device the bias is rounded before it is added), gradients stay float32. On the CPU that is for checking: computed in float32.
 //
 // Bitwise the same for every thread count in float32 on the CPU, from 64 rows on.
 

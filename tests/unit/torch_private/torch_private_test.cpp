@@ -20,6 +20,7 @@
 #include "torch_private/one_thread_blas.h"
 #include "torch_private/out_of_memory.h"
 #include "torch_private/packed_linear.h"
+#include "torch_private/whole_sums.h"
 
 using namespace lorsa;
 
@@ -168,6 +169,22 @@ TEST_CASE("MKL_Set_Num_Threads_Local is there and held to one thread", "[torch]"
     const torch_private::OneThreadBlas one_thread;
     CHECK(MKL_Set_Num_Threads_Local(1) == 1);
   }
+}
+
+TEST_CASE("at::Context says how bfloat16 products are summed and takes it back", "[torch]") {
+  LORSA_SEE("whole_sums.h");
+  using Option = at::CuBLASReductionOption;
+  at::Context& context = at::globalContext();
+  for (const auto& [reduced, split] : {std::pair(true, true), {false, true}, {false, false}}) {
+    context.setAllowBF16ReductionCuBLAS(reduced, split);
+    const Option before = context.allowBF16ReductionCuBLAS();
+    {
+      const torch_private::WholeSums whole_sums;
+      CHECK(context.allowBF16ReductionCuBLAS() == Option::DisallowReducedPrecisionAllowSplitK);
+    }
+    CHECK(context.allowBF16ReductionCuBLAS() == before);
+  }
+  context.setAllowBF16ReductionCuBLAS(true);
 }
 
 TEST_CASE("c10d::TCPStore serves keys to clones of a connection and c10d::PrefixStore", "[torch]") {
