@@ -96,14 +96,11 @@ BatchQueue::Activations BatchQueue::Activations::rows(int64_t first, int64_t cou
 }
 
 at::Tensor BatchQueue::Activations::times(double factor) const {
-  at::Tensor full_BTD = values_BTD.to(at::kFloat);
-  if (full_BTD.is_same(values_BTD)) {
-    return full_BTD * factor;  // what is float32 is the loader's still
-  }
   if (scale_BT.defined()) {
-    full_BTD.mul_(scale_BT.unsqueeze(2));
+    return values_BTD.to(at::kFloat).mul_(scale_BT.unsqueeze(2)).mul_(factor);
   }
-  return full_BTD.mul_(factor);
+  // A tensor, so that the product is float32 and one pass.
+  return values_BTD * at::full({1}, factor, values_BTD.options().dtype(at::kFloat));
 }
 
 at::Tensor BatchQueue::recomputed(const Activations& input) const {
