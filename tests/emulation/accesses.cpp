@@ -174,6 +174,13 @@ void check_access(const void* pointer, size_t length, size_t alignment, Access a
   look_at_bytes(*region, address, length, access);
 }
 
+void forget_written(const void* pointer, size_t length) {
+  const auto address = reinterpret_cast<uintptr_t>(pointer);
+  const Region& region = *find_shared(address);
+  Byte* byte = region.bytes + (address - region.start);
+  std::for_each(byte, byte + length, [](Byte& one) { one.written = {}; });
+}
+
 int64_t num_accesses() {
   return accesses;
 }

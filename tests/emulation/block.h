@@ -10,6 +10,15 @@
 
 namespace lorsa::emulation {
 
+/// On its way into shared memory.
+struct AsyncCopy {
+  void* to = nullptr;
+  const void* from = nullptr;
+  size_t bytes = 0;
+  size_t zeros = 0;    ///< at the end, in place of what lies at `from`
+  unsigned group = 0;  ///< among those of its thread
+};
+
 struct Thread {
   enum class State { kRunnable, kAtBlockBarrier, kAtWarpMeeting, kDone };
 
@@ -20,6 +29,8 @@ struct Thread {
   uint64_t value = 0;
   uint64_t result = 0;
   unsigned num_warp_syncs = 0;
+  std::vector<AsyncCopy> copies;
+  unsigned num_copy_groups = 0;  ///< that it has closed
 };
 
 struct Block {

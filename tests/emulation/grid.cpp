@@ -27,6 +27,8 @@ cudaError_t last_error = cudaSuccess;
 uint64_t random_state = 1;
 int64_t num_launches = 0;
 int64_t num_threads = 0;
+// What cudaFuncSetAttribute() raises.
+size_t most_dynamic_bytes = kStaticShared;
 
 /// A kernel's last launch.
 struct LastLaunch {
@@ -90,6 +92,8 @@ void run_block(const dim3& index) {
   for (unsigned i = 0; i < block.num_threads; ++i) {
     threads[i].fiber.start(i, &thread_body);
     threads[i].num_warp_syncs = 0;
+    threads[i].copies.clear();
+    threads[i].num_copy_groups = 0;
     make_runnable(i);
   }
   num_threads += block.num_threads;
@@ -113,7 +117,7 @@ bool taken_by_a_device(const dim3& extent, const dim3& threads_of_block, size_t 
   return extent.count() > 0 && extent.x <= 0x7fffffffu && extent.y <= kMostBlocks &&
          extent.z <= kMostBlocks && threads_of_block.count() > 0 &&
          threads_of_block.count() <= Fiber::kMost && threads_of_block.z <= 64 &&
-         dynamic_bytes <= kMostDynamicShared;
+         dynamic_bytes <= most_dynamic_bytes;
 }
 
 }  // namespace
@@ -176,6 +180,11 @@ std::vector<int64_t> accesses_of_blocks(const std::string& kernel) {
     }
   }
   return last.accesses;
+}
+
+bool allow_dynamic_shared(size_t bytes) {
+  most_dynamic_bytes = std::max(most_dynamic_bytes, std::min(bytes, kMostDynamicShared));
+  return bytes <= kMostDynamicShared;
 }
 
 void enter_kernel(const char* function) {

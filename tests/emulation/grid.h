@@ -16,7 +16,7 @@
 //              a mask names and that do not come, come to another call or have returned
 //   memory     (memory.h) accesses beside buffers and shared variables, misaligned ones, shared
 //              memory that nobody has written, races
-//   launches   more than 48 KiB of static shared memory
+//   launches   more than 48 KiB of static shared memory, or of dynamic without leave
 //
 // Whether results depend on the order of threads is for the caller to compare: orders.h.
 //
@@ -64,6 +64,9 @@ void run_grid(const Place& place,
 
 /// At the start of a kernel, with its __PRETTY_FUNCTION__.
 void enter_kernel(const char* function);
+
+/// Lets launches that follow take so much; false: no device has it. Not told apart by kernel.
+bool allow_dynamic_shared(size_t bytes);
 
 struct Variable {
   const char* name = nullptr;
@@ -115,6 +118,18 @@ uint64_t meet_warp(
       },
       &result);
 }
+
+// Of the running thread: async_copies.cpp. Groups are counted from the last back.
+void copy_async(void* to, const void* from, size_t bytes, size_t zeros);
+void commit_copies();
+void wait_for_copies(unsigned groups);
+
+// By all lanes of a warp: tensor_cores.cpp.
+void load_transposed(const void* row, uint32_t (&tile)[4], const Place& place);
+void multiply_add(const uint32_t (&a)[4],
+                  const uint32_t (&b)[2],
+                  float (&sum)[4],
+                  const Place& place);
 
 using SourceLane = int (*)(int lane, int argument);
 

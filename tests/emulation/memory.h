@@ -36,6 +36,9 @@ void begin_block_memory(size_t dynamic_bytes);
 /// a multiple of `alignment`, a power of two.
 void check_access(const void* address, size_t bytes, size_t alignment, Access access);
 
+/// Shared memory counts as never written. Where accesses are looked at.
+void forget_written(const void* address, size_t bytes);
+
 /// Whether accesses are looked at in this build.
 [[nodiscard]] bool accesses_are_checked();
 [[nodiscard]] int64_t num_accesses();

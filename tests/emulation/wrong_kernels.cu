@@ -1,8 +1,10 @@
 // Kernels that are wrong on purpose, each in one way, and right ones beside them: what the
 // emulation finds (wrong_kernels_test.cpp).
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
 
 #include "emulation/wrong_kernels.h"
+#include "kernels/cuda/tensor_cores.cuh"
 
 namespace lorsa::emulation {
 namespace {
@@ -79,6 +81,45 @@ __global__ void running_sums(const float* in, float* out, bool last_barrier) {
     }
   }
   out[threadIdx.x] = sum;
+}
+
+/// A tile that arrives while the one before it is read; a thread reads what another has copied.
+__global__ void copied_ahead(const float* in, float* out, unsigned groups_left, bool barrier) {
+  __shared__ float tiles[2][32];
+  const unsigned i = threadIdx.x;
+  __pipeline_memcpy_async(&tiles[0][i], in + i, 4);
+  __pipeline_commit();
+  __pipeline_memcpy_async(&tiles[1][i], in + 32 + i, 4, i == 31 ? 4 : 0);
+  __pipeline_commit();
+  __pipeline_wait_prior(groups_left);
+  __syncthreads();
+  out[i] = tiles[0][31 - i];
+  __pipeline_wait_prior(0);
+  if (barrier) {
+    __syncthreads();
+  }
+  out[32 + i] = tiles[1][31 - i];
+}
+
+/// A tile of 0.0, 1.0 ... 63.0 in bfloat16, transposed, times itself; the others are 0.
+__global__ void tile_product(float* out, unsigned lanes, int words_apart) {
+  __shared__ __nv_bfloat16 tile[2][8][8];
+  for (unsigned i = threadIdx.x; i < 128; i += 32) {
+    tile[i / 64][i % 64 / 8][i % 8] = __float2bfloat16_rn(i < 64 ? static_cast<float>(i) : 0.0f);
+  }
+  __syncthreads();
+  uint32_t a[4];
+  uint32_t b[4] = {};
+  const unsigned lane = threadIdx.x;
+  kernels::cuda::load_transposed(&tile[lane < 8 ? 0 : 1][lane % 8][0] + 2 * words_apart, a);
+  if (lane < lanes) {
+    kernels::cuda::load_transposed(&tile[lane < 8 ? 0 : 1][lane % 8][0], b);
+  }
+  float sum[4] = {};
+  kernels::cuda::multiply_add(a, b[0], b[1], sum);
+  // Rows 8 to 15 are 0: 64 numbers.
+  out[lane / 4 * 8 + lane % 4 * 2] = sum[0] + sum[2];
+  out[lane / 4 * 8 + lane % 4 * 2 + 1] = sum[1] + sum[3];
 }
 
 // Meetings.
@@ -264,7 +305,7 @@ unsigned* ticket_in(float* out) {
 
 }  // namespace
 
-const Example kRight[7] = {
+const Example kRight[9] = {
     {"a tile behind a barrier",
      [](const float* in, float* out) { reversed<kCells><<<1, kCells>>>(in, out); }},
     {"shuffles and ballots of whole warps",
@@ -281,9 +322,13 @@ const Example kRight[7] = {
      }},
     {"a tile filled again behind a second barrier",
      [](const float* in, float* out) { running_sums<<<1, 32>>>(in, out, true); }},
+    {"tiles copied ahead",
+     [](const float* in, float* out) { copied_ahead<<<1, 32>>>(in, out, 1, true); }},
+    {"a product of tensor cores",
+     [](const float*, float* out) { tile_product<<<1, 32>>>(out, 32, 0); }},
 };
 
-const WrongExample kWrongMeetings[8] = {
+const WrongExample kWrongMeetings[10] = {
     {"a barrier that half of the block reaches",
      [](const float*, float*) { half_meets<<<1, kCells>>>(); }, "half_meets",
      "32 of the block's 64"},
@@ -305,9 +350,15 @@ const WrongExample kWrongMeetings[8] = {
      "lanes that the block does not have"},
     {"more than 48 KiB of shared memory",
      [](const float*, float*) { too_much_shared<<<1, 32>>>(); }, "too_much_shared", "80000 bytes"},
+    {"a tile that half of a warp loads",
+     [](const float*, float* out) { tile_product<<<1, 32>>>(out, 16, 0); }, "tile_product",
+     "different calls"},
+    {"a tile's row at no multiple of 16 bytes",
+     [](const float*, float* out) { tile_product<<<1, 32>>>(out, 32, 1); }, "tile_product",
+     "multiple of 16 bytes"},
 };
 
-const WrongExample kWrongAccesses[15] = {
+const WrongExample kWrongAccesses[17] = {
     {"a missing barrier", [](const float* in, float* out) { no_barrier<<<1, kCells>>>(in, out); },
      "no_barrier", "shared variable tile"},
     {"a tile filled again without a second barrier",
@@ -350,6 +401,12 @@ const WrongExample kWrongAccesses[15] = {
     {"a pack at no multiple of its size",
      [](const float* in, float* out) { misaligned<<<1, 1>>>(in, out); }, "misaligned",
      "bytes 4 to 19 of a buffer of 256: misaligned by 4"},
+    {"a copy that nobody waits for",
+     [](const float* in, float* out) { copied_ahead<<<1, 32>>>(in, out, 2, true); }, "copied_ahead",
+     "which no thread of the block has written"},
+    {"a copy that only its own thread waits for",
+     [](const float* in, float* out) { copied_ahead<<<1, 32>>>(in, out, 1, false); },
+     "copied_ahead", "shared variable tiles"},
 };
 
 const Example kOrderDependent[3] = {

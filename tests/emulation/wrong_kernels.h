@@ -15,7 +15,7 @@ struct Example {
 };
 
 /// What each of them computes is the same in every order.
-extern const Example kRight[7];
+extern const Example kRight[9];
 
 struct WrongExample {
   const char* mistake;
@@ -25,10 +25,10 @@ struct WrongExample {
 };
 
 /// Found by barriers and shuffles, in every build.
-extern const WrongExample kWrongMeetings[8];
+extern const WrongExample kWrongMeetings[10];
 
 /// Found by looking at accesses.
-extern const WrongExample kWrongAccesses[15];
+extern const WrongExample kWrongAccesses[17];
 
 /// Without a fault: results that depend on the order of threads.
 extern const Example kOrderDependent[3];

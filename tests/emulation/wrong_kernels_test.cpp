@@ -83,6 +83,11 @@ TEST_CASE("right kernels compute what they say", "[emulation]") {
   CHECK(run(kRight[4].launch)[14] == 96.0f);
   CHECK(run(kRight[5].launch) == reversed);
   CHECK(run(kRight[6].launch)[0] == 31.0f + 63.0f);
+  const Numbers copied = run(kRight[7].launch);
+  CHECK((copied[0] == 31.0f && copied[32] == 0.0f && copied[63] == 32.0f));
+  // The sum over k of element (k, 1) times element (k, 2), and that of columns 7.
+  const Numbers product = run(kRight[8].launch);
+  CHECK((product[10] == 9648.0f && product[63] == 12488.0f));
 }
 
 TEST_CASE("the emulation finds threads that do not meet", "[emulation]") {

@@ -32,6 +32,15 @@ cudaError_t cudaGetLastError();
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
+  return ::lorsa::emulation::allow_dynamic_shared(static_cast<size_t>(bytes))
+             ? cudaSuccess
+             : cudaErrorInvalidValue;
+}
+
 /// A launch returns when its grid is done.
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return cudaSuccess;
