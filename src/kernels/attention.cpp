@@ -8,6 +8,7 @@
 #include "kernels/device_attention.h"
 #include "kernels/grouped_attention.h"
 #include "kernels/part_timer.h"
+#include "kernels/shapes.h"
 #include "lorsa/core/error.h"
 
 namespace lorsa::kernels {
@@ -104,9 +105,15 @@ AttentionGradients attention_backward(const at::Tensor& q_BTSE,
       grad_PK.sizes(), head_PK.sizes());
   if (runs_on_device(q_BTSE)) {
     const at::Tensor grad_z_PH = scatter_kept(grad_PK, head_PK, result.z_PH.size(1));
-    return before_rope(device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH,
-                                                 attn_scale, options.gradients),
-                       options);
+    AttentionGradients out =
+        before_rope(device_attention_backward(q_BTSE, k_BTSE, v_BTSG, result, grad_z_PH, attn_scale,
+                                              options.gradients),
+                    options);
+    if (out.grad_q_BTSE.defined() && q_BTSE.scalar_type() == at::kBFloat16 &&
+        gathers_query_rows(grad_PK.size(1), n.S, n.E)) {
+      out.q_rows = cuda_backend().query_rows(grad_PK, head_PK, n.S, n.G);
+    }
+    return out;
   }
   if (rounds_on_cpu(q_BTSE)) {
     return rounded(attention_backward(in_float(q_BTSE), in_float(k_BTSE), in_float(v_BTSG),

@@ -9,6 +9,8 @@
 #include <type_traits>
 
 #include "kernels/cuda/adam.cuh"
+#include "kernels/cuda/gathered_product.cuh"
+#include "kernels/cuda/query_rows.cuh"
 #include "kernels/cuda/rope.cuh"
 #include "kernels/cuda/sparse_decode.cuh"
 #include "kernels/cuda/top_k.cuh"
@@ -265,6 +267,43 @@ at::Tensor squared_norm(const at::Tensor& tensor) {
   return sums[cuda::kNormBlocks];
 }
 
+QueryRows query_rows(const at::Tensor& grad_PK,
+                     const at::Tensor& head_PK,
+                     int64_t num_qk_heads,
+                     int64_t group) {
+  const c10::cuda::CUDAGuard guard(grad_PK.device());
+  const cuda::QueryRowsShape shape{grad_PK.size(0), grad_PK.size(1), num_qk_heads, group};
+  const at::TensorOptions ints = head_PK.options();
+  const at::Tensor words = at::empty({cuda::query_rows_words(shape)}, ints);
+  QueryRows rows{at::empty({num_qk_heads, shape.positions}, ints), at::empty({num_qk_heads}, ints)};
+  check(cuda::query_rows(const_pointer<__nv_bfloat16>(grad_PK), const_pointer<int32_t>(head_PK),
+                         shape, pointer<uint32_t>(words), pointer<int32_t>(rows.position_SP),
+                         pointer<int32_t>(rows.count_S), current_stream(grad_PK)),
+        "query_rows");
+  return rows;
+}
+
+LinearGradients product_tn_rows(const at::Tensor& grad_PSE,
+                                const at::Tensor& x_PD,
+                                const QueryRows& rows) {
+  const c10::cuda::CUDAGuard guard(x_PD.device());
+  const cuda::GatheredInput in{const_pointer<__nv_bfloat16>(grad_PSE),
+                               const_pointer<__nv_bfloat16>(x_PD),
+                               const_pointer<int32_t>(rows.position_SP),
+                               const_pointer<int32_t>(rows.count_S),
+                               x_PD.size(0),
+                               grad_PSE.size(1),
+                               grad_PSE.size(2),
+                               x_PD.size(1)};
+  const int64_t N = in.qk_heads * in.head_width;
+  const at::TensorOptions sums = x_PD.options().dtype(at::kFloat);
+  LinearGradients out{at::empty({N, in.width}, sums), at::empty({N}, sums)};
+  check(cuda::gathered_product(in, pointer<float>(out.weight_NK), pointer<float>(out.bias_N),
+                               current_stream(x_PD)),
+        "product_tn_rows");
+  return out;
+}
+
 }  // namespace on_cuda
 }  // namespace
 }  // namespace lorsa::kernels
@@ -276,5 +315,6 @@ const lorsa::kernels::CudaBackend lorsa_cuda_kernels = {
     lorsa::kernels::on_cuda::sparse_decode_loss, lorsa::kernels::on_cuda::sparse_decode_backward,
     lorsa::kernels::on_cuda::scatter_kept,       lorsa::kernels::on_cuda::apply_rope_,
     lorsa::kernels::on_cuda::adam_step_,         lorsa::kernels::on_cuda::squared_norm,
+    lorsa::kernels::on_cuda::query_rows,         lorsa::kernels::on_cuda::product_tn_rows,
 };
 }

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/product.h"
 #include "lorsa/kernels/adam.h"
 #include "lorsa/kernels/rope.h"
 #include "lorsa/kernels/sparse.h"
@@ -24,6 +25,15 @@ struct CudaBackend {
   decltype(&kernels::apply_rope_) apply_rope_;
   decltype(&kernels::adam_step_) adam_step_;
   decltype(&kernels::squared_norm) squared_norm;
+  /// Where grad_PK is not 0, for QK heads of `group` heads each; both contiguous.
+  QueryRows (*query_rows)(const at::Tensor& grad_PK,
+                          const at::Tensor& head_PK,
+                          int64_t num_qk_heads,
+                          int64_t group);
+  /// product_tn_heads() of contiguous tensors whose widths are multiples of kGatheredStep.
+  LinearGradients (*product_tn_rows)(const at::Tensor& grad_PSE,
+                                     const at::Tensor& x_PD,
+                                     const QueryRows& rows);
 };
 
 /// Loads the plug-in; DeviceError where there is none.

@@ -11,10 +11,12 @@
 
 #include "kernels/block_product.h"
 #include "kernels/cpu/transpose.h"
+#include "kernels/cuda_backend.h"
 #include "kernels/for_each_task.h"
 #include "kernels/part_timer.h"
 #include "kernels/product.h"
 #include "kernels/product_panels.h"
+#include "kernels/shapes.h"
 
 namespace lorsa::kernels {
 namespace {
@@ -336,6 +338,16 @@ LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
   const LinearGradients out = empty_gradients(grad_PSE.size(1) * grad_PSE.size(2), x_PK);
   for_each_task(grad_PSE.size(1), [&] { return RowsOfHead(grad_PSE, x_PK, x_panels, runs, out); });
   return out;
+}
+
+LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
+                                 const at::Tensor& x_PK,
+                                 const QueryRows& rows) {
+  if (grad_PSE.size(2) % kGatheredStep != 0 || x_PK.size(1) % kGatheredStep != 0) {
+    return product_tn_heads(grad_PSE, x_PK);
+  }
+  const PartTimer timer(Part::kWeightGradient);
+  return cuda_backend().product_tn_rows(grad_PSE.contiguous(), x_PK.contiguous(), rows);
 }
 
 LinearGradients product_tn(const at::Tensor& grad_PN,

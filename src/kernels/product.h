@@ -58,6 +58,12 @@ struct LinearGradients {
                                                const at::Tensor& x_PK,
                                                const PositionRuns* runs = nullptr);
 
+/// The same in bfloat16 on a device for a gradient that is 0 outside of `rows`; of other widths
+/// than multiples of 16 the dense product.
+[[nodiscard]] LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
+                                               const at::Tensor& x_PK,
+                                               const QueryRows& rows);
+
 /// Like product_tn for a gradient that is 0 past the first length_BN positions of every sequence (P
 /// / B positions each) and column. grad's columns are contiguous, or its products are all made.
 [[nodiscard]] LinearGradients product_tn(const at::Tensor& grad_PN,

@@ -34,4 +34,16 @@ struct DecodeShape {
   int64_t width = 0;      ///< D
 };
 
+/// What the product of gathered rows on CUDA takes: widths that are multiples of this.
+constexpr int64_t kGatheredStep = 16;
+
+/// Whether W_Q's gradient of a device is summed over gathered rows, for K kept heads of S QK heads
+/// of width E: at most K / S of a head's rows have a gradient on average. An estimate, not measured
+/// on a device: on Hopper cuBLAS's dense product reaches about 0.75 of the peak, the gathered one,
+/// whose instructions could reach 0.6 of it, about 0.45. They are even at K / S = 0.6, less what
+/// the lists and their unequal lengths cost.
+constexpr bool gathers_query_rows(int64_t k, int64_t num_qk_heads, int64_t head_width) {
+  return 2 * k <= num_qk_heads && head_width % kGatheredStep == 0;
+}
+
 }  // namespace lorsa::kernels

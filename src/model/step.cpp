@@ -36,6 +36,14 @@ std::pair<at::Tensor, at::Tensor> weight_and_bias(kernels::LinearGradients gradi
   return {std::move(gradients.weight_NK), std::move(gradients.bias_N)};
 }
 
+/// Of W_Q and b_Q, from what attention_backward() says of where queries have one.
+kernels::LinearGradients query_gradients(const at::Tensor& d_q_PSE,
+                                         const at::Tensor& x_PD,
+                                         const kernels::AttentionGradients& d) {
+  return d.q_rows ? kernels::product_tn_heads(d_q_PSE, x_PD, *d.q_rows)
+                  : kernels::product_tn_heads(d_q_PSE, x_PD, d.support ? &d.support->q : nullptr);
+}
+
 /// Encoder gradients without attention, where z is v: where few features act, head by head over
 /// their positions, as the decoder's are.
 std::pair<at::Tensor, at::Tensor> encoder_gradients(const ZGradient& d_z,
@@ -146,9 +154,9 @@ StepResult Dictionary::forward_backward(const at::Tensor& x_BTD,
     return out;
   }
   at::Tensor d_q = before_norm(p.q_norm, w.q_norm, std::exchange(d.grad_q_BTSE, {}), g.q_norm);
-  std::tie(g.W_Q, g.b_Q) =
-      weight_and_bias(kernels::product_tn_heads(d_q, p.x_PD, support ? &support->q : nullptr));
+  std::tie(g.W_Q, g.b_Q) = weight_and_bias(query_gradients(d_q, p.x_PD, d));
   d_q.reset();
+  d.q_rows.reset();
   g.b_Q = g.b_Q.view({shape_.num_qk_heads, shape_.d_qk});
   for (const char* name : {"W_Q", "b_Q", "q_norm"}) {
     ready(name);

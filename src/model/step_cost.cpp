@@ -58,6 +58,11 @@ class StepTensors {
     scores_ = keeps_scores
                   ? (5 * 4 + (bfloat16_ ? e_ : 0)) * P_ * shape.num_qk_heads * size.context_length
                   : 0;
+    // The plan holds for every K from the final one up.
+    q_rows_ = cuda_ && bfloat16_ && sparse_ && trains_qk_ &&
+                      kernels::gathers_query_rows(shape.top_k, shape.num_qk_heads, shape.d_qk)
+                  ? 4 * (P_ + 1) * shape.num_qk_heads
+                  : 0;
   }
 
   [[nodiscard]] int64_t peak() const {
@@ -149,15 +154,16 @@ class StepTensors {
     if (!trains_qk_) {
       return base + panels + v_;
     }
-    return std::max({base + panels + v_ + 2 * qk_, base + 2 * qk_ + norm_backward_,
-                     base + panels + 2 * qk_ + W_Q_, base + qk_ + W_Q_ + norm_backward_,
+    return std::max({base + panels + v_ + 2 * qk_ + q_rows_,
+                     base + 2 * qk_ + norm_backward_ + q_rows_,
+                     base + panels + 2 * qk_ + W_Q_ + q_rows_, base + qk_ + W_Q_ + norm_backward_,
                      base + panels + qk_ + 2 * W_Q_});
   }
 
   const int64_t P_, K_, H_, D_, e_, most_gathered_, aux_k_;
   const bool cuda_, bfloat16_, attends_, trains_qk_, sparse_, penalty_, batchtopk_, threshold_;
   int64_t x_, qk_, qk_full_, v_, z_full_, lse_, norms_, y_, y_full_, W_, W_Q_, norm_backward_,
-      virtual_keys_, scores_;
+      virtual_keys_, scores_, q_rows_;
 };
 
 int64_t num_values(const WeightInfo& weight, const DictionaryShape& shape) {

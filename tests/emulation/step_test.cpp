@@ -28,6 +28,7 @@ struct Case {
   bool auxiliary = false;
   model::StepOptions::Qk qk = model::StepOptions::Qk::kTrain;
   int64_t top_k = 9;
+  bool gathers = false;  ///< in bfloat16, with few kept heads of many QK heads
 };
 
 /// Past what a device gathers.
@@ -83,6 +84,11 @@ model::DictionaryShape shape_of(const Case& c) {
     shape.num_virtual_keys = c.virtual_keys;
     shape.rope.rotary_dim = 16;
   }
+  if (c.gathers) {
+    shape.d_model = 48;
+    shape.num_qk_heads = 32;
+    shape.top_k = 6;
+  }
   return shape;
 }
 
@@ -107,6 +113,9 @@ struct Problem {
     options.grad_scale = 1e-3;
     options.penalty = {c.penalty, 0.02, 1.7};
     options.qk = c.qk;
+    if (c.gathers) {
+      options.precision = model::StepOptions::Precision::kBFloat16;
+    }
     options.threshold = model::StepOptions::Threshold::kMeasure;
     if (c.auxiliary) {
       // As many as there are to be kept by products.
@@ -182,5 +191,29 @@ TEST_CASE("a score that is no number makes the loss none, and is an error when i
       CHECK(head_PK.ge(0).logical_and(head_PK.lt(256)).all().item<bool>());
       CHECK(head_PK.diff().gt(0).all().item<bool>());
     }
+  }
+}
+
+TEST_CASE("a training step on the CUDA path in bfloat16 sums W_Q's gradient over query rows",
+          "[emulation][step]") {
+  for (const Case& c :
+       {Case{.gathers = true}, Case{.activation = Activation::kTopKSigned, .gathers = true},
+        Case{.qk_norm = true, .virtual_keys = 2, .gathers = true},
+        Case{.auxiliary = true, .gathers = true}}) {
+    INFO(name_of(c));
+    const Problem problem(c);
+    const model::StepResult exact = problem.step();
+    const emulation::EmulatedCuda device;
+    emulation::draw_orders(11);
+    model::StepResult ours = problem.step();
+    for (const auto& [name, gradient] : exact.gradients.named()) {
+      INFO(name);
+      // As in tests/gpu/step_test.cpp.
+      CHECK(distance(ours.gradients.at(name), *gradient) < 0.2);
+    }
+    emulation::draw_orders(12);
+    const model::StepResult again = problem.step();
+    CHECK(at::equal(again.gradients.W_Q, ours.gradients.W_Q));
+    CHECK(at::equal(again.gradients.b_Q, ours.gradients.b_Q));
   }
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "kernels/cuda_backend.h"
 #include "lorsa/kernels/adam.h"
 #include "lorsa/kernels/sparse.h"
 #include "support/test.h"
@@ -125,4 +126,36 @@ TEST_CASE("times of the CUDA kernels", "[.][benchmark]") {
             [&] { kernels::adam_step_(parameter, gradient, first, second, {}, narrow); });
   table.row("squared_norm", size * 4, [&] { norm_squared = kernels::squared_norm(gradient); });
   REQUIRE(norm_squared.item<double>() > 0.0);
+}
+
+// Where gathers_query_rows() should draw its line. W_Q's gradient of the same model, 65,536
+// positions: 17.6 TFLOP of which the kept heads leave K / S at most.
+TEST_CASE("times of W_Q's gradient on CUDA by the number of kept heads", "[.][benchmark]") {
+  const int64_t P = 65536;
+  const int64_t S = 256;
+  const int64_t E = 128;
+  const int64_t D = 4096;
+  const at::TensorOptions bfloat16 = at::TensorOptions(at::kBFloat16).device(at::kCUDA);
+  const at::Tensor grad = at::randn({P, S, E}, bfloat16);
+  const at::Tensor x = at::randn({P, D}, bfloat16);
+  const double flops = 2.0 * static_cast<double>(P * S) * static_cast<double>(E * D);
+  std::printf("| W_Q's gradient | ms | TFLOP/s |\n|---|---|---|\n");
+  const double dense = best_seconds([&] { kernels::product_tn_heads(grad, x); });
+  std::printf("| dense | %.2f | %.0f |\n", dense * 1e3, flops / dense * 1e-12);
+  for (const int64_t K : {16, 32, 64, 128}) {
+    // A kept head for each of K QK heads, whose places differ from position to position.
+    const at::Tensor head_PK = at::rand({P, S}, bfloat16.dtype(at::kFloat))
+                                   .argsort(/*dim=*/int64_t{1})
+                                   .narrow(1, 0, K)
+                                   .to(at::kInt)
+                                   .contiguous();
+    const at::Tensor grad_PK = at::ones({P, K}, bfloat16);
+    const auto list = [&] { return kernels::cuda_backend().query_rows(grad_PK, head_PK, S, 1); };
+    const kernels::QueryRows rows = list();
+    const double seconds = best_seconds([&] { kernels::product_tn_heads(grad, x, rows); });
+    const double share = static_cast<double>(K) / static_cast<double>(S);
+    std::printf("| K / S %.3f | %.2f and %.2f for the lists | %.0f |\n", share, seconds * 1e3,
+                best_seconds(list) * 1e3, share * flops / seconds * 1e-12);
+    REQUIRE(rows.count_S.sum().item<int64_t>() == P * K);
+  }
 }

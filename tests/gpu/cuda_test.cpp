@@ -6,7 +6,9 @@
 #include "contract/samples.h"
 #include "core/clock.h"
 #include "core/device_clock.h"
+#include "kernels/cuda_backend.h"
 #include "lorsa/core/device.h"
+#include "support/tensors.h"
 #include "support/test.h"
 
 // The contract suites on the CUDA kernels, and what only concerns them.
@@ -86,4 +88,47 @@ TEST_CASE("a device's clock gives each part its time, whenever the host asked fo
   CHECK(seconds[2] < seconds[1]);
   CHECK(seconds[0] + seconds[1] + seconds[2] <= seconds_since(begin));
   CHECK(clock->take()[0] == 0.0);
+}
+
+TEST_CASE("the product of gathered rows on CUDA is that in double, with the same bits every time",
+          "[gpu][kernels]") {
+  struct Case {
+    int64_t P, K, S, E, D;
+  };
+
+  const c10::Device cuda(c10::kCUDA, 0);
+  // Tiles of 128 and 64 rows, of 256 columns and a part of them, lists of all lengths from 0.
+  for (const Case& c : {Case{3000, 4, 16, 128, 1024}, Case{700, 2, 8, 64, 272},
+                        Case{90, 1, 4, 48, 80}, Case{40, 3, 64, 192, 96}}) {
+    INFO("P " << c.P << ", S " << c.S << ", E " << c.E << ", D " << c.D);
+    at::manual_seed(75);
+    // Low QK heads more often than high ones.
+    const at::Tensor head_PK =
+        (at::rand({c.P, c.K}).square() * static_cast<double>(2 * c.S)).to(at::kInt);
+    at::Tensor grad_PK = at::randn({c.P, c.K}).to(at::kBFloat16);
+    grad_PK.masked_fill_(at::rand({c.P, c.K}) < 0.3, 0.0);
+    const at::Tensor acts_PS = at::zeros({c.P, c.S})
+                                   .scatter_add_(1, at::floor_divide(head_PK.to(at::kLong), 2),
+                                                 grad_PK.ne(0).to(at::kFloat))
+                                   .ne(0);
+    const at::Tensor outside = acts_PS.logical_not().unsqueeze(2);
+    const at::Tensor grad = at::randn({c.P, c.S, c.E}).to(at::kBFloat16);
+    const at::Tensor x = at::randn({c.P, c.D}).to(at::kBFloat16);
+    const at::Tensor grad_on_device = grad.masked_fill(outside, std::nan("")).to(cuda);
+    const at::Tensor x_on_device = x.to(cuda);
+    const auto run = [&] {
+      return kernels::product_tn_heads(
+          grad_on_device, x_on_device,
+          kernels::cuda_backend().query_rows(grad_PK.to(cuda), head_PK.to(cuda), c.S, 2));
+    };
+    const kernels::LinearGradients found = run();
+    const at::Tensor exact = grad.to(at::kDouble).masked_fill(outside, 0.0).flatten(1);
+    CHECK(relative_error(found.weight_NK, at::mm(exact.t(), x.to(at::kDouble))) < 1e-5);
+    CHECK(relative_error(found.bias_N, exact.sum(0)) < 1e-5);
+    for (int i = 0; i < 5; ++i) {
+      const kernels::LinearGradients again = run();
+      REQUIRE(at::equal(again.weight_NK, found.weight_NK));
+      REQUIRE(at::equal(again.bias_N, found.bias_N));
+    }
+  }
 }

@@ -50,11 +50,18 @@ struct GradientSupport {
   std::vector<int32_t> v_length_BH;  ///< first positions of every sequence and OV head
 };
 
+/// Where queries have a gradient, on a device: those of QK head s at the first count_S[s] positions
+/// of row s of position_SP, which ascend; int32.
+struct QueryRows {
+  at::Tensor position_SP, count_S;
+};
+
 /// On the CPU grad_k and grad_v lie in memory as [S, E, B, T] and [S, G, B, T]: viewed as [P, H]
 /// columns are contiguous, as the products of the weights' gradients want them.
 struct AttentionGradients {
   at::Tensor grad_q_BTSE, grad_k_BTSE, grad_v_BTSG;
   std::optional<GradientSupport> support;  ///< absent: anywhere
+  std::optional<QueryRows> q_rows;         ///< in bfloat16 on a device where they are few
 };
 
 enum class GradientsOf {

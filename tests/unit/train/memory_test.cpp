@@ -267,3 +267,21 @@ TEST_CASE("the plan counts what a device makes of stored batches", "[train]") {
   CHECK(plan.peak() ==
         plan.weights + plan.moments + plan.batch + plan.preparation + plan.libraries);
 }
+
+TEST_CASE("the plan counts the lists of query rows where few heads are kept", "[train]") {
+  train::RunConfig config = base_config();
+  // Value weights that outweigh all else, so that weight gradients make the peak.
+  config.model.num_ov_heads = 1 << 15;
+  config.model.num_qk_heads = 32;
+  config.model.d_qk = 32;
+  config.train.initial_k = 64;
+  constexpr int64_t kP = 64;
+  const auto step = [&](int64_t final_k, bool in_bfloat16) {
+    config.model.top_k = final_k;
+    return train::memory_of(config.train, shape_of(config),
+                            {8, 8, kP / 8, c10::Device(c10::kCUDA, 0), in_bfloat16})
+        .step;
+  };
+  CHECK(step(16, true) - step(17, true) == 4 * (kP + 1) * 32);
+  CHECK(step(16, false) == step(17, false));
+}
