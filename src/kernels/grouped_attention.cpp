@@ -100,8 +100,9 @@ class Worker {
                     v_rows_ + j * kPanelKeys * n_.G, z_rows_.data());
     }
     const T* from = z_rows_.data();
-    for (int64_t t = begin; t < end; ++t, from += group * n_.G) {
-      std::copy_n(from, group * n_.G, element<T>(z_, b, t, m * group));
+    T* to = element<T>(z_, b, begin, m * group);
+    for (int64_t t = begin; t < end; ++t, from += group * n_.G, to += z_.stride(1)) {
+      std::copy_n(from, group * n_.G, to);
     }
   }
 

@@ -12,6 +12,10 @@ constexpr int64_t kTopKMaxK = 1024;
 /// Entries of a part of the decode's sorted list, which one block adds.
 constexpr int64_t kDecodePart = 1024;
 
+/// Most kept rows of W_O that the decode's loss on CUDA holds at hand for the values' gradient; of
+/// more it gathers each a second time.
+constexpr int64_t kDecodeStagedRows = 256;
+
 /// Whether LibTorch's fused attention on CUDA takes these widths of queries and values: rows of 16
 /// bytes. It keeps no scores.
 constexpr bool fits_fused_attention(int64_t d_qk, int64_t group, int64_t value_bytes) {

@@ -13,6 +13,7 @@
 #include "kernels/checks.h"
 #include "kernels/cuda_backend.h"
 #include "kernels/part_timer.h"
+#include "kernels/shapes.h"
 #include "lorsa/kernels/sparse.h"
 
 namespace lorsa::kernels {
@@ -94,18 +95,18 @@ DecodeLoss decode_loss_cpu(const TopK& kept,
   return result;
 }
 
-/// W_O's gradient from lists of entries. A list of more than kPart entries is cut there, so that a
-/// head that acts everywhere is no longer one thread's; the parts' sums are added in order. Threads
-/// take parts of about equal work (an empty head still costs its row of zeros, about one entry):
-/// those cuts move with the thread count, the sums do not.
+/// W_O's gradient from lists of entries. A list of more than kDecodePart entries is cut there, so
+/// that a head that acts everywhere is no longer one thread's; the parts' sums are added in order.
+/// Threads take parts of about equal work (an empty head still costs its row of zeros, about one
+/// entry): those cuts move with the thread count, the sums do not.
 template <typename T>
 void grad_W_O_parallel(const cpu::HeadLists<T>& lists,
                        const DecodeShape& shape,
                        const T* grad_y,
                        T* grad_W_O) {
-  constexpr int64_t kPart = 1024;
   const auto further_parts = [&](int64_t head) {
-    return std::max<int64_t>(0, lists.offset_H1[head + 1] - lists.offset_H1[head] - 1) / kPart;
+    return std::max<int64_t>(0, lists.offset_H1[head + 1] - lists.offset_H1[head] - 1) /
+           kDecodePart;
   };
   int64_t num_further = 0;
   for (int64_t head = 0; head < shape.heads; ++head) {
@@ -118,9 +119,9 @@ void grad_W_O_parallel(const cpu::HeadLists<T>& lists,
   for (int64_t head = 0; head < shape.heads; ++head) {
     const int64_t last = lists.offset_H1[head + 1];
     int64_t first = lists.offset_H1[head];
-    parts.push_back({first, std::min(first + kPart, last), grad_W_O + head * shape.width});
-    for (first += kPart; first < last; first += kPart, row += shape.width) {
-      parts.push_back({first, std::min(first + kPart, last), row});
+    parts.push_back({first, std::min(first + kDecodePart, last), grad_W_O + head * shape.width});
+    for (first += kDecodePart; first < last; first += kDecodePart, row += shape.width) {
+      parts.push_back({first, std::min(first + kDecodePart, last), row});
     }
   }
 

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda_backend.h"
 #include "kernels/product.h"
+#include "kernels/shapes.h"
 #include "lorsa/core/error.h"
 #include "model/dense_decoding.h"
 #include "model/selection.h"
@@ -172,8 +173,9 @@ at::Tensor ZGradient::dot_with(const at::Tensor& z_PH, int64_t num_qk_heads) con
                     grad_PK.to(sums) * z_PH.gather(1, head).to(sums));
 }
 
-// On an H200, in bfloat16, for a token: the decode and its two gradients gather 3 K rows of W_O or
-// of the output's gradient, 3 * 2 K D bytes at 4.3 TB/s. Three products take 3 * 2 H D FLOP at 700
+// On an H200, in bfloat16, for a token: the decode and W_O's gradient gather 2 K rows of W_O or of
+// the output's gradient, 2 * 2 K D bytes at 4.3 TB/s; past kDecodeStagedRows the values' gradient
+// gathers K more. Three products take 3 * 2 H D FLOP at 700
 // TFLOP/s, and 4 * 2 H bytes more: a is written and read twice, its gradient written. In float32
 // these are twice the bytes, at 50 TFLOP/s. Weights that fit into the device's cache are gathered
 // faster than this says, but then neither way takes long.
@@ -184,8 +186,11 @@ int64_t most_gathered_heads(const DictionaryShape& shape, bool in_bfloat16) {
   const auto D = static_cast<double>(shape.d_model);
   const auto H = static_cast<double>(shape.num_ov_heads);
   const double products_s = 6.0 * H * D / flops_per_second + 4.0 * bytes * H / kBytesPerSecond;
-  const double row_s = 3.0 * bytes * D / kBytesPerSecond;
-  return static_cast<int64_t>(products_s / row_s);
+  const double row_s = bytes * D / kBytesPerSecond;
+  const auto most = [&](double gathers) {
+    return static_cast<int64_t>(products_s / (gathers * row_s));
+  };
+  return std::max(most(3.0), std::min(most(2.0), kernels::kDecodeStagedRows));
 }
 
 ZGradient decode(const DecodeTask& task, StepResult& result) {

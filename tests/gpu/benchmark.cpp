@@ -140,7 +140,8 @@ TEST_CASE("times of W_Q's gradient on CUDA by the number of kept heads", "[.][be
   const at::Tensor x = at::randn({P, D}, bfloat16);
   const double flops = 2.0 * static_cast<double>(P * S) * static_cast<double>(E * D);
   std::printf("| W_Q's gradient | ms | TFLOP/s |\n|---|---|---|\n");
-  const double dense = best_seconds([&] { kernels::product_tn_heads(grad, x); });
+  kernels::LinearGradients found;
+  const double dense = best_seconds([&] { found = kernels::product_tn_heads(grad, x); });
   std::printf("| dense | %.2f | %.0f |\n", dense * 1e3, flops / dense * 1e-12);
   for (const int64_t K : {16, 32, 64, 128}) {
     // A kept head for each of K QK heads, whose places differ from position to position.
@@ -152,10 +153,11 @@ TEST_CASE("times of W_Q's gradient on CUDA by the number of kept heads", "[.][be
     const at::Tensor grad_PK = at::ones({P, K}, bfloat16);
     const auto list = [&] { return kernels::cuda_backend().query_rows(grad_PK, head_PK, S, 1); };
     const kernels::QueryRows rows = list();
-    const double seconds = best_seconds([&] { kernels::product_tn_heads(grad, x, rows); });
+    const double seconds = best_seconds([&] { found = kernels::product_tn_heads(grad, x, rows); });
     const double share = static_cast<double>(K) / static_cast<double>(S);
     std::printf("| K / S %.3f | %.2f and %.2f for the lists | %.0f |\n", share, seconds * 1e3,
                 best_seconds(list) * 1e3, share * flops / seconds * 1e-12);
     REQUIRE(rows.count_S.sum().item<int64_t>() == P * K);
+    REQUIRE(found.weight_NK.defined());
   }
 }

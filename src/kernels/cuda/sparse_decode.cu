@@ -10,7 +10,7 @@ constexpr int kTile = 128;  // kept heads that a block holds in shared memory at
 /// and of K rows at least 128 bytes at a time.
 constexpr int kStagedBlocks = 6;
 constexpr int kStagedPacks = 2048;
-constexpr int kStagedRows = 256;
+constexpr int kStagedRows = static_cast<int>(kDecodeStagedRows);
 
 template <typename T, int N>
 struct Kept {
