@@ -6,10 +6,13 @@ usage: scripts/bench/paper_step.py [--size D,H,S,E,K,T,B] [--kept-queries SHARE]
 Bytes and FLOPs are counted from the code named beside each phase; the rates are those of public measurements of an H200 and options here:
 nothing below was measured. Floor: products at --gemm, attention's seven products of the causal half at --gemm, the sparse kernels' and Adam's
 bytes at --bandwidth, as lorsa-bench-step counts them (scripts/bench/step_floor.h). --kernels build/lib.../liblorsa_cuda.so adds registers, shared
-memory and resident threads of the kernels (cuobjdump).
+memory and resident threads of the kernels (cuobjdump, of the CUDA toolkit or of the Python package triton).
 """
 import argparse
+import importlib.util
+import pathlib
 import re
+import shutil
 import subprocess
 
 
@@ -45,7 +48,7 @@ def phases(o):
         ("attention backward", "cuDNN, dQ summed in float32",
          multiplied(causal * 2 * (3 * E + 2 * G), o.attention_backward * 1e12) + moved(2 * 4 * P * S * E), multiplied(causal * 2 * (3 * E + 2 * G), gemm)),
         ("weight gradients of K and V", "kernels/product.cpp, cuBLAS", multiplied(2 * P * D * (W - S * E), gemm), multiplied(2 * P * D * (W - S * E), gemm)),
-        ("weight gradient of Q", "cuda/gathered_product.cu" if o.kept_queries < 1 else "cuBLAS", q_grad, multiplied(2 * P * D * S * E, gemm)),
+        ("weight gradient of Q", "cuda/gathered_product.cu" if o.kept_queries < 1 else "kernels/product.cpp, cuBLAS", q_grad, multiplied(2 * P * D * S * E, gemm)),
         ("RoPE of the gradients", "cuda/rope.cu", moved(2 * act), 0.0),
         ("sums of the biases' gradients", "at::sum", moved(act + 2 * P * H), 0.0),
         ("norm and Adam", "cuda/adam.cu", moved(34 * weights), moved(34 * weights)),
@@ -54,7 +57,13 @@ def phases(o):
 
 
 def resources(library):
-    text = subprocess.run(["cuobjdump", "--dump-resource-usage", library], check=True, capture_output=True, text=True).stdout
+    tool = shutil.which("cuobjdump")
+    if tool is None:
+        found = importlib.util.find_spec("triton")
+        tool = found and pathlib.Path(found.origin).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    if tool is None or not pathlib.Path(tool).exists():
+        raise SystemExit("paper_step: --kernels needs cuobjdump, which is neither on the PATH nor in triton")
+    text = subprocess.run([tool, "--dump-resource-usage", library], check=True, capture_output=True, text=True).stdout
     rows = re.findall(r"Function (\S+):\n\s*REG:(\d+) STACK:(\d+) SHARED:(\d+)", text)
     print("\n| kernel | registers | stack bytes | static shared bytes | threads an SM can hold |\n|---|---|---|---|---|")
     for name, registers, stack, shared in sorted(set(rows)):

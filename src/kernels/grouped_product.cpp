@@ -335,7 +335,7 @@ LinearGradients product_tn_heads(const at::Tensor& grad_PSE,
   }
   const PartTimer timer(Part::kWeightGradient);
   const at::Tensor x_panels = in_panels(x_PK.contiguous());
-  const LinearGradients out = empty_gradients(grad_PSE.size(1) * grad_PSE.size(2), x_PK);
+  LinearGradients out = empty_gradients(grad_PSE.size(1) * grad_PSE.size(2), x_PK);
   for_each_task(grad_PSE.size(1), [&] { return RowsOfHead(grad_PSE, x_PK, x_panels, runs, out); });
   return out;
 }
@@ -358,7 +358,7 @@ LinearGradients product_tn(const at::Tensor& grad_PN,
   }
   const PartTimer timer(Part::kWeightGradient);
   const at::Tensor x_panels = in_panels(x_PK.contiguous());
-  const LinearGradients out = empty_gradients(grad_PN.size(1), x_PK);
+  LinearGradients out = empty_gradients(grad_PN.size(1), x_PK);
   for_each_task((grad_PN.size(1) + kSorted - 1) / kSorted,
                 [&] { return RowsByLength(grad_PN, x_PK, x_panels, length_BN, out); });
   return out;

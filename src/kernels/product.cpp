@@ -159,7 +159,7 @@ at::Tensor blocked_product(const at::Tensor& x_PK,
       bias_N.defined() ? at::constant_pad_nd(x_PK, {0, 1}, 1.0) : x_PK.contiguous();
   const at::Tensor weight = weight_NK.contiguous();
   const at::Tensor bias = bias_N.defined() ? bias_N.contiguous() : bias_N;
-  const at::Tensor y = at::empty({weight.size(0) / width, x.size(0), width}, x.options());
+  at::Tensor y = at::empty({weight.size(0) / width, x.size(0), width}, x.options());
   const int64_t taken = ColumnsOfProduct::task_columns(width, finish);
   for_each_task((weight.size(0) + taken - 1) / taken,
                 [&] { return ColumnsOfProduct(x, weight, bias, width, finish, y); });
@@ -264,8 +264,8 @@ LinearGradients product_tn(const at::Tensor& grad_PN, const at::Tensor& x_PK) {
   const at::Tensor grad = rows_or_columns ? grad_PN : grad_PN.contiguous();
   const at::Tensor x = x_PK.contiguous();
   const at::Tensor x_panels = in_panels(x);
-  const LinearGradients out{at::empty({grad.size(1), x.size(1)}, x.options()),
-                            at::empty({grad.size(1)}, x.options())};
+  LinearGradients out{at::empty({grad.size(1), x.size(1)}, x.options()),
+                      at::empty({grad.size(1)}, x.options())};
   for_each_task((grad.size(1) + kGradColumns - 1) / kGradColumns,
                 [&] { return RowsOfGradient(grad, x, x_panels, out); });
   return out;

@@ -14,7 +14,8 @@
 // D 576 to 1024, N 2304 to 16384; AMD EPYC, 2026-11-24). Elsewhere they are LibTorch's.
 //
 // bfloat16 operands have their products summed in float32; results of product_nt are rounded (on a
-// device the bias is rounded before it is added), gradients stay float32. On the CPU that is for checking: computed in float32.
+// device the bias is rounded before it is added), gradients stay float32. On the CPU that is for
+// checking: computed in float32.
 //
 // Bitwise the same for every thread count in float32 on the CPU, from 64 rows on.
 
