@@ -32,7 +32,7 @@ struct Case {
 };
 
 /// Past what a device gathers.
-constexpr int64_t kManyHeads = 24;
+constexpr int64_t kManyHeads = 36;
 
 std::string name_of(const Case& c) {
   return formatted(
