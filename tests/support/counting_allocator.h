@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 
 namespace lorsa::test {
 
@@ -19,9 +20,9 @@ class CountingAllocator : public c10::Allocator {
   CountingAllocator& operator=(const CountingAllocator&) = delete;
 
   c10::DataPtr allocate(size_t bytes) override {
-    auto* block = new Block{this, inner_->allocate(bytes), static_cast<int64_t>(bytes)};
-    held_ += block->bytes;
-    peak_ = std::max(peak_, held_);
+    auto* block = new Block{counts_, inner_->allocate(bytes), static_cast<int64_t>(bytes)};
+    counts_->held += block->bytes;
+    counts_->peak = std::max(counts_->peak, counts_->held);
     return {block->memory.get(), block, &release, c10::kCPU};
   }
 
@@ -29,26 +30,31 @@ class CountingAllocator : public c10::Allocator {
     default_copy_data(to, from, bytes);
   }
 
-  [[nodiscard]] int64_t peak() const { return peak_; }
+  [[nodiscard]] int64_t peak() const { return counts_->peak; }
 
  private:
   static constexpr uint8_t kPriority = std::numeric_limits<uint8_t>::max();
 
+  struct Counts {
+    int64_t held = 0;
+    int64_t peak = 0;
+  };
+
+  /// Tables that a thread keeps outlive the allocator.
   struct Block {
-    CountingAllocator* owner;
+    std::shared_ptr<Counts> counts;
     c10::DataPtr memory;
     int64_t bytes;
   };
 
   static void release(void* context) {
     auto* block = static_cast<Block*>(context);
-    block->owner->held_ -= block->bytes;
+    block->counts->held -= block->bytes;
     delete block;
   }
 
   c10::Allocator* inner_;
-  int64_t held_ = 0;
-  int64_t peak_ = 0;
+  std::shared_ptr<Counts> counts_ = std::make_shared<Counts>();
 };
 
 }  // namespace lorsa::test
